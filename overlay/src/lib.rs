@@ -1,0 +1,3 @@
+//! The overlay of DOTS, sans-IO: who is where, and why anybody should believe it.
+
+pub mod transport;

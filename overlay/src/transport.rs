@@ -1,0 +1,112 @@
+//! What the overlay core and the swarm say to each other.
+//!
+//! The driver (`net/`, or the simulator in `testnet/`) turns every [`NetEvent`] of the real network into one call
+//! of a core, and carries out every [`NetCommand`]. It decides nothing: retries, sequence numbers, limits per peer
+//! and the meaning of bytes belong to the cores.
+
+use dots_wire::PeerId;
+
+/// Request/response protocols. Each is one libp2p protocol name and one numbered spec in `docs/spec/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// `/dots/auth/1`: nonces minted by a home, answers returned to it, grants back.
+    Auth,
+    /// `/dots/log/1`: heads, ranges of log entries, realm records.
+    Log,
+    /// `/dots/lookup/1`: a realm's home says which bindings an AOR has and whether it exists.
+    Lookup,
+    /// `/dots/verify/1`: "ping this binding of yours", answered with a signed outcome.
+    Verify,
+    /// `/dots/receipt/1`: proposals and co-signatures of call receipts.
+    Receipt,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 5] =
+        [Protocol::Auth, Protocol::Log, Protocol::Lookup, Protocol::Verify, Protocol::Receipt];
+
+    /// The libp2p protocol name. A network's name is added by the driver: `/dots/auth/1/<network>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Auth => "/dots/auth/1",
+            Protocol::Log => "/dots/log/1",
+            Protocol::Lookup => "/dots/lookup/1",
+            Protocol::Verify => "/dots/verify/1",
+            Protocol::Receipt => "/dots/receipt/1",
+        }
+    }
+}
+
+/// Chosen by whoever asks; the answer carries it back.
+pub type RequestId = u64;
+/// Chosen by the driver for a request from outside; [`NetCommand::Respond`] names it.
+pub type InboundId = u64;
+/// One opened `/dots/sip/1` stream, chosen by the driver, never reused within a process.
+pub type StreamId = u64;
+/// One gossip message, chosen by the driver.
+pub type GossipId = u64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("no connection to that peer")]
+    Unreachable,
+    #[error("no answer in time")]
+    Timeout,
+    #[error("that peer refused the request")]
+    Refused,
+}
+
+/// What happened on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetEvent {
+    /// The first authenticated connection to `peer` is up.
+    Connected { peer: PeerId },
+    /// The last connection to `peer` is gone.
+    Disconnected { peer: PeerId },
+    /// `peer` asks; answer once with [`NetCommand::Respond`].
+    Request { peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8> },
+    /// The answer to [`NetCommand::Request`] `id`.
+    Response { id: RequestId, result: Result<Vec<u8>, RequestError> },
+    /// A `/dots/sip/1` stream is open. `outbound`: we opened it (an answer to [`NetCommand::OpenStream`]).
+    StreamOpened { peer: PeerId, stream: StreamId, outbound: bool },
+    /// [`NetCommand::OpenStream`] failed.
+    StreamRefused { peer: PeerId },
+    /// One whole frame arrived on the stream.
+    StreamFrame { stream: StreamId, frame: Vec<u8> },
+    /// The stream is gone (either side, or its connection).
+    StreamClosed { stream: StreamId },
+    /// A gossiped message; answer with [`NetCommand::GossipVerdict`] within 5 s or it is not forwarded.
+    Gossip { from: PeerId, id: GossipId, body: Vec<u8> },
+    /// One value found by [`NetCommand::DhtGet`] `id`; unchecked. More may follow.
+    DhtValue { id: RequestId, value: Vec<u8> },
+    /// The query `id` has ended.
+    DhtDone { id: RequestId },
+    /// A peer wants us to hold `value` under `key`; the core checks and merges, and answers with
+    /// [`NetCommand::DhtStore`] or drops it.
+    DhtOffer { from: PeerId, key: Vec<u8>, value: Vec<u8>, held: Option<Vec<u8>> },
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetCommand {
+    /// Send a request, dialling `peer` if need be; answer with [`NetEvent::Response`].
+    Request { id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8> },
+    /// Answer [`NetEvent::Request`]; `None` refuses (the stream is reset).
+    Respond { id: InboundId, body: Option<Vec<u8>> },
+    /// Open a `/dots/sip/1` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
+    OpenStream { peer: PeerId },
+    /// Queue one frame (<= 64 KiB) on the stream.
+    StreamSend { stream: StreamId, frame: Vec<u8> },
+    /// Close the stream after what is queued.
+    StreamClose { stream: StreamId },
+    /// Publish on the log topic.
+    Publish { body: Vec<u8> },
+    /// `accept`: forward it. `!accept`: the message was invalid and counts against its forwarder.
+    GossipVerdict { id: GossipId, accept: bool },
+    /// Start a Kademlia get.
+    DhtGet { id: RequestId, key: Vec<u8> },
+    /// Put at the closest peers (and here), expiring after `ttl_secs`.
+    DhtPut { key: Vec<u8>, value: Vec<u8>, ttl_secs: u32 },
+    /// Hold this value for others.
+    DhtStore { key: Vec<u8>, value: Vec<u8>, ttl_secs: u32 },
+}

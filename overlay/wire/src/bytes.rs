@@ -1,0 +1,57 @@
+//! Fixed-size byte strings that are CBOR byte strings on the wire and hex in text.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+macro_rules! fixed_bytes {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+            }
+        }
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_bytes(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let bytes = serde_bytes::ByteBuf::deserialize(d)?;
+                <[u8; $len]>::try_from(bytes.as_slice())
+                    .map($name)
+                    .map_err(|_| D::Error::invalid_length(bytes.len(), &stringify!($len)))
+            }
+        }
+    };
+}
+pub(crate) use fixed_bytes;
+
+fixed_bytes!(
+    /// SHA-256, or an HMAC-SHA-256: content hashes, aor_ids, Merkle roots.
+    Hash, 32
+);
+fixed_bytes!(
+    /// The first 20 bytes of a SHA-256 of a key: realm ids, peer hosts.
+    Label20, 20
+);
+
+impl Label20 {
+    /// Lower-case base32 without padding, 32 characters: legal in a host name and case-safe.
+    pub fn base32(&self) -> String {
+        data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase()
+    }
+    /// Reads [`Label20::base32`], in any case.
+    pub fn from_base32(text: &str) -> Option<Label20> {
+        let bytes = data_encoding::BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
+        bytes.try_into().ok().map(Label20)
+    }
+}

@@ -1,0 +1,59 @@
+//! Everything that can happen to the SIP core.
+
+use crate::{
+    Flow,
+    auth::{AuthFailure, Challenge, Vouch},
+    registrar::Binding,
+};
+use std::sync::Arc;
+
+/// Chosen by the core in an output; the answer carries it back.
+pub type AskId = u64;
+
+/// The 20-byte label of a peer in lower-case base32, as in the host `p<label>.peer.dots`.
+pub type PeerLabel = Arc<str>;
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// One whole message from a phone: a datagram, or what `framing` cut from a stream.
+    Message { flow: Flow, bytes: Vec<u8> },
+    /// A connection is gone, or a datagram to it was refused: pending branches on it fail with 503.
+    FlowClosed { flow: Flow },
+    /// One message over the overlay leg from the peer `from`, already checked by the peer (grant, caller, limits).
+    /// For a request outside a dialog `caller` is the vouched canonical AOR.
+    Overlay { from: PeerLabel, bytes: Vec<u8>, caller: Option<String> },
+    /// The link to that peer failed: its branches get 503.
+    OverlayDown { peer: PeerLabel },
+    /// Answers `Output::Challenge`.
+    Challenge { id: AskId, result: Result<Challenge, AuthFailure> },
+    /// Answers `Output::Verify`.
+    Verified { id: AskId, result: Result<Vouch, AuthFailure> },
+    /// Answers `Output::Journal`: the change is written; its 200 may go.
+    Journaled { id: AskId },
+    /// Answers `Output::Resolve`.
+    Resolved { id: AskId, resolution: Resolution },
+    /// At start: a live binding from the journal.
+    Restore { binding: Binding },
+    /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.
+    Ping { id: AskId, aor: String, instance: String },
+}
+
+/// Where an AOR may be found beyond this peer's own bindings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Serving peers (not this one), best first; equal `q` (0..=1000) fork together. May be empty when there are
+    /// only own bindings.
+    Peers(Vec<RemoteTarget>),
+    /// The home says that no such account exists: 404.
+    Unknown,
+    /// It exists, or nobody can say, and it is registered nowhere: 480.
+    Offline,
+    /// The caller's peer could not ask (home unreachable, overloaded): 503 with Retry-After.
+    Unavailable,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteTarget {
+    pub peer: PeerLabel,
+    pub q: u16,
+}

@@ -1,0 +1,9 @@
+//! The peer, in pure code: the cores composed. `drivers/` runs it on real sockets and disks, `testnet/` in a simulator.
+
+pub mod account;
+pub mod api;
+pub mod input;
+pub mod output;
+
+pub use input::Input;
+pub use output::Output;
