@@ -7,17 +7,36 @@ use dots_sip::Flow;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// One whole SIP message from a phone.
-    Sip { flow: Flow, bytes: Vec<u8> },
-    FlowClosed { flow: Flow },
+    Sip {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
+    FlowClosed {
+        flow: Flow,
+    },
     Net(NetEvent),
     /// `Output::Append` with this token is written (and synced, where that was asked).
-    Appended { token: u64 },
+    Appended {
+        token: u64,
+    },
     /// Answers `Output::GetAccount`.
-    Account { id: u64, account: Option<Account> },
+    Account {
+        id: u64,
+        account: Option<Account>,
+    },
     /// Answers `Output::PutAccount` / `RemoveAccount`: durable. `existed`: there was one before.
-    AccountStored { id: u64, existed: bool },
+    AccountStored {
+        id: u64,
+        existed: bool,
+    },
     /// Answers `Output::LookupTxt`.
-    Txt { id: u64, records: Vec<String> },
+    Txt {
+        id: u64,
+        records: Vec<String>,
+    },
     /// Somebody at the HTTP API asks; answer with `Output::Api` of the same id.
-    Api { id: u64, request: super::api::Request },
+    Api {
+        id: u64,
+        request: super::api::Request,
+    },
 }

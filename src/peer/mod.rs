@@ -3,6 +3,8 @@
 pub mod account;
 pub mod api;
 pub mod input;
+pub mod journal;
+pub mod messages;
 pub mod output;
 
 pub use input::Input;

@@ -6,17 +6,40 @@ use dots_sip::Flow;
 
 #[derive(Clone, Debug)]
 pub enum Output {
-    SipSend { flow: Flow, bytes: Vec<u8> },
+    SipSend {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
     Net(NetCommand),
     /// Append one record to a segment stream. `sync`: answer `Input::Appended` only after fdatasync (group commit);
     /// else after write(2), and sync within 100 ms.
-    Append { token: u64, stream: Stream, record: Vec<u8>, sync: bool },
-    GetAccount { id: u64, aor: String },
-    PutAccount { id: u64, account: Account },
-    RemoveAccount { id: u64, aor: String },
+    Append {
+        token: u64,
+        stream: Stream,
+        record: Vec<u8>,
+        sync: bool,
+    },
+    GetAccount {
+        id: u64,
+        aor: String,
+    },
+    PutAccount {
+        id: u64,
+        account: Account,
+    },
+    RemoveAccount {
+        id: u64,
+        aor: String,
+    },
     /// DNS TXT records of this name.
-    LookupTxt { id: u64, name: String },
-    Api { id: u64, reply: super::api::Reply },
+    LookupTxt {
+        id: u64,
+        name: String,
+    },
+    Api {
+        id: u64,
+        reply: super::api::Reply,
+    },
     Count(&'static str),
     /// The peer must not go on (its key runs twice): say so and stop.
     Fatal(String),

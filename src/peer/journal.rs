@@ -1,0 +1,159 @@
+//! The binding journal: one record per REGISTER that changed something, written before its 200 (local, unsigned).
+//! Replaying it gives the bindings that phones were promised.
+
+use dots_sip::{
+    Flow, Transport,
+    registrar::{Binding, BindingChange},
+};
+use dots_wire::{CborError, decode, encode};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+const VERSION: u8 = 1;
+
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct ChangeRecord {
+    version: u8,
+    aor: String,
+    put: Vec<BindingRecord>,
+    removed: Vec<String>,
+}
+
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct BindingRecord {
+    instance: String,
+    contact: String,
+    contact_params: String,
+    q: u16,
+    call_id: String,
+    cseq: u32,
+    path: Vec<String>,
+    tcp: bool,
+    local: SocketAddr,
+    remote: SocketAddr,
+    expires_at_ms: u64,
+    #[serde(with = "serde_bytes")]
+    grant: Vec<u8>,
+    granted_until_ms: u64,
+}
+
+pub fn encode_change(change: &BindingChange) -> Vec<u8> {
+    encode(&ChangeRecord {
+        version: VERSION,
+        aor: change.aor.clone(),
+        put: change.put.iter().map(record).collect(),
+        removed: change.removed.clone(),
+    })
+}
+
+pub fn decode_change(bytes: &[u8]) -> Result<BindingChange, CborError> {
+    let record: ChangeRecord = decode(bytes)?;
+    let aor = record.aor;
+    let put = record.put.into_iter().map(|b| binding(&aor, b)).collect();
+    Ok(BindingChange { aor, put, removed: record.removed })
+}
+
+/// The bindings that live after all `records`, in order; damaged records are skipped (their CRC was good, so only a
+/// newer version can cause that) and counted.
+pub fn replay(records: &[Vec<u8>], wall_ms: u64) -> (Vec<Binding>, usize) {
+    let mut live: BTreeMap<(String, String), Binding> = BTreeMap::new();
+    let mut skipped = 0;
+    for bytes in records {
+        let Ok(change) = decode_change(bytes) else {
+            skipped += 1;
+            continue;
+        };
+        for instance in change.removed {
+            live.remove(&(change.aor.clone(), instance));
+        }
+        for b in change.put {
+            live.insert((b.aor.clone(), b.instance.clone()), b);
+        }
+    }
+    live.retain(|_, b| b.expires_at_ms > wall_ms);
+    (live.into_values().collect(), skipped)
+}
+
+fn record(b: &Binding) -> BindingRecord {
+    BindingRecord {
+        instance: b.instance.clone(),
+        contact: b.contact.clone(),
+        contact_params: b.contact_params.clone(),
+        q: b.q,
+        call_id: b.call_id.clone(),
+        cseq: b.cseq,
+        path: b.path.clone(),
+        tcp: b.flow.transport == Transport::Tcp,
+        local: b.flow.local,
+        remote: b.flow.remote,
+        expires_at_ms: b.expires_at_ms,
+        grant: b.grant.to_vec(),
+        granted_until_ms: b.granted_until_ms,
+    }
+}
+
+fn binding(aor: &str, r: BindingRecord) -> Binding {
+    Binding {
+        aor: aor.to_owned(),
+        instance: r.instance,
+        contact: r.contact,
+        contact_params: r.contact_params,
+        q: r.q,
+        call_id: r.call_id,
+        cseq: r.cseq,
+        path: r.path,
+        flow: Flow {
+            transport: if r.tcp { Transport::Tcp } else { Transport::Udp },
+            // A connection does not survive the process that held it; its number is never used again.
+            connection: if r.tcp { u64::MAX } else { 0 },
+            local: r.local,
+            remote: r.remote,
+        },
+        expires_at_ms: r.expires_at_ms,
+        grant: r.grant.into(),
+        granted_until_ms: r.granted_until_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(instance: &str, expires_at_ms: u64) -> Binding {
+        Binding {
+            aor: "alice@a.test".into(),
+            instance: instance.into(),
+            contact: "sip:alice@192.0.2.1:5060".into(),
+            contact_params: ";q=0.5".into(),
+            q: 500,
+            call_id: "c".into(),
+            cseq: 7,
+            path: vec!["<sip:p.test;lr>".into()],
+            flow: Flow {
+                transport: Transport::Udp,
+                connection: 0,
+                local: "127.0.0.1:5060".parse().expect("an address"),
+                remote: "[::1]:5061".parse().expect("an address"),
+            },
+            expires_at_ms,
+            grant: vec![1, 2].into(),
+            granted_until_ms: 9,
+        }
+    }
+
+    #[test]
+    fn what_was_put_and_not_removed_or_expired_lives() {
+        let put =
+            |b: Binding| encode_change(&BindingChange { aor: b.aor.clone(), put: vec![b], removed: vec![] });
+        let gone = encode_change(&BindingChange {
+            aor: "alice@a.test".into(),
+            put: vec![],
+            removed: vec!["one".into()],
+        });
+        let records =
+            [put(sample("one", 100)), put(sample("two", 100)), put(sample("old", 5)), gone, vec![0xff]];
+        let (live, skipped) = replay(&records, 50);
+        assert_eq!(live, vec![sample("two", 100)]);
+        assert_eq!(skipped, 1);
+    }
+}
