@@ -1,0 +1,249 @@
+//! What a REGISTER does: RFC 3261 §10.3, steps 6 to 8, as one pure function.
+//!
+//! The steps before it (is the domain ours, who is this, may they) are the core's and the home's; their outcome comes
+//! in as a [`Vouch`]. The result is one [`BindingChange`], which is written and made as a whole, or a [`Refusal`]
+//! with nothing done: a phone never sees half of its REGISTER obeyed.
+//!
+//! A binding's name is its *instance*: the `+sip.instance` URN of RFC 5626, or a hash of the Contact URI for phones
+//! that have none. So a phone that comes back with another address replaces itself instead of standing beside its
+//! own ghost. The URI counts too: a Contact that equals a stored one by §19.1.4 is the same phone, under whatever
+//! instance it was known before. Order is by Call-ID and CSeq per binding (§10.3 step 7); an equal CSeq with the same
+//! Contact is the same request again and changes nothing.
+
+use super::{
+    Binding, BindingChange, Bindings, MAX_CONTACTS_PER_AOR,
+    request::{AskedContact, Contacts, Register, is_same_uri},
+};
+use crate::{Flow, auth::Vouch};
+use std::collections::BTreeSet;
+
+/// How long a binding may last, seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpiryRules {
+    pub min_s: u32,
+    pub default_s: u32,
+    pub max_s: u32,
+}
+
+impl Default for ExpiryRules {
+    fn default() -> Self {
+        Self { min_s: 60, default_s: 3600, max_s: 3600 }
+    }
+}
+
+impl ExpiryRules {
+    /// RFC 3261 §10.3 step 7: a registrar may refuse as too brief only what is under one hour.
+    fn min_s(&self) -> u32 {
+        self.min_s.min(3600)
+    }
+}
+
+/// A final answer other than 200; the core adds what every response has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub reason: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Refusal {
+    pub fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason, headers: Vec::new() }
+    }
+
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// What to do with one REGISTER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Journal it if [`needs_journal`], apply it to the table, then send the 200.
+    pub change: BindingChange,
+    /// The instances that the request named, in its order: they lead the list in the 200.
+    pub first: Vec<String>,
+}
+
+/// A change that says nothing (a query, a repeated request, the removal of nothing) is not written.
+pub fn needs_journal(change: &BindingChange) -> bool {
+    !change.put.is_empty() || !change.removed.is_empty()
+}
+
+/// `aor` is the canonical AOR of To. `bindings` is not changed: the caller applies the decision.
+pub fn decide(
+    register: &Register,
+    flow: Flow,
+    aor: &str,
+    bindings: &Bindings,
+    vouch: &Vouch,
+    rules: &ExpiryRules,
+    now_ms: u64,
+) -> Result<Decision, Refusal> {
+    // RFC 3261 §10.3 step 4: nobody changes another's bindings.
+    if vouch.aor != aor {
+        return Err(Refusal::new(403, "Forbidden"));
+    }
+    let mut decision = Decision {
+        change: BindingChange { aor: aor.to_owned(), put: Vec::new(), removed: Vec::new() },
+        first: Vec::new(),
+    };
+    match &register.contacts {
+        Contacts::Query => {}
+        Contacts::RemoveAll => {
+            for old in bindings.of(aor) {
+                if !is_newer(register, old) {
+                    return Err(out_of_order());
+                }
+                decision.change.removed.push(old.instance.clone());
+            }
+        }
+        Contacts::Some(asked) => {
+            let request = Request { register, flow, aor, bindings, vouch, rules, now_ms };
+            for contact in asked {
+                request.one(contact, &mut decision)?;
+            }
+            settle(&mut decision);
+            make_room(&mut decision, bindings);
+        }
+    }
+    if !decision.change.put.is_empty() && !bindings.has_room_for(&decision.change) {
+        return Err(no_room(&decision, bindings));
+    }
+    Ok(decision)
+}
+
+struct Request<'a> {
+    register: &'a Register,
+    flow: Flow,
+    aor: &'a str,
+    bindings: &'a Bindings,
+    vouch: &'a Vouch,
+    rules: &'a ExpiryRules,
+    now_ms: u64,
+}
+
+impl Request<'_> {
+    fn one(&self, contact: &AskedContact, decision: &mut Decision) -> Result<(), Refusal> {
+        let touched: Vec<&Binding> =
+            self.bindings.of(self.aor).filter(|old| is_same_phone(contact, old)).collect();
+        let mut repeated = false;
+        for old in &touched {
+            repeated |= self.is_repeat(contact, old);
+            if !is_newer(self.register, old) && !self.is_repeat(contact, old) {
+                return Err(out_of_order());
+            }
+        }
+        if contact.expires_s == Some(0) {
+            // RFC 3261 §10.2.2; removing what is not there is no error.
+            decision.change.removed.extend(touched.iter().map(|old| old.instance.clone()));
+            return Ok(());
+        }
+        let expires_at_ms = self.expires_at_ms(contact)?;
+        decision.first.push(contact.instance.clone());
+        if repeated {
+            return Ok(());
+        }
+        let displaced = touched.iter().filter(|old| old.instance != contact.instance);
+        decision.change.removed.extend(displaced.map(|old| old.instance.clone()));
+        decision.change.put.push(self.binding(contact, expires_at_ms));
+        Ok(())
+    }
+
+    /// RFC 3261 §10.3 step 7: shortened to what we allow and to the grant's end; refused if too brief.
+    fn expires_at_ms(&self, contact: &AskedContact) -> Result<u64, Refusal> {
+        let min_s = self.rules.min_s();
+        let asked_s = contact.expires_s.unwrap_or(self.rules.default_s);
+        if asked_s < min_s {
+            return Err(Refusal::new(423, "Interval Too Brief").with("Min-Expires", min_s.to_string()));
+        }
+        let granted_s = asked_s.min(self.rules.max_s.max(min_s));
+        let until_ms = self.now_ms.saturating_add(u64::from(granted_s) * 1000).min(self.vouch.not_after_ms);
+        // Phones count in seconds: a lease with less than one left is none.
+        if until_ms < self.now_ms.saturating_add(1000) {
+            return Err(Refusal::new(503, "Service Unavailable").with("Retry-After", "5"));
+        }
+        Ok(until_ms)
+    }
+
+    fn binding(&self, contact: &AskedContact, expires_at_ms: u64) -> Binding {
+        Binding {
+            aor: self.aor.to_owned(),
+            instance: contact.instance.clone(),
+            contact: contact.uri.clone(),
+            contact_params: contact.params.clone(),
+            q: contact.q,
+            call_id: self.register.call_id.clone(),
+            cseq: self.register.cseq,
+            path: self.register.path.clone(),
+            flow: self.flow,
+            expires_at_ms,
+            grant: self.vouch.grant.clone(),
+            granted_until_ms: self.vouch.not_after_ms,
+        }
+    }
+
+    /// The same request a second time (retransmitted by a phone that lost the 200).
+    fn is_repeat(&self, contact: &AskedContact, old: &Binding) -> bool {
+        contact.expires_s != Some(0)
+            && old.call_id == self.register.call_id
+            && old.cseq == self.register.cseq
+            && old.contact == contact.uri
+            && old.flow == self.flow
+            && old.instance == contact.instance
+    }
+}
+
+/// RFC 3261 §10.3 step 7: a different Call-ID (the phone restarted) always counts; the same one only with a higher
+/// CSeq.
+fn is_newer(register: &Register, old: &Binding) -> bool {
+    old.call_id != register.call_id || register.cseq > old.cseq
+}
+
+fn is_same_phone(contact: &AskedContact, old: &Binding) -> bool {
+    old.instance == contact.instance || old.contact == contact.uri || is_same_uri(&old.contact, &contact.uri)
+}
+
+/// Makes one consistent change of what the contacts asked one by one. A phone whose address changed may remove the
+/// old Contact and add the new one, both with its instance, in one request: what is put is not removed.
+fn settle(decision: &mut Decision) {
+    let put: BTreeSet<&str> = decision.change.put.iter().map(|b| b.instance.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    decision
+        .change
+        .removed
+        .retain(|instance| !put.contains(instance.as_str()) && seen.insert(instance.clone()));
+    let mut named = BTreeSet::new();
+    decision.first.retain(|instance| named.insert(instance.clone()));
+}
+
+/// At the cap, phones that can no longer be reached make way, those that end first before the others: a phone without
+/// an instance that reconnects from ever new ports must not lock its owner out.
+fn make_room(decision: &mut Decision, bindings: &Bindings) {
+    let change = &mut decision.change;
+    let gone_or_put = |change: &BindingChange, instance: &str| {
+        change.removed.iter().any(|i| i == instance) || change.put.iter().any(|b| b.instance == instance)
+    };
+    let staying: Vec<&Binding> =
+        bindings.of(&change.aor).filter(|b| !gone_or_put(change, &b.instance)).collect();
+    let excess = (staying.len() + change.put.len()).saturating_sub(MAX_CONTACTS_PER_AOR);
+    let mut dead: Vec<&Binding> =
+        staying.into_iter().filter(|b| !bindings.is_reachable(&b.aor, &b.instance)).collect();
+    dead.sort_by_key(|binding| binding.expires_at_ms);
+    change.removed.extend(dead.into_iter().take(excess).map(|binding| binding.instance.clone()));
+}
+
+fn no_room(decision: &Decision, bindings: &Bindings) -> Refusal {
+    let change = &decision.change;
+    let new = change.put.iter().filter(|b| bindings.by_instance(&b.aor, &b.instance).is_none()).count();
+    if bindings.of(&change.aor).count() + new > MAX_CONTACTS_PER_AOR + change.removed.len() {
+        return Refusal::new(403, "Too Many Contacts");
+    }
+    Refusal::new(503, "Service Unavailable").with("Retry-After", "60")
+}
+
+/// RFC 3261 §10.3 step 7: "the update MUST be aborted and the request fails".
+fn out_of_order() -> Refusal {
+    Refusal::new(500, "CSeq Out of Order").with("Retry-After", "1")
+}

@@ -1,0 +1,123 @@
+//! The 200 to a REGISTER: what the phone is told about its account's bindings. RFC 3261 §10.3 step 8.
+//!
+//! All bindings are listed, each with the seconds that it has left, and the one just registered leads: many phones
+//! read only the first Contact. Contact URIs are given back as they were sent, because a phone finds its own by
+//! comparing text. The list fits a datagram by construction (see the assertion); when it would not fit one packet,
+//! parameters that only decorate are left out.
+
+use super::{Binding, Bindings, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register};
+use std::fmt::Write as _;
+
+/// Beyond this the Contact list is shortened to the parameters that have a meaning to a registrar.
+const COMFORTABLE_BYTES: usize = 900;
+/// The whole list is inside a UDP datagram with room for the other headers.
+const _: () = assert!(MAX_CONTACTS_PER_AOR * (2 * MAX_CONTACT_BYTES + 64) < 32_768);
+
+/// Contact, Path and Date of the 200. `bindings` already has the decision applied.
+pub fn ok_headers(
+    register: &Register,
+    decision: &Decision,
+    bindings: &Bindings,
+    now_ms: u64,
+) -> Vec<(&'static str, String)> {
+    let aor = &decision.change.aor;
+    let is_first = |binding: &&Binding| decision.first.contains(&binding.instance);
+    let mut listed: Vec<&Binding> =
+        decision.first.iter().filter_map(|instance| bindings.by_instance(aor, instance)).collect();
+    listed.extend(bindings.of(aor).filter(|binding| !is_first(binding)));
+    listed.retain(|binding| binding.expires_at_ms > now_ms);
+
+    let write = |is_short| listed.iter().map(|b| contact_value(b, now_ms, is_short)).collect::<Vec<_>>();
+    let mut contacts = write(false);
+    if contacts.iter().map(String::len).sum::<usize>() > COMFORTABLE_BYTES {
+        contacts = write(true);
+    }
+    let mut headers: Vec<(&'static str, String)> =
+        contacts.into_iter().map(|value| ("Contact", value)).collect();
+    // RFC 3327 §5.3: the Path as stored is copied into the 200.
+    headers.extend(register.path.iter().map(|path| ("Path", path.clone())));
+    headers.push(("Date", http_date(now_ms)));
+    headers
+}
+
+fn contact_value(binding: &Binding, now_ms: u64, is_short: bool) -> String {
+    // Rounded up: a lease is never said to be 0, which would read as removed.
+    let left_s = binding.expires_at_ms.saturating_sub(now_ms).div_ceil(1000);
+    let mut value = format!("<{}>;expires={left_s}", binding.contact);
+    for param in params(&binding.contact_params) {
+        let name = param.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_kept = match name.as_str() {
+            "" | "expires" => false,
+            "q" | "+sip.instance" | "reg-id" => true,
+            _ => !is_short,
+        };
+        if is_kept {
+            let _ = write!(value, ";{}", param.trim());
+        }
+    }
+    value
+}
+
+/// The parameters of `;a=b;c="d;e"`, split outside quotes.
+fn params(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    text.split(move |c: char| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match c {
+            '\\' if is_quoted && !was_escaped => is_escaped = true,
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            _ => {}
+        }
+        c == ';' && !is_quoted
+    })
+}
+
+/// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 §20.17: always GMT).
+pub fn http_date(now_ms: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = now_ms / 1000;
+    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+    // Days to a civil date, counted from 0000-03-01 in 400-year eras of 146,097 days.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    format!(
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        DAYS[(days % 7) as usize],
+        MONTHS[month as usize],
+        second_of_day / 3600,
+        second_of_day / 60 % 60,
+        second_of_day % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (ms, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (1_289_690_940_000, "Sat, 13 Nov 2010 23:29:00 GMT"),
+            (951_782_400_000, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_735_689_599_999, "Tue, 31 Dec 2024 23:59:59 GMT"),
+        ] {
+            assert_eq!(http_date(ms), text);
+        }
+    }
+
+    #[test]
+    fn parameters_split_outside_quotes() {
+        let got: Vec<&str> = params(r#";q=0.5;+sip.instance="<urn:x;y\";z>";ob"#).collect();
+        assert_eq!(got, ["", "q=0.5", r#"+sip.instance="<urn:x;y\";z>""#, "ob"]);
+    }
+}
