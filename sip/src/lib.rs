@@ -4,6 +4,7 @@ pub mod auth;
 pub mod flow;
 pub mod input;
 pub mod output;
+pub mod ping;
 pub mod registrar;
 
 pub use flow::{Flow, Transport};

@@ -1,5 +1,11 @@
 //! What the SIP core says about credentials to whoever can judge them (the home of the realm).
 
+mod challenge;
+mod credentials;
+
+pub use challenge::{ChallengeKind, challenge_headers};
+pub use credentials::Credentials;
+
 use std::sync::Arc;
 
 /// A nonce and what to say with it. The core writes the `WWW-Authenticate` / `Proxy-Authenticate` headers:

@@ -1,0 +1,182 @@
+//! Is this phone there? An OPTIONS on the flow of its binding.
+//!
+//! Whatever comes back is life: 200, 404, 405 and 481 are all written by a phone that has power and a network
+//! (RFC 3261 §11.1). What we make ourselves when nothing came (408) or could be sent (503) is not. A ping keeps the
+//! NAT open as a side effect.
+//!
+//! [`build_options`] writes the request; [`Pings`] remembers who asked, by the branch of our Via. Retransmission is the
+//! business of the client transaction (RFC 3261 §17.1.2) whose events this table is told.
+
+use crate::{input::AskId, registrar::Binding};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+/// Pings under way at once; more are answered "dead" by nobody: [`Pings::start`] refuses.
+pub const MAX_PINGS: usize = 1024;
+/// Long enough for three retransmissions over UDP (0.5, 1.5 and 3.5 s), short enough for a verifier that waits.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What makes one OPTIONS ours and new; random parts come from the core's generator.
+#[derive(Clone, Copy, Debug)]
+pub struct PingIds<'a> {
+    /// Our address as in every Via of ours toward this flow.
+    pub sent_by: &'a str,
+    /// With the `z9hG4bK` cookie.
+    pub branch: &'a str,
+    pub from_tag: &'a str,
+    pub call_id: &'a str,
+    pub cseq: u32,
+}
+
+/// The bytes to send on `binding.flow`: Request-URI = Contact, Route = Path (RFC 3327 §5.1).
+pub fn build_options(binding: &Binding, ids: &PingIds<'_>) -> Vec<u8> {
+    let mut text = String::with_capacity(512);
+    let (uri, transport) = (request_uri(&binding.contact), binding.flow.transport.as_str());
+    let _ = write!(
+        text,
+        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {};branch={};rport\r\n",
+        ids.sent_by, ids.branch
+    );
+    for path in &binding.path {
+        let _ = write!(text, "Route: {path}\r\n");
+    }
+    let _ = write!(
+        text,
+        "Max-Forwards: 70\r\nFrom: <sip:{}>;tag={}\r\nTo: <{uri}>\r\nCall-ID: {}\r\nCSeq: {} OPTIONS\r\n\
+         Accept: application/sdp\r\nContent-Length: 0\r\n\r\n",
+        ids.sent_by, ids.from_tag, ids.call_id, ids.cseq
+    );
+    text.into_bytes()
+}
+
+/// A Contact URI as a Request-URI: without the header part, which is not allowed there (RFC 3261 §19.1.1).
+pub fn request_uri(contact: &str) -> &str {
+    // A '?' may also stand unescaped in the user part, before the '@'.
+    let host = contact.find('@').map_or(0, |at| at + 1);
+    match contact.get(host..).and_then(|tail| tail.find('?')) {
+        Some(at) => contact.get(..host + at).unwrap_or(contact),
+        None => contact,
+    }
+}
+
+/// Pings that wait for their phone.
+#[derive(Debug, Default)]
+pub struct Pings {
+    by_branch: BTreeMap<String, (Instant, AskId)>,
+}
+
+impl Pings {
+    /// `false`: too many at once, or this branch is in use; answer `Pinged { alive: false }` without sending.
+    #[must_use]
+    pub fn start(&mut self, now: Instant, branch: &str, id: AskId) -> bool {
+        if self.by_branch.len() >= MAX_PINGS || self.by_branch.contains_key(branch) {
+            return false;
+        }
+        self.by_branch.insert(branch.to_owned(), (now + PING_TIMEOUT, id));
+        true
+    }
+
+    /// Any response that came off the wire, provisional ones too: the phone is alive. `None`: not a ping of ours.
+    pub fn on_response(&mut self, branch: &str) -> Option<AskId> {
+        self.by_branch.remove(branch).map(|(_, id)| id)
+    }
+
+    /// Its transaction failed (transport error, timer F): dead.
+    pub fn on_failure(&mut self, branch: &str) -> Option<AskId> {
+        self.by_branch.remove(branch).map(|(_, id)| id)
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.by_branch.values().map(|(deadline, _)| *deadline).min()
+    }
+
+    /// Those that waited long enough: dead. In the order of their branches.
+    pub fn expire(&mut self, now: Instant) -> Vec<AskId> {
+        let mut dead = Vec::new();
+        self.by_branch.retain(|_, (deadline, id)| {
+            let waits = *deadline > now;
+            if !waits {
+                dead.push(*id);
+            }
+            waits
+        });
+        dead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Flow, Transport};
+
+    fn binding() -> Binding {
+        let address = |port| ([192, 0, 2, 1], port).into();
+        Binding {
+            aor: "alice@office.example".into(),
+            instance: "i".into(),
+            contact: "sip:alice@10.0.0.9:5062;ob?Subject=x".into(),
+            contact_params: String::new(),
+            q: 1000,
+            call_id: "c".into(),
+            cseq: 1,
+            path: vec!["<sip:edge.example;lr>".into()],
+            flow: Flow {
+                transport: Transport::Udp,
+                connection: 0,
+                local: address(5060),
+                remote: address(4000),
+            },
+            expires_at_ms: 1,
+            grant: Vec::new().into(),
+            granted_until_ms: 1,
+        }
+    }
+
+    #[test]
+    fn options_as_on_the_wire() {
+        let ids = PingIds {
+            sent_by: "192.0.2.1:5060",
+            branch: "z9hG4bKp1",
+            from_tag: "t",
+            call_id: "ping-1",
+            cseq: 7,
+        };
+        let text = String::from_utf8(build_options(&binding(), &ids)).expect("ASCII");
+        assert_eq!(
+            text,
+            "OPTIONS sip:alice@10.0.0.9:5062;ob SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKp1;rport\r\n\
+             Route: <sip:edge.example;lr>\r\nMax-Forwards: 70\r\nFrom: <sip:192.0.2.1:5060>;tag=t\r\n\
+             To: <sip:alice@10.0.0.9:5062;ob>\r\nCall-ID: ping-1\r\nCSeq: 7 OPTIONS\r\nAccept: application/sdp\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        assert_eq!(request_uri("sip:a?b@h;x=1?c=d"), "sip:a?b@h;x=1");
+    }
+
+    #[test]
+    fn any_answer_is_life_and_silence_is_not() {
+        let now = Instant::now();
+        let mut pings = Pings::default();
+        assert!(pings.start(now, "z1", 1) && pings.start(now, "z2", 2) && pings.start(now, "z3", 3));
+        assert!(!pings.start(now, "z1", 9), "a branch is used once");
+        assert_eq!(pings.on_response("z1"), Some(1));
+        assert_eq!(pings.on_response("z1"), None, "the 200 after a 100");
+        assert_eq!(pings.on_failure("z2"), Some(2));
+        assert_eq!(pings.poll_timeout(), Some(now + PING_TIMEOUT));
+        assert!(pings.expire(now).is_empty());
+        assert_eq!(pings.expire(now + PING_TIMEOUT), [3]);
+        assert_eq!(pings.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let now = Instant::now();
+        let mut pings = Pings::default();
+        for n in 0..MAX_PINGS {
+            assert!(pings.start(now, &n.to_string(), n as AskId));
+        }
+        assert!(!pings.start(now, "one more", 0));
+    }
+}
