@@ -247,3 +247,6 @@ fn no_room(decision: &Decision, bindings: &Bindings) -> Refusal {
 fn out_of_order() -> Refusal {
     Refusal::new(500, "CSeq Out of Order").with("Retry-After", "1")
 }
+
+#[cfg(test)]
+mod tests;

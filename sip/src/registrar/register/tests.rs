@@ -1,0 +1,282 @@
+use super::*;
+use crate::{
+    Transport,
+    registrar::{ok_headers, vouch_for_flow, vouch_for_refresh},
+};
+
+const AOR: &str = "alice@office.example";
+const NOW: u64 = 1_800_000_000_000;
+
+fn flow(port: u16) -> Flow {
+    let address = |port| ([192, 0, 2, 1], port).into();
+    Flow { transport: Transport::Tcp, connection: port.into(), local: address(5060), remote: address(port) }
+}
+
+fn contact(uri: &str, expires_s: Option<u32>) -> AskedContact {
+    AskedContact { uri: uri.into(), params: String::new(), q: 1000, instance: format!("i-{uri}"), expires_s }
+}
+
+fn some(call_id: &str, cseq: u32, contacts: Vec<AskedContact>) -> Register {
+    Register { call_id: call_id.into(), cseq, contacts: Contacts::Some(contacts), path: Vec::new() }
+}
+
+fn vouch() -> Vouch {
+    Vouch { aor: AOR.into(), grant: vec![1].into(), not_after_ms: NOW + 3_600_000 }
+}
+
+/// One registrar with one account.
+struct Desk {
+    bindings: Bindings,
+    rules: ExpiryRules,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { bindings: Bindings::new(), rules: ExpiryRules::default() }
+    }
+
+    fn try_on(&mut self, port: u16, register: &Register, now_ms: u64) -> Result<Decision, Refusal> {
+        let decision = decide(register, flow(port), AOR, &self.bindings, &vouch(), &self.rules, now_ms)?;
+        assert!(self.bindings.apply(&decision.change), "a decision fits");
+        Ok(decision)
+    }
+
+    fn ok(&mut self, register: &Register) -> Decision {
+        self.try_on(4000, register, NOW).expect("accepted")
+    }
+
+    /// Refused, and nothing changed.
+    fn no(&mut self, register: &Register) -> Refusal {
+        let before = format!("{:?}", self.bindings);
+        let refusal = self.try_on(4000, register, NOW).expect_err("refused");
+        assert_eq!(before, format!("{:?}", self.bindings));
+        refusal
+    }
+
+    fn uris(&self) -> Vec<&str> {
+        self.bindings.of(AOR).map(|b| b.contact.as_str()).collect()
+    }
+
+    fn left_s(&self, uri: &str) -> Option<u64> {
+        let found = self.bindings.of(AOR).find(|b| b.contact == uri)?;
+        Some((found.expires_at_ms - NOW) / 1000)
+    }
+}
+
+#[test]
+fn expires_bounds() {
+    let rules = ExpiryRules { min_s: 60, default_s: 1800, max_s: 3000 };
+    for (why, asked, result) in [
+        ("absent: default (R04)", None, Ok(1800)),
+        ("as asked", Some(600), Ok(600)),
+        ("just enough", Some(60), Ok(60)),
+        ("too brief (R11)", Some(59), Err(423)),
+        ("too long: shortened (R12)", Some(3001), Ok(3000)),
+        ("the largest", Some(u32::MAX), Ok(3000)),
+    ] {
+        let mut desk = Desk { rules, ..Desk::new() };
+        let got = desk.try_on(4000, &some("c", 1, vec![contact("sip:a@h", asked)]), NOW);
+        match (result, got) {
+            (Ok(left_s), Ok(_)) => assert_eq!(desk.left_s("sip:a@h"), Some(left_s), "{why}"),
+            (Err(status), Err(refusal)) => {
+                assert_eq!(
+                    (refusal.status, &refusal.headers[..]),
+                    (status, &[("Min-Expires", "60".into())][..])
+                );
+                assert!(desk.bindings.is_empty());
+            }
+            (_, got) => panic!("{why}: {got:?}"),
+        }
+    }
+}
+
+#[test]
+fn one_hour_is_never_too_brief() {
+    let rules = ExpiryRules { min_s: 9000, default_s: 9000, max_s: 9000 };
+    let mut desk = Desk { rules, ..Desk::new() };
+    desk.ok(&some("c", 1, vec![contact("sip:a@h", Some(3600))]));
+    assert_eq!(desk.left_s("sip:a@h"), Some(3600));
+    assert_eq!(desk.no(&some("d", 1, vec![contact("sip:b@h", Some(3599))])).status, 423);
+}
+
+#[test]
+fn a_binding_ends_with_its_grant() {
+    let mut desk = Desk::new();
+    let later = NOW + 3_000_000;
+    desk.try_on(4000, &some("c", 1, vec![contact("sip:a@h", Some(3600))]), later).expect("accepted");
+    assert_eq!(desk.left_s("sip:a@h"), Some(3600), "the grant's end, not an hour from later");
+    let over = NOW + 3_600_000;
+    let refusal = desk.try_on(4000, &some("c", 2, vec![contact("sip:a@h", Some(3600))]), over);
+    assert_eq!(refusal.expect_err("grant is over").status, 503);
+}
+
+#[test]
+fn add_query_remove() {
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 1, vec![contact("sip:a@h", Some(600)), contact("sip:b@h", Some(900))]));
+    assert_eq!(desk.uris(), ["sip:a@h", "sip:b@h"]);
+    let query = Register { contacts: Contacts::Query, ..some("c", 1, vec![]) };
+    assert!(!needs_journal(&desk.ok(&query).change), "a query writes nothing (R09)");
+    desk.ok(&some("c", 2, vec![contact("sip:a@h", Some(0))]));
+    assert_eq!(desk.uris(), ["sip:b@h"], "one removed (R05)");
+    let nothing = desk.ok(&some("c", 3, vec![contact("sip:gone@h", Some(0))]));
+    assert!(!needs_journal(&nothing.change), "removing what is not there is 200 (R35)");
+    desk.ok(&some("c", 4, vec![contact("sip:a@h", Some(600))]));
+    let all = desk.ok(&Register { contacts: Contacts::RemoveAll, ..some("c", 5, vec![]) });
+    assert!(needs_journal(&all.change) && desk.uris().is_empty(), "R06");
+}
+
+#[test]
+fn order_of_requests() {
+    for (why, call_id, cseq, expires_s, status) in [
+        ("newer", "c", 6, 700, 200),
+        ("same again is no change (R34)", "c", 5, 600, 200),
+        ("older (R14)", "c", 4, 700, 500),
+        ("restarted phone (R15)", "d", 1, 700, 200),
+        ("older removal", "c", 4, 0, 500),
+        ("removal with the CSeq of the binding", "c", 5, 0, 500),
+        ("newer removal", "c", 6, 0, 200),
+    ] {
+        let mut desk = Desk::new();
+        desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(600))]));
+        let next = some(call_id, cseq, vec![contact("sip:a@h", Some(expires_s))]);
+        if status == 200 {
+            let decision = desk.ok(&next);
+            assert_eq!(needs_journal(&decision.change), cseq != 5, "{why}");
+        } else {
+            assert_eq!(desk.no(&next).status, status, "{why}");
+        }
+    }
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(600))]));
+    let star =
+        |call_id: &str, cseq| Register { contacts: Contacts::RemoveAll, ..some(call_id, cseq, vec![]) };
+    assert_eq!(desk.no(&star("c", 5)).status, 500);
+    desk.ok(&star("d", 1));
+}
+
+#[test]
+fn all_or_nothing() {
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(600))]));
+    // The second Contact is too brief, or out of order: the first is not added (R20).
+    desk.no(&some("d", 1, vec![contact("sip:b@h", Some(600)), contact("sip:c@h", Some(5))]));
+    desk.no(&some("c", 4, vec![contact("sip:b@h", Some(600)), contact("sip:a@h", Some(600))]));
+    assert_eq!(desk.uris(), ["sip:a@h"]);
+}
+
+#[test]
+fn nobody_changes_anothers_bindings() {
+    let desk = Desk::new();
+    let mallory = Vouch { aor: "mallory@office.example".into(), ..vouch() };
+    let register = some("c", 1, vec![contact("sip:a@h", Some(600))]);
+    let result = decide(&register, flow(1), AOR, &desk.bindings, &mallory, &desk.rules, NOW);
+    assert_eq!(result.expect_err("D08").status, 403);
+}
+
+#[test]
+fn the_same_phone_replaces_itself() {
+    let with = |instance: &str, uri: &str, expires_s| AskedContact {
+        instance: instance.into(),
+        ..contact(uri, Some(expires_s))
+    };
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 1, vec![with("urn:1", "sip:a@10.0.0.1", 600)]));
+    // It comes back on another connection with another address.
+    desk.try_on(4001, &some("d", 1, vec![with("urn:1", "sip:a@10.0.0.2", 600)]), NOW).expect("accepted");
+    assert_eq!(desk.uris(), ["sip:a@10.0.0.2"]);
+    assert_eq!(desk.bindings.by_flow(&flow(4000)).count(), 0);
+    // It removes its old Contact and adds the new one in one request.
+    let both = vec![with("urn:1", "sip:a@10.0.0.2", 0), with("urn:1", "sip:a@10.0.0.3", 600)];
+    desk.ok(&some("d", 2, both));
+    assert_eq!(desk.uris(), ["sip:a@10.0.0.3"]);
+    // An equal URI under another instance is the same phone (an update gave it one).
+    desk.ok(&some("e", 1, vec![with("urn:2", "sip:a@10.0.0.3", 600)]));
+    let instances: Vec<&str> = desk.bindings.of(AOR).map(|b| b.instance.as_str()).collect();
+    assert_eq!(instances, ["urn:2"]);
+}
+
+#[test]
+fn a_full_account_gives_way_only_where_nobody_can_be_reached() {
+    let mut desk = Desk::new();
+    for n in 0..MAX_CONTACTS_PER_AOR as u16 {
+        let one = some(&format!("c{n}"), 1, vec![contact(&format!("sip:{n}@h"), Some(600))]);
+        desk.try_on(4000 + n, &one, NOW).expect("accepted");
+    }
+    let eleventh = some("x", 1, vec![contact("sip:x@h", Some(600))]);
+    assert_eq!(desk.no(&eleventh).status, 403);
+    desk.ok(&some("c0", 2, vec![contact("sip:0@h", Some(900))]));
+    desk.bindings.flow_closed(&flow(4003));
+    desk.ok(&eleventh);
+    assert!(!desk.uris().contains(&"sip:3@h") && desk.uris().contains(&"sip:x@h"));
+    assert_eq!(desk.uris().len(), MAX_CONTACTS_PER_AOR);
+}
+
+#[test]
+fn the_200_lists_all_and_the_newest_first() {
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 1, vec![contact("sip:a@h", Some(600))]));
+    let mut newest = contact("sip:z@h", Some(900));
+    newest.params = ";expires=9999;q=0.5;+sip.instance=\"<urn:z;>\";x=\"a;b\"".into();
+    let path = vec!["<sip:edge;lr>".to_owned()];
+    let register = Register { path, ..some("d", 1, vec![newest]) };
+    let decision = desk.ok(&register);
+    let headers = ok_headers(&register, &decision, &desk.bindings, NOW + 500);
+    assert_eq!(
+        headers[..3],
+        [
+            ("Contact", "<sip:z@h>;expires=900;q=0.5;+sip.instance=\"<urn:z;>\";x=\"a;b\"".to_owned()),
+            ("Contact", "<sip:a@h>;expires=600".to_owned()),
+            ("Path", "<sip:edge;lr>".to_owned()),
+        ]
+    );
+    assert_eq!(headers[3].0, "Date");
+}
+
+#[test]
+fn a_long_200_loses_its_ornaments() {
+    let mut desk = Desk::new();
+    let mut register = some("c", 1, vec![]);
+    for n in 0..MAX_CONTACTS_PER_AOR {
+        let mut one = contact(&format!("sip:{n}@h"), Some(600));
+        one.params = format!(";q=1;audio;description=\"{}\"", "x".repeat(300));
+        register = some(&format!("c{n}"), 1, vec![one]);
+        desk.ok(&register);
+    }
+    let decision = Decision {
+        change: BindingChange { aor: AOR.into(), put: vec![], removed: vec![] },
+        first: vec!["i-sip:9@h".into()],
+    };
+    let headers = ok_headers(&register, &decision, &desk.bindings, NOW);
+    let contacts: Vec<&str> =
+        headers.iter().filter(|(name, _)| *name == "Contact").map(|(_, value)| value.as_str()).collect();
+    assert_eq!(contacts.len(), MAX_CONTACTS_PER_AOR);
+    assert_eq!(contacts[0], "<sip:9@h>;expires=600;q=1");
+}
+
+#[test]
+fn without_the_home_only_what_changes_nothing() {
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(600))]));
+    let asked =
+        |call_id: &str, cseq, uri: &str, expires_s| some(call_id, cseq, vec![contact(uri, expires_s)]);
+    for (why, register, port, now_ms, is_honoured) in [
+        ("unchanged refresh", asked("c", 6, "sip:a@h", Some(600)), 4000, NOW, true),
+        ("other lease", asked("c", 6, "sip:a@h", None), 4000, NOW, true),
+        ("other flow", asked("c", 6, "sip:a@h", Some(600)), 4001, NOW, false),
+        ("other Contact", asked("c", 6, "sip:b@h", Some(600)), 4000, NOW, false),
+        ("restart", asked("d", 6, "sip:a@h", Some(600)), 4000, NOW, false),
+        ("older", asked("c", 4, "sip:a@h", Some(600)), 4000, NOW, false),
+        ("removal", asked("c", 6, "sip:a@h", Some(0)), 4000, NOW, false),
+        ("lease over", asked("c", 6, "sip:a@h", Some(600)), 4000, NOW + 600_000, false),
+        ("query", Register { contacts: Contacts::Query, ..asked("c", 6, "", None) }, 4000, NOW, false),
+        ("nothing", some("c", 6, vec![]), 4000, NOW, false),
+    ] {
+        let got = vouch_for_refresh(&register, &flow(port), AOR, &desk.bindings, now_ms);
+        assert_eq!(got, is_honoured.then(vouch), "{why}");
+    }
+    assert!(vouch_for_flow(&flow(4000), AOR, &desk.bindings, NOW).is_some());
+    assert!(vouch_for_flow(&flow(4001), AOR, &desk.bindings, NOW).is_none());
+    desk.bindings.flow_closed(&flow(4000));
+    assert!(vouch_for_flow(&flow(4000), AOR, &desk.bindings, NOW).is_none());
+}
