@@ -1,3 +1,9 @@
 //! The peer `dots`: the cores composed (`peer`) and the drivers around them.
 
+#[cfg(feature = "node")]
+pub mod cli;
+#[cfg(feature = "node")]
+pub mod config;
+#[cfg(feature = "node")]
+pub mod http;
 pub mod peer;
