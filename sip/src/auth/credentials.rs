@@ -79,6 +79,19 @@ impl Credentials {
     }
 }
 
+/// The realm that a challenge of any scheme names; `None` if it cannot be read, or names none, or several.
+pub(super) fn challenge_realm(value: &str) -> Option<String> {
+    let (_scheme, mut rest) = value.trim().split_once([' ', '\t', '\r', '\n'])?;
+    let mut realm = None;
+    while let Some((name, value, after)) = next_param(rest).ok()? {
+        rest = after;
+        if name == "realm" && realm.replace(value).is_some() {
+            return None;
+        }
+    }
+    realm
+}
+
 /// The next `name = value` of a comma-separated list, with the name in lower case and what follows.
 fn next_param(text: &str) -> Result<Option<(String, String, &str)>, Malformed> {
     let text = text.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace());

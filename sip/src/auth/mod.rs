@@ -1,8 +1,10 @@
 //! What the SIP core says about credentials to whoever can judge them (the home of the realm).
 
+mod answer;
 mod challenge;
 mod credentials;
 
+pub use answer::{Asked, BadCredentials, answer_for, is_answer_for, is_challenge_of};
 pub use challenge::{ChallengeKind, challenge_headers};
 pub use credentials::Credentials;
 

@@ -12,7 +12,8 @@
 
 use super::{
     Binding, BindingChange, Bindings, MAX_CONTACTS_PER_AOR,
-    request::{AskedContact, Contacts, Register, is_same_uri},
+    request::{AskedContact, Contacts, Register},
+    sameness::is_same_uri,
 };
 use crate::{Flow, auth::Vouch};
 use std::collections::BTreeSet;
@@ -202,7 +203,7 @@ fn is_newer(register: &Register, old: &Binding) -> bool {
 }
 
 fn is_same_phone(contact: &AskedContact, old: &Binding) -> bool {
-    old.instance == contact.instance || old.contact == contact.uri || is_same_uri(&old.contact, &contact.uri)
+    old.instance == contact.instance || is_same_uri(&old.contact, &contact.uri)
 }
 
 /// Makes one consistent change of what the contacts asked one by one. A phone whose address changed may remove the

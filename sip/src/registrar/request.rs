@@ -1,7 +1,37 @@
 //! What a REGISTER says, read once and checked for form.
+//!
+//! Values that have a tolerant reading get it: an Expires that is no number of 32 bits is treated as absent (RFC 3261
+//! §20.19 allows the default; one that wraps to 0 would unregister the phone), a q out of range is 1. What has none,
+//! a broken Contact, `*` beside others or without `Expires: 0`, is a 400 with nothing done.
 
-/// One of a Contact URI or its parameters, bytes; longer is refused: it is stored, journaled and listed in each 200.
+use super::{
+    Refusal,
+    contact::{self, MAX_ASKED_CONTACTS},
+    sameness::Parts,
+};
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest as _, Sha256};
+
+/// One of a Contact URI, its parameters or a Path value, bytes; longer is refused: it is stored, journaled and listed
+/// in each 200.
 pub const MAX_CONTACT_BYTES: usize = 512;
+/// Edge proxies between a phone and us.
+pub const MAX_PATHS: usize = 8;
+const MAX_CALL_ID_BYTES: usize = 256;
+const MAX_INSTANCE_BYTES: usize = 100;
+/// What a Require may name (RFC 3327).
+const EXTENSIONS: [&str; 1] = ["path"];
+
+/// The fields of a REGISTER that the registrar reads, as they came; lists have one element per header line.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a> {
+    pub call_id: &'a str,
+    pub cseq: u32,
+    pub contacts: Vec<&'a str>,
+    pub expires: Option<&'a str>,
+    pub paths: Vec<&'a str>,
+    pub requires: Vec<&'a str>,
+}
 
 /// A REGISTER as the registrar understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +65,148 @@ pub struct AskedContact {
     pub expires_s: Option<u32>,
 }
 
-/// RFC 3261 §19.1.4.
-pub fn is_same_uri(a: &str, b: &str) -> bool {
-    a == b
+impl Register {
+    pub fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        check_require(&fields.requires)?;
+        if fields.call_id.is_empty() || fields.call_id.len() > MAX_CALL_ID_BYTES {
+            return Err(bad("Bad Call-ID"));
+        }
+        Ok(Self {
+            call_id: fields.call_id.to_owned(),
+            cseq: fields.cseq,
+            contacts: contacts(fields)?,
+            path: path(&fields.paths)?,
+        })
+    }
+
+    /// The instance that this request is about, for [`crate::auth::Purpose::Register`]: the first that is bound, else
+    /// the first that is removed; `*` for all, empty for a query.
+    pub fn instance(&self) -> &str {
+        match &self.contacts {
+            Contacts::Query => "",
+            Contacts::RemoveAll => "*",
+            Contacts::Some(asked) => {
+                let bound = asked.iter().find(|contact| contact.expires_s != Some(0));
+                bound.or(asked.first()).map_or("", |contact| contact.instance.as_str())
+            }
+        }
+    }
 }
+
+/// RFC 3261 §8.2.2.3.
+fn check_require(requires: &[&str]) -> Result<(), Refusal> {
+    let named = requires.iter().flat_map(|line| line.split(',')).map(str::trim).filter(|tag| !tag.is_empty());
+    let unknown: Vec<&str> =
+        named.filter(|tag| !EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag))).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(420, "Bad Extension").with("Unsupported", unknown.join(", ")))
+}
+
+fn contacts(fields: &Fields<'_>) -> Result<Contacts, Refusal> {
+    if fields.contacts.is_empty() {
+        return Ok(Contacts::Query);
+    }
+    if fields.contacts.iter().any(|line| line.trim() == "*") {
+        // RFC 3261 §10.3 step 6: alone, and with Expires: 0, which must be said.
+        return match (&fields.contacts[..], fields.expires.and_then(delta_seconds)) {
+            ([_], Some(0)) => Ok(Contacts::RemoveAll),
+            _ => Err(bad("Bad Wildcard Contact")),
+        };
+    }
+    let mut asked: Vec<AskedContact> = Vec::new();
+    for line in &fields.contacts {
+        for raw in contact::split(line).map_err(|_| bad("Bad Contact"))? {
+            let mut one = read_contact(raw, fields.expires)?;
+            // Two Contacts of one phone in one request (two transports): the first keeps the instance's name. One
+            // that removes needs no name of its own.
+            let is_taken =
+                |other: &AskedContact| other.instance == one.instance && other.expires_s != Some(0);
+            if one.expires_s != Some(0) && asked.iter().any(is_taken) {
+                one.instance = hashed(&one.uri)?;
+            }
+            asked.push(one);
+        }
+    }
+    if asked.len() > MAX_ASKED_CONTACTS {
+        return Err(Refusal::new(403, "Too Many Contacts"));
+    }
+    Ok(Contacts::Some(asked))
+}
+
+fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<AskedContact, Refusal> {
+    if raw.uri.len() > MAX_CONTACT_BYTES || raw.params.len() > MAX_CONTACT_BYTES {
+        return Err(bad("Contact Too Long"));
+    }
+    let params = contact::params(raw.params).map_err(|_| bad("Bad Contact"))?;
+    let param = |name: &str| params.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    // Hashed first: a Contact that is no SIP URI is refused with or without an instance.
+    let of_uri = hashed(raw.uri)?;
+    let instance = param("+sip.instance").and_then(urn).unwrap_or(of_uri);
+    // RFC 3261 §10.2.1.1: the Contact's own expires beats the header.
+    let expires_s = param("expires").or(expires).and_then(delta_seconds);
+    Ok(AskedContact {
+        uri: raw.uri.to_owned(),
+        params: raw.params.to_owned(),
+        q: param("q").and_then(q_value).unwrap_or(1000),
+        instance,
+        expires_s,
+    })
+}
+
+/// RFC 5626 §4.1: a URN in angle brackets. Letter case has no meaning in the UUID form, which is what phones send.
+fn urn(value: &str) -> Option<String> {
+    let urn = value.trim().strip_prefix('<')?.strip_suffix('>')?.to_ascii_lowercase();
+    let is_plain = urn.bytes().all(|b| b.is_ascii_graphic());
+    (urn.starts_with("urn:") && is_plain && urn.len() <= MAX_INSTANCE_BYTES).then_some(urn)
+}
+
+/// The instance of a phone that names none: its Contact URI, normalised as §19.1.4 compares, hashed.
+fn hashed(uri: &str) -> Result<String, Refusal> {
+    let parts = Parts::of(uri).ok_or(bad("Bad Contact URI"))?;
+    let digest = Sha256::digest(parts.normalised());
+    let short = digest.get(..15).unwrap_or_default();
+    Ok(format!("c-{}", BASE32_NOPAD.encode(short).to_ascii_lowercase()))
+}
+
+/// RFC 3261 §20.19: `None` for what is no number of 32 bits.
+fn delta_seconds(text: &str) -> Option<u32> {
+    let text = text.trim();
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `0`, `0.7`, `0.125`, `1.0` in thousandths.
+fn q_value(text: &str) -> Option<u16> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_short = part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
+    let part: u16 = format!("{part:0<3}").parse().ok().filter(|_| is_short)?;
+    match whole {
+        "0" | "" => Some(part),
+        "1" => Some(1000),
+        _ => None,
+    }
+}
+
+fn path(lines: &[&str]) -> Result<Vec<String>, Refusal> {
+    let mut path = Vec::new();
+    for line in lines {
+        for value in contact::values(line).map_err(|_| bad("Bad Path"))? {
+            if value.is_empty() || value.contains(char::is_control) {
+                return Err(bad("Bad Path"));
+            }
+            if path.len() >= MAX_PATHS || value.len() > MAX_CONTACT_BYTES {
+                return Err(bad("Path Too Long"));
+            }
+            path.push(value.to_owned());
+        }
+    }
+    Ok(path)
+}
+
+fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(400, reason)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,9 @@
 //! comparing text. The list fits a datagram by construction (see the assertion); when it would not fit one packet,
 //! parameters that only decorate are left out.
 
-use super::{Binding, Bindings, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register};
+use super::{
+    Binding, Bindings, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register, contact::Quotes,
+};
 use std::fmt::Write as _;
 
 /// Beyond this the Contact list is shortened to the parameters that have a meaning to a registrar.
@@ -60,17 +62,8 @@ fn contact_value(binding: &Binding, now_ms: u64, is_short: bool) -> String {
 
 /// The parameters of `;a=b;c="d;e"`, split outside quotes.
 fn params(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_quoted = false;
-    let mut is_escaped = false;
-    text.split(move |c: char| {
-        let was_escaped = std::mem::take(&mut is_escaped);
-        match c {
-            '\\' if is_quoted && !was_escaped => is_escaped = true,
-            '"' if !was_escaped => is_quoted = !is_quoted,
-            _ => {}
-        }
-        c == ';' && !is_quoted
-    })
+    let mut quotes = Quotes::default();
+    text.split(move |c: char| !quotes.is_inside(c) && c == ';')
 }
 
 /// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 §20.17: always GMT).
