@@ -61,7 +61,8 @@ impl Refusal {
 /// What to do with one REGISTER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Journal it if [`needs_journal`], apply it to the table, then send the 200.
+    /// Applied to the table at once, for the next REGISTER must see it; its 200 waits until it is journaled, if
+    /// [`needs_journal`].
     pub change: BindingChange,
     /// The instances that the request named, in its order: they lead the list in the 200.
     pub first: Vec<String>,
@@ -94,7 +95,7 @@ pub fn decide(
         Contacts::Query => {}
         Contacts::RemoveAll => {
             for old in bindings.of(aor) {
-                if !is_newer(register, old) {
+                if !is_newer(register, old, now_ms) {
                     return Err(out_of_order());
                 }
                 decision.change.removed.push(old.instance.clone());
@@ -132,7 +133,7 @@ impl Request<'_> {
         let mut repeated = false;
         for old in &touched {
             repeated |= self.is_repeat(contact, old);
-            if !is_newer(self.register, old) && !self.is_repeat(contact, old) {
+            if !is_newer(self.register, old, self.now_ms) && !self.is_repeat(contact, old) {
                 return Err(out_of_order());
             }
         }
@@ -188,6 +189,7 @@ impl Request<'_> {
     /// The same request a second time (retransmitted by a phone that lost the 200).
     fn is_repeat(&self, contact: &AskedContact, old: &Binding) -> bool {
         contact.expires_s != Some(0)
+            && old.expires_at_ms > self.now_ms
             && old.call_id == self.register.call_id
             && old.cseq == self.register.cseq
             && old.contact == contact.uri
@@ -197,9 +199,9 @@ impl Request<'_> {
 }
 
 /// RFC 3261 §10.3 step 7: a different Call-ID (the phone restarted) always counts; the same one only with a higher
-/// CSeq.
-fn is_newer(register: &Register, old: &Binding) -> bool {
-    old.call_id != register.call_id || register.cseq > old.cseq
+/// CSeq. What has ended has no say.
+fn is_newer(register: &Register, old: &Binding, now_ms: u64) -> bool {
+    old.expires_at_ms <= now_ms || old.call_id != register.call_id || register.cseq > old.cseq
 }
 
 fn is_same_phone(contact: &AskedContact, old: &Binding) -> bool {

@@ -4,6 +4,8 @@ use crate::{
     registrar::{ok_headers, vouch_for_flow, vouch_for_refresh},
 };
 
+use proptest::prelude::*;
+
 const AOR: &str = "alice@office.example";
 const NOW: u64 = 1_800_000_000_000;
 
@@ -279,4 +281,54 @@ fn without_the_home_only_what_changes_nothing() {
     assert!(vouch_for_flow(&flow(4001), AOR, &desk.bindings, NOW).is_none());
     desk.bindings.flow_closed(&flow(4000));
     assert!(vouch_for_flow(&flow(4000), AOR, &desk.bindings, NOW).is_none());
+}
+
+#[test]
+fn an_ended_binding_has_no_say() {
+    let mut desk = Desk::new();
+    desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(60))]));
+    desk.try_on(4000, &some("c", 5, vec![contact("sip:a@h", Some(60))]), NOW + 60_000).expect("accepted");
+    assert_eq!(desk.left_s("sip:a@h"), Some(120));
+}
+
+prop_compose! {
+    fn any_register()(
+        call_id in 0..3u8,
+        cseq in 0..6u32,
+        kind in 0..12u8,
+        contacts in proptest::collection::vec((0..14u8, prop_oneof![Just(Some(0)), Just(Some(5)), Just(Some(600)), Just(None)]), 1..4),
+    ) -> Register {
+        let list = contacts.iter().map(|(n, expires_s)| contact(&format!("sip:{n}@h"), *expires_s)).collect();
+        let contacts = match kind {
+            0 => Contacts::Query,
+            1 => Contacts::RemoveAll,
+            _ => Contacts::Some(list),
+        };
+        Register { contacts, ..some(&call_id.to_string(), cseq, vec![]) }
+    }
+}
+
+proptest! {
+    /// Whatever phones send: a decision always fits the table, no URI is bound twice, the 200 lists what is bound,
+    /// and the same request again changes nothing.
+    #[test]
+    fn decisions_keep_the_table(steps in proptest::collection::vec((any_register(), 4000..4003u16, 0..100u64), 0..60)) {
+        let mut desk = Desk::new();
+        let mut now_ms = NOW;
+        for (register, port, pause_s) in steps {
+            now_ms += pause_s * 1000;
+            desk.bindings.expire(now_ms);
+            let Ok(decision) = desk.try_on(port, &register, now_ms) else { continue };
+            let mut uris = desk.uris();
+            prop_assert!(uris.len() <= MAX_CONTACTS_PER_AOR);
+            let headers = ok_headers(&register, &decision, &desk.bindings, now_ms);
+            prop_assert_eq!(headers.iter().filter(|(name, _)| *name == "Contact").count(), uris.len());
+            uris.sort_unstable();
+            uris.dedup();
+            prop_assert_eq!(uris.len(), desk.bindings.of(AOR).count());
+            if let Ok(again) = desk.try_on(port, &register, now_ms) {
+                prop_assert!(!needs_journal(&again.change), "{:?}", again);
+            }
+        }
+    }
 }
