@@ -1,0 +1,112 @@
+//! Who is meant: one pure function from what a phone wrote to `user@realm`.
+//!
+//! Own hosts (listen and advertised addresses, the host name, `localhost`; any port) mean the default realm.
+//! `user@realm` or `user%40realm` as the user on an own host selects that realm, so a phone that knows only server,
+//! user and password reaches everybody. Hosts are case-insensitive, users are not.
+
+use crate::uri::{Uri, unescape};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, Default)]
+pub struct Addressing {
+    /// Lower-case, without port; IPv6 in brackets.
+    pub own_hosts: BTreeSet<String>,
+    pub default_realm: String,
+    pub local_realms: BTreeSet<String>,
+    /// Short name to `user@realm`.
+    pub aliases: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// 416
+    #[error("a scheme other than sip and sips")]
+    Scheme,
+    /// 404 / 400
+    #[error("no user part")]
+    NoUser,
+    /// 400
+    #[error("not a URI")]
+    Bad,
+}
+
+impl Addressing {
+    /// Does this host mean this peer?
+    pub fn is_own_host(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        host == "localhost" || self.own_hosts.contains(&host)
+    }
+
+    /// `alice@office.example`.
+    pub fn canonical_aor(&self, uri: &str) -> Result<String, AddressError> {
+        let scheme = uri.split(':').next().unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
+            return Err(if uri.contains(':') { AddressError::Scheme } else { AddressError::Bad });
+        }
+        let uri = Uri::parse(uri).map_err(|_| AddressError::Bad)?;
+        let user = unescape(uri.user().ok_or(AddressError::NoUser)?);
+        if user.is_empty() || user.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(AddressError::Bad);
+        }
+        if !self.is_own_host(uri.host()) {
+            let realm = uri.host().trim_end_matches('.').to_ascii_lowercase();
+            return if user.contains('@') { Err(AddressError::Bad) } else { self.aliased(user, realm) };
+        }
+        match user.split_once('@') {
+            Some((user, realm)) if !user.is_empty() && is_host(realm) => {
+                Ok(format!("{user}@{}", realm.to_ascii_lowercase()))
+            }
+            Some(_) => Err(AddressError::Bad),
+            None => self.aliased(user, self.default_realm.clone()),
+        }
+    }
+
+    fn aliased(&self, user: String, realm: String) -> Result<String, AddressError> {
+        match self.aliases.get(&user) {
+            Some(target) if self.local_realms.contains(&realm) => Ok(target.clone()),
+            _ => Ok(format!("{user}@{realm}")),
+        }
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        let a = Addressing {
+            own_hosts: ["192.0.2.1", "[2001:db8::1]", "pbx.local"].map(str::to_owned).into(),
+            default_realm: "a.test".into(),
+            local_realms: ["a.test", "b.test"].map(str::to_owned).into(),
+            aliases: [("12".to_owned(), "me@abc.dots".to_owned())].into(),
+        };
+        let cases: &[(&str, Result<&str, AddressError>)] = &[
+            ("sip:alice@192.0.2.1", Ok("alice@a.test")),
+            ("sip:alice@192.0.2.1:5070;transport=tcp", Ok("alice@a.test")),
+            ("sip:alice@LOCALHOST", Ok("alice@a.test")),
+            ("sip:alice@[2001:DB8::1]:5060", Ok("alice@a.test")),
+            ("sip:alice%40b.test@pbx.local", Ok("alice@b.test")),
+            ("sip:alice@B.test@pbx.local", Ok("alice@b.test")),
+            ("sip:%61lice@A.test.", Ok("alice@a.test")),
+            ("sip:Alice@a.test", Ok("Alice@a.test")),
+            ("sips:bob@far.example", Ok("bob@far.example")),
+            ("sip:12@192.0.2.1", Ok("me@abc.dots")),
+            ("sip:12@far.example", Ok("12@far.example")),
+            ("tel:+15551234", Err(AddressError::Scheme)),
+            ("sip:192.0.2.1", Err(AddressError::NoUser)),
+            ("sip:alice@b.test@far.example", Err(AddressError::Bad)),
+            ("sip:alice%20x@a.test", Err(AddressError::Bad)),
+            ("alice", Err(AddressError::Bad)),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(a.canonical_aor(uri), expected.map(str::to_owned), "{uri}");
+        }
+    }
+}
