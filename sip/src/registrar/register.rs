@@ -211,12 +211,14 @@ fn is_same_phone(contact: &AskedContact, old: &Binding) -> bool {
 /// Makes one consistent change of what the contacts asked one by one. A phone whose address changed may remove the
 /// old Contact and add the new one, both with its instance, in one request: what is put is not removed.
 fn settle(decision: &mut Decision) {
-    let put: BTreeSet<&str> = decision.change.put.iter().map(|b| b.instance.as_str()).collect();
-    let mut seen = BTreeSet::new();
-    decision
-        .change
-        .removed
-        .retain(|instance| !put.contains(instance.as_str()) && seen.insert(instance.clone()));
+    let BindingChange { put, removed, .. } = &mut decision.change;
+    // The same Contact twice: the last word counts.
+    let mut is_put = BTreeSet::new();
+    put.reverse();
+    put.retain(|binding| is_put.insert(binding.instance.clone()));
+    put.reverse();
+    let mut seen = is_put;
+    removed.retain(|instance| seen.insert(instance.clone()));
     let mut named = BTreeSet::new();
     decision.first.retain(|instance| named.insert(instance.clone()));
 }

@@ -7,7 +7,7 @@
 use super::{
     Refusal,
     contact::{self, MAX_ASKED_CONTACTS},
-    sameness::Parts,
+    sameness::{Parts, is_same_uri},
 };
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
@@ -121,8 +121,11 @@ fn contacts(fields: &Fields<'_>) -> Result<Contacts, Refusal> {
             let mut one = read_contact(raw, fields.expires)?;
             // Two Contacts of one phone in one request (two transports): the first keeps the instance's name. One
             // that removes needs no name of its own.
-            let is_taken =
-                |other: &AskedContact| other.instance == one.instance && other.expires_s != Some(0);
+            let is_taken = |other: &AskedContact| {
+                other.instance == one.instance
+                    && other.expires_s != Some(0)
+                    && !is_same_uri(&other.uri, &one.uri)
+            };
             if one.expires_s != Some(0) && asked.iter().any(is_taken) {
                 one.instance = hashed(&one.uri)?;
             }

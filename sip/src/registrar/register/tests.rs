@@ -284,6 +284,14 @@ fn without_the_home_only_what_changes_nothing() {
 }
 
 #[test]
+fn the_last_word_on_a_contact_counts() {
+    let mut desk = Desk::new();
+    let twice = vec![contact("sip:a@h", Some(600)), contact("sip:a@h", Some(700))];
+    assert_eq!(desk.ok(&some("c", 1, twice)).change.put.len(), 1);
+    assert_eq!(desk.left_s("sip:a@h"), Some(700));
+}
+
+#[test]
 fn an_ended_binding_has_no_say() {
     let mut desk = Desk::new();
     desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(60))]));

@@ -76,6 +76,8 @@ fn instances() {
     // One phone, two Contacts: two bindings. Old out, new in: one.
     let two = asked(&["<sip:a@h>;+sip.instance=\"<urn:1>\", <sip:b@h>;+sip.instance=\"<urn:1>\""], None);
     assert!(two[0].instance == "urn:1" && two[1].instance.starts_with("c-"));
+    let twice = asked(&["<sip:a@h>;+sip.instance=\"<urn:1>\", <sip:a@H>;+sip.instance=\"<urn:1>\""], None);
+    assert!(twice.iter().all(|contact| contact.instance == "urn:1"));
     let moved = asked(
         &["<sip:a@h>;+sip.instance=\"<urn:1>\";expires=0", "<sip:b@h>;+sip.instance=\"<urn:1>\""],
         None,
