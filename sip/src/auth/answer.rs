@@ -4,8 +4,11 @@
 //! taken, the others belong to somebody else and travel on. Whether the answer is right is not judged here; only that
 //! it is an answer to this very request.
 
-use super::{Answer, Credentials, Purpose};
-use crate::registrar::sameness::Parts;
+use super::{Answer, ChallengeKind, Credentials, Purpose};
+use crate::{
+    message::{Editor, Message, Name},
+    uri::{Uri, unescape},
+};
 
 /// Header lines looked at; a phone behind two challenging proxies has two.
 const MAX_LINES: usize = 8;
@@ -41,9 +44,26 @@ pub struct Asked<'a> {
     pub aor: &'a str,
 }
 
+/// [`answer_for_lines`] of a request.
+pub fn answer_for(
+    request: &Message,
+    kind: ChallengeKind,
+    realm: &str,
+    aor: &str,
+    purpose: Purpose,
+) -> Result<Option<Answer>, BadCredentials> {
+    let name = match kind {
+        ChallengeKind::Www => Name::Authorization,
+        ChallengeKind::Proxy => Name::ProxyAuthorization,
+    };
+    let request_uri = request.uri().unwrap_or_default();
+    let asked = Asked { method: request.method(), request_uri, realm, aor };
+    answer_for_lines(request.header_lines(&name), &asked, purpose)
+}
+
 /// `values`: the lines of [`super::ChallengeKind::credentials_header`]. `None`: nothing for our realm, so challenge.
 /// Where a phone answered both algorithms, the stronger counts.
-pub fn answer_for<'v>(
+pub fn answer_for_lines<'v>(
     values: impl IntoIterator<Item = &'v str>,
     asked: &Asked<'_>,
     purpose: Purpose,
@@ -92,6 +112,24 @@ pub fn is_answer_for(value: &str, realms: &[&str]) -> bool {
     }
 }
 
+/// Removes the answers for these realms from a request that is forwarded.
+pub fn strip_credentials(editor: &mut Editor<'_>, realms: &[&str]) {
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        editor.retain_lines(&name, |value| !is_answer_for(value, realms));
+    }
+}
+
+/// Removes challenges in the name of these realms from a response of another leg. `true`: it has none left, so a 401
+/// or 407 must become a 403.
+pub fn strip_challenges(response: &Message, editor: &mut Editor<'_>, realms: &[&str]) -> bool {
+    let mut is_bare = true;
+    for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
+        is_bare &= response.header_lines(&name).all(|value| is_challenge_of(value, realms));
+        editor.retain_lines(&name, |value| !is_challenge_of(value, realms));
+    }
+    is_bare
+}
+
 /// Does this challenge name one of these realms? A callee that challenges in our name would collect our phones'
 /// answers, so such a line is removed from responses of other legs.
 pub fn is_challenge_of(value: &str, realms: &[&str]) -> bool {
@@ -107,13 +145,10 @@ fn is_for(digest_uri: &str, asked: &Asked<'_>) -> bool {
     if digest_uri == asked.request_uri {
         return true;
     }
-    match (Parts::of(digest_uri), Parts::of(asked.request_uri)) {
-        (Some(one), Some(two)) => {
-            one.host == two.host
-                && (one.user == two.user || (asked.method == "REGISTER" && two.user.is_none()))
-        }
-        _ => false,
-    }
+    let (Ok(one), Ok(two)) = (Uri::parse(digest_uri), Uri::parse(asked.request_uri)) else { return false };
+    let is_user_same = one.user().map(unescape) == two.user().map(unescape);
+    one.host().eq_ignore_ascii_case(two.host())
+        && (is_user_same || (asked.method == "REGISTER" && two.user().is_none()))
 }
 
 #[cfg(test)]
@@ -133,7 +168,7 @@ mod tests {
 
     fn answer(lines: &[String], asked: &Asked<'_>) -> Result<Option<Answer>, BadCredentials> {
         let purpose = Purpose::Request { target: "bob@office.example".into() };
-        answer_for(lines.iter().map(String::as_str), asked, purpose)
+        answer_for_lines(lines.iter().map(String::as_str), asked, purpose)
     }
 
     #[test]
@@ -181,6 +216,51 @@ mod tests {
         }
         let broken = vec!["Digest username=\"a".to_owned()];
         assert_eq!(answer(&broken, &ask("INVITE", "sip:h")), Err(BadCredentials::Malformed), "D07");
+    }
+
+    fn message(first: &str, lines: &[String]) -> Message {
+        let common = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:alice@office.example>;tag=1\r\n\
+                      To: <sip:bob@office.example>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n";
+        let text = format!(
+            "{first}\r\n{common}{}\r\n",
+            lines.iter().map(|l| format!("{l}\r\n")).collect::<String>()
+        );
+        Message::parse(text.into_bytes()).expect("well-formed")
+    }
+
+    #[test]
+    fn on_whole_messages() {
+        let uri = "sip:bob@office.example";
+        let (ours, theirs) = (line("office.example", "MD5", uri), line("other.example", "MD5", uri));
+        let lines = [&ours, &theirs].map(|line| format!("Proxy-Authorization: {line}"));
+        let request = message(&format!("INVITE {uri} SIP/2.0"), &lines);
+        let purpose = Purpose::Request { target: "bob@office.example".into() };
+        let got =
+            |kind| answer_for(&request, kind, "office.example", "alice@office.example", purpose.clone());
+        assert_eq!(got(ChallengeKind::Proxy).expect("good").map(|answer| answer.uri), Some(uri.to_owned()));
+        assert_eq!(got(ChallengeKind::Www), Ok(None));
+        let mut editor = Editor::new(&request);
+        strip_credentials(&mut editor, &["office.example"]);
+        let stripped = Message::parse(editor.build()).expect("well-formed");
+        let left: Vec<&str> = stripped.header_lines(&Name::ProxyAuthorization).collect();
+        assert_eq!(left, [theirs.as_str()]);
+
+        let challenge = |realm: &str| format!("Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"n\"");
+        for (why, lines, is_bare, count) in [
+            ("ours only", vec![challenge("office.example")], true, 0),
+            (
+                "another's beside ours",
+                vec![challenge("office.example"), challenge("other.example")],
+                false,
+                1,
+            ),
+        ] {
+            let response = message("SIP/2.0 407 Proxy Authentication Required", &lines);
+            let mut editor = Editor::new(&response);
+            assert_eq!(strip_challenges(&response, &mut editor, &["office.example"]), is_bare, "{why}");
+            let left = Message::parse(editor.build()).expect("well-formed");
+            assert_eq!(left.header_lines(&Name::ProxyAuthenticate).count(), count, "{why}");
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ mod answer;
 mod challenge;
 mod credentials;
 
-pub use answer::{Asked, BadCredentials, answer_for, is_answer_for, is_challenge_of};
+pub use answer::{
+    Asked, BadCredentials, answer_for, answer_for_lines, is_answer_for, is_challenge_of, strip_challenges,
+    strip_credentials,
+};
 pub use challenge::{ChallengeKind, challenge_headers};
 pub use credentials::Credentials;
 

@@ -1,6 +1,6 @@
 //! The registrar. RFC 3261 §10.
 //!
-//! Pure pieces that the core calls in this order: [`Register::from_fields`] (form; 400, 420, or what is asked),
+//! Pure pieces that the core calls in this order: [`Register::read`] (form; 400, 420, or what is asked),
 //! [`Register::instance`] for the answer that goes to the home, [`decide`] with the home's vouch (or
 //! [`vouch_for_refresh`] when the home is away), then journal if [`needs_journal`], [`Bindings::apply`], and
 //! [`ok_headers`] for the 200. This file holds the words that the rest of the program shares.
@@ -10,7 +10,7 @@ mod refresh;
 mod register;
 mod request;
 mod response;
-pub(crate) mod sameness;
+mod sameness;
 mod store;
 
 pub use refresh::{vouch_for_flow, vouch_for_refresh};

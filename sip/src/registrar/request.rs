@@ -7,8 +7,9 @@
 use super::{
     Refusal,
     contact::{self, MAX_ASKED_CONTACTS},
-    sameness::{Parts, is_same_uri},
+    sameness::{is_same_uri, normalised},
 };
+use crate::message::{Message, Name};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 pub const MAX_CONTACT_BYTES: usize = 512;
 /// Edge proxies between a phone and us.
 pub const MAX_PATHS: usize = 8;
+/// Header lines of one name: one more than any limit below, so that too many is seen as such.
+const MAX_LINES: usize = MAX_ASKED_CONTACTS + 1;
 const MAX_CALL_ID_BYTES: usize = 256;
 const MAX_INSTANCE_BYTES: usize = 100;
 /// What a Require may name (RFC 3327).
@@ -66,6 +69,19 @@ pub struct AskedContact {
 }
 
 impl Register {
+    /// The errors are those of form: 400, 403 (too many Contacts), 420.
+    pub fn read(request: &Message) -> Result<Self, Refusal> {
+        let [contact, path, require] = [Name::Contact, Name::Path, Name::Require];
+        Self::from_fields(&Fields {
+            call_id: request.call_id().unwrap_or_default(),
+            cseq: request.cseq().ok_or(bad("Bad CSeq"))?.0,
+            contacts: lines(request, &contact),
+            expires: request.header(&Name::Expires),
+            paths: lines(request, &path),
+            requires: lines(request, &require),
+        })
+    }
+
     pub fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
         check_require(&fields.requires)?;
         if fields.call_id.is_empty() || fields.call_id.len() > MAX_CALL_ID_BYTES {
@@ -91,6 +107,10 @@ impl Register {
             }
         }
     }
+}
+
+fn lines<'a>(request: &'a Message, name: &'a Name) -> Vec<&'a str> {
+    request.header_lines(name).take(MAX_LINES).collect()
 }
 
 /// RFC 3261 §8.2.2.3.
@@ -167,8 +187,7 @@ fn urn(value: &str) -> Option<String> {
 
 /// The instance of a phone that names none: its Contact URI, normalised as §19.1.4 compares, hashed.
 fn hashed(uri: &str) -> Result<String, Refusal> {
-    let parts = Parts::of(uri).ok_or(bad("Bad Contact URI"))?;
-    let digest = Sha256::digest(parts.normalised());
+    let digest = Sha256::digest(normalised(uri).ok_or(bad("Bad Contact URI"))?);
     let short = digest.get(..15).unwrap_or_default();
     Ok(format!("c-{}", BASE32_NOPAD.encode(short).to_ascii_lowercase()))
 }

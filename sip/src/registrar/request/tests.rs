@@ -139,3 +139,21 @@ fn paths() {
     assert_eq!(with(vec!["<sip:a"]).expect_err("open bracket").status, 400);
     assert_eq!(with(vec!["<sip:a>"; MAX_PATHS + 1]).expect_err("too many").status, 400);
 }
+
+#[test]
+fn from_a_message() {
+    let text = "REGISTER sip:office.example SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\
+                From: <sip:alice@office.example>;tag=1\r\nTo: <sip:alice@office.example>\r\ni: call\r\n\
+                CSeq: 7 REGISTER\r\nm: \"A, B\" <sip:a@10.0.0.1:5062;ob>;q=0.3,\r\n <sip:b@h>;expires=9\r\n\
+                Contact: sip:c@h\r\nExpires: 300\r\nPath: <sip:edge;lr>\r\nRequire: path\r\nl: 0\r\n\r\n";
+    let register = Register::read(&Message::parse(text.into()).expect("well-formed")).expect("good");
+    assert_eq!((register.call_id.as_str(), register.cseq, register.path.len()), ("call", 7, 1));
+    let Contacts::Some(asked) = register.contacts else { panic!("contacts") };
+    let seen: Vec<_> = asked.iter().map(|one| (one.uri.as_str(), one.q, one.expires_s)).collect();
+    let expected = [
+        ("sip:a@10.0.0.1:5062;ob", 300, Some(300)),
+        ("sip:b@h", 1000, Some(9)),
+        ("sip:c@h", 1000, Some(300)),
+    ];
+    assert_eq!(seen, expected);
+}
