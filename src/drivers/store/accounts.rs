@@ -1,0 +1,196 @@
+//! The accounts: truth is the stream `accounts` (an `Account`, or a tombstone), lookups go through the index.
+//! Whatever a method changed is on the platter when it returns. Methods block on the disk for the length of one
+//! fdatasync; async callers use `spawn_blocking` for changes.
+
+use super::{
+    disk::report,
+    index::{Effect, Index, IndexError, Opened},
+};
+use crate::peer::account::Account;
+use dots_wire::{
+    decode,
+    disk::{DiskError, Position, SegmentStore},
+    encode,
+};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Accounts in one write and one index batch of an import.
+const IMPORT_CHUNK: usize = 4_096;
+
+const VERSION: u8 = 1;
+
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct Tombstone {
+    version: u8,
+    aor: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("the account index cannot be used: {0}")]
+    Index(String),
+}
+
+impl From<IndexError> for StoreError {
+    fn from(error: IndexError) -> StoreError {
+        match error {
+            IndexError::Disk(error) => StoreError::Disk(error),
+            IndexError::Sled(text) => StoreError::Index(text),
+        }
+    }
+}
+
+/// The accounts of this peer. Shared by reference; one change at a time.
+pub struct AccountStore(Mutex<Inner>);
+
+struct Inner {
+    truth: SegmentStore,
+    index: Index,
+    index_dir: PathBuf,
+    opened: Opened,
+}
+
+impl AccountStore {
+    /// `dir`: the data directory; `accounts/` and `index/accounts/` are in it.
+    pub fn open(dir: &Path) -> Result<AccountStore, StoreError> {
+        let (truth, found) = SegmentStore::open(dir.join("accounts"))?;
+        report("accounts", &found);
+        let index_dir = dir.join("index").join("accounts");
+        let (index, opened) = Index::open(&index_dir, &truth, effect)?;
+        match opened {
+            Opened::Used => tracing::debug!(accounts = index.len(), "account index used"),
+            Opened::Replayed { records } => tracing::info!(records, "account index was behind: replayed"),
+            Opened::Rebuilt { reason } => tracing::info!(reason, "account index rebuilt"),
+        }
+        Ok(AccountStore(Mutex::new(Inner { truth, index, index_dir, opened })))
+    }
+
+    /// How the index was found.
+    pub fn opened(&self) -> Opened {
+        self.inner().opened
+    }
+    pub fn len(&self) -> u64 {
+        self.inner().index.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn get(&self, aor: &str) -> Result<Option<Account>, StoreError> {
+        let mut inner = self.inner();
+        match inner.get(aor) {
+            // An index that cannot be read, or leads astray, is rebuilt once; a second failure is the disk's.
+            Err(_) => {
+                inner.rebuild()?;
+                inner.get(aor)
+            }
+            found => found,
+        }
+    }
+
+    /// Whether there was one before.
+    pub fn put(&self, account: &Account) -> Result<bool, StoreError> {
+        let mut inner = self.inner();
+        let existed = inner.index.find(account.aor.as_bytes())?.is_some();
+        inner.append(&[(Effect::Put(account.aor.clone().into_bytes()), encode(account))])?;
+        inner.truth.sync()?;
+        Ok(existed)
+    }
+
+    /// Whether there was one.
+    pub fn remove(&self, aor: &str) -> Result<bool, StoreError> {
+        let mut inner = self.inner();
+        if inner.index.find(aor.as_bytes())?.is_none() {
+            return Ok(false);
+        }
+        let tombstone = encode(&Tombstone { version: VERSION, aor: aor.to_owned() });
+        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone)])?;
+        inner.truth.sync()?;
+        Ok(true)
+    }
+
+    /// Up to `limit` accounts behind `after`, ordered by AOR.
+    pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        let inner = self.inner();
+        let keys = inner.index.range(after.map(str::as_bytes), limit)?;
+        keys.into_iter().filter_map(|(_, at)| inner.at(at).transpose()).collect()
+    }
+
+    /// Many at once, one fdatasync for all. Answers how many.
+    pub fn import(&self, accounts: impl IntoIterator<Item = Account>) -> Result<u64, StoreError> {
+        let mut inner = self.inner();
+        let mut chunk = Vec::with_capacity(IMPORT_CHUNK);
+        let mut count = 0;
+        for account in accounts {
+            chunk.push((Effect::Put(account.aor.clone().into_bytes()), encode(&account)));
+            count += 1;
+            if chunk.len() >= IMPORT_CHUNK {
+                inner.append(&chunk)?;
+                chunk.clear();
+            }
+        }
+        inner.append(&chunk)?;
+        inner.truth.sync()?;
+        Ok(count)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic under the lock leaves truth and index each whole; the mark says how they stand.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn append(&mut self, changes: &[(Effect, Vec<u8>)]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let positions = self.truth.append_all(changes.iter().map(|(_, record)| record.as_slice()))?;
+        let reflected = changes.iter().map(|(effect, _)| effect.clone()).zip(positions).collect();
+        let end = self.truth.end();
+        if self.index.apply(reflected, end).is_err() {
+            self.rebuild()?;
+        }
+        Ok(())
+    }
+
+    fn get(&self, aor: &str) -> Result<Option<Account>, StoreError> {
+        let Some(at) = self.index.find(aor.as_bytes())? else { return Ok(None) };
+        match self.at(at)? {
+            Some(account) if account.aor == aor => Ok(Some(account)),
+            _ => Err(StoreError::Index(format!("no account {aor} at {at:?}"))),
+        }
+    }
+
+    fn at(&self, at: Position) -> Result<Option<Account>, StoreError> {
+        Ok(decode(&self.truth.read(at)?).ok())
+    }
+
+    fn rebuild(&mut self) -> Result<(), StoreError> {
+        tracing::error!("the account index does not agree with the accounts: rebuilding it");
+        // In a new place, because the old one is still open and locked.
+        let dir = self.index_dir.with_extension(format!("{}", self.truth.end().offset));
+        let (index, opened) = Index::open(&dir, &self.truth, effect)?;
+        self.index = index;
+        self.opened = opened;
+        std::fs::remove_dir_all(&self.index_dir).ok();
+        Ok(())
+    }
+}
+
+/// What a record of the stream means to the index.
+pub(super) fn effect(record: &[u8]) -> Effect {
+    if let Ok(account) = decode::<Account>(record) {
+        return Effect::Put(account.aor.into_bytes());
+    }
+    match decode::<Tombstone>(record) {
+        Ok(tombstone) => Effect::Remove(tombstone.aor.into_bytes()),
+        Err(_) => Effect::Nothing,
+    }
+}

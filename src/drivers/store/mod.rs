@@ -1,0 +1,17 @@
+//! The disk. Truth is in segment files (`dots_wire::disk`), one directory per [`Stream`](crate::peer::output::Stream);
+//! sled holds only what can be rebuilt from them.
+//!
+//! * [`Disk`]: the writer thread that answers `Output::Append`.
+//! * [`AccountStore`]: the accounts, and their index.
+
+mod accounts;
+mod credential;
+mod disk;
+mod index;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{AccountStore, StoreError};
+pub use credential::{BadAccount, account};
+pub use disk::{Ack, Acks, Append, Disk, QUEUE_MAX, Stores};
+pub use index::Opened;
