@@ -97,7 +97,7 @@ impl AccountStore {
     /// Whether there was one before.
     pub fn put(&self, account: &Account) -> Result<bool, StoreError> {
         let mut inner = self.inner();
-        let existed = inner.index.find(account.aor.as_bytes())?.is_some();
+        let existed = inner.exists(&account.aor)?;
         inner.append(&[(Effect::Put(account.aor.clone().into_bytes()), encode(account))])?;
         inner.truth.sync()?;
         Ok(existed)
@@ -106,7 +106,7 @@ impl AccountStore {
     /// Whether there was one.
     pub fn remove(&self, aor: &str) -> Result<bool, StoreError> {
         let mut inner = self.inner();
-        if inner.index.find(aor.as_bytes())?.is_none() {
+        if !inner.exists(aor)? {
             return Ok(false);
         }
         let tombstone = encode(&Tombstone { version: VERSION, aor: aor.to_owned() });
@@ -166,6 +166,14 @@ impl Inner {
             Some(account) if account.aor == aor => Ok(Some(account)),
             _ => Err(StoreError::Index(format!("no account {aor} at {at:?}"))),
         }
+    }
+
+    fn exists(&mut self, aor: &str) -> Result<bool, StoreError> {
+        if let Ok(found) = self.index.find(aor.as_bytes()) {
+            return Ok(found.is_some());
+        }
+        self.rebuild()?;
+        Ok(self.index.find(aor.as_bytes())?.is_some())
     }
 
     fn at(&self, at: Position) -> Result<Option<Account>, StoreError> {

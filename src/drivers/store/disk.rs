@@ -42,7 +42,9 @@ pub struct Append {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
-    Done { token: u64 },
+    Done {
+        token: u64,
+    },
     /// Nothing more will be written.
     Failed(String),
 }

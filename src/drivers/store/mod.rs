@@ -12,6 +12,6 @@ mod index;
 mod tests;
 
 pub use accounts::{AccountStore, StoreError};
-pub use credential::{BadAccount, account};
+pub use credential::{BadAccount, account, canonical};
 pub use disk::{Ack, Acks, Append, Disk, QUEUE_MAX, Stores};
 pub use index::Opened;

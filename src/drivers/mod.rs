@@ -1,0 +1,3 @@
+//! Sockets, the swarm and the disk: drivers wait, feed one input, and carry outputs out. They decide nothing.
+
+pub mod store;

@@ -1,0 +1,229 @@
+use super::{accounts::effect, credential::canonical, index::Index, *};
+use crate::peer::{account::Account, output::Stream};
+use dots_wire::disk::SegmentStore;
+use std::{fs, path::Path, time::Instant};
+
+fn alice(password: &str) -> Account {
+    account("alice@a.test", password, true, 7).expect("a good account")
+}
+fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = Account> {
+    let pattern = alice("x");
+    range.map(move |n| Account { aor: format!("u{n:06}@a.test"), ..pattern.clone() })
+}
+fn filled(dir: &Path, range: std::ops::Range<u32>) {
+    let store = AccountStore::open(dir).expect("opens");
+    store.import(numbered(range)).expect("imported");
+}
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a dir") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("copied");
+        }
+    }
+}
+/// Opens, checks that exactly `count` accounts are there and every one is found, and says how the index was found.
+fn opened(dir: &Path, count: u32) -> Opened {
+    let store = AccountStore::open(dir).expect("opens");
+    assert_eq!(store.len(), u64::from(count));
+    for n in 0..count {
+        let aor = format!("u{n:06}@a.test");
+        assert_eq!(store.get(&aor).expect("readable").map(|a| a.aor), Some(aor));
+    }
+    assert_eq!(store.list(None, usize::MAX).expect("listed").len(), count as usize);
+    store.opened()
+}
+
+#[test]
+fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let store = AccountStore::open(dir.path()).expect("opens");
+    assert!(!store.put(&alice("one")).expect("put"));
+    assert!(store.put(&alice("two")).expect("put"));
+    store.import(numbered(0..3)).expect("imported");
+    assert!(store.remove("u000001@a.test").expect("removed"));
+    assert!(!store.remove("u000001@a.test").expect("gone"));
+    for store in [store, AccountStore::open(dir.path()).expect("opens again")] {
+        assert_eq!(store.get("alice@a.test").expect("readable"), Some(alice("two")));
+        assert_eq!(store.get("u000001@a.test").expect("readable"), None);
+        let names = |after, limit| -> Vec<String> {
+            store.list(after, limit).expect("listed").into_iter().map(|a| a.aor).collect()
+        };
+        assert_eq!(names(None, 2), ["alice@a.test", "u000000@a.test"]);
+        assert_eq!(names(Some("u000000@a.test"), 2), ["u000002@a.test"]);
+        drop(store);
+    }
+}
+
+#[test]
+fn an_index_that_is_equal_is_used() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..100);
+    assert_eq!(opened(dir.path(), 100), Opened::Used);
+}
+
+#[test]
+fn an_index_that_is_behind_is_replayed() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..100);
+    copy(&dir.path().join("index"), &dir.path().join("old"));
+    filled(dir.path(), 100..250);
+    fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    fs::rename(dir.path().join("old"), dir.path().join("index")).expect("renamed");
+    assert_eq!(opened(dir.path(), 250), Opened::Replayed { records: 150 });
+    assert_eq!(opened(dir.path(), 250), Opened::Used);
+}
+
+#[test]
+fn an_index_that_is_ahead_is_rebuilt() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..100);
+    copy(&dir.path().join("accounts"), &dir.path().join("old"));
+    filled(dir.path(), 100..150);
+    fs::remove_dir_all(dir.path().join("accounts")).expect("removed");
+    fs::rename(dir.path().join("old"), dir.path().join("accounts")).expect("renamed");
+    assert_eq!(opened(dir.path(), 100), Opened::Rebuilt { reason: "ahead" });
+    assert_eq!(opened(dir.path(), 100), Opened::Used);
+}
+
+#[test]
+fn an_index_that_is_missing_is_rebuilt() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..100);
+    fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    assert_eq!(opened(dir.path(), 100), Opened::Rebuilt { reason: "missing" });
+    assert_eq!(opened(dir.path(), 100), Opened::Used);
+}
+
+#[test]
+fn an_index_that_is_damaged_anywhere_still_gives_every_account() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..500);
+    let db = dir.path().join("index/accounts/db");
+    let whole = fs::read(&db).expect("sled's file");
+    let used = whole.iter().rposition(|b| *b != 0).expect("it is not empty");
+    let mut rebuilt = 0;
+    for step in 0..12 {
+        let mut bytes = whole.clone();
+        let at = used * step / 12;
+        for b in bytes.iter_mut().skip(at).take(256) {
+            *b ^= 0x5a;
+        }
+        fs::write(&db, bytes).expect("written");
+        rebuilt += usize::from(matches!(opened(dir.path(), 500), Opened::Rebuilt { .. }));
+    }
+    for file in ["db", "conf"] {
+        fs::write(dir.path().join("index/accounts").join(file), b"not a database").expect("written");
+        rebuilt += usize::from(matches!(opened(dir.path(), 500), Opened::Rebuilt { .. }));
+    }
+    assert!(rebuilt > 0, "the damage never reached what is read");
+}
+
+#[test]
+fn a_hundred_thousand_accounts_are_imported_in_seconds_and_opened_in_less_than_two() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let store = AccountStore::open(dir.path()).expect("opens");
+    let start = Instant::now();
+    let digests = numbered(0..100_000).map(|a| account(&a.aor, "a password", true, 1).expect("good"));
+    assert_eq!(store.import(digests).expect("imported"), 100_000);
+    let imported = start.elapsed();
+    drop(store);
+    let start = Instant::now();
+    let store = AccountStore::open(dir.path()).expect("opens");
+    let opened = start.elapsed();
+    assert_eq!((store.len(), store.opened()), (100_000, Opened::Used));
+    assert!(store.get("u099999@a.test").expect("readable").is_some());
+    println!("import {imported:?}, open {opened:?}");
+    assert!(imported.as_secs() < 20 && opened.as_secs() < 2, "import {imported:?}, open {opened:?}");
+}
+
+#[test]
+fn the_index_of_a_rewritten_stream_is_rebuilt() {
+    let dir = tempfile::tempdir().expect("a dir");
+    filled(dir.path(), 0..10);
+    let (mut truth, _) = SegmentStore::open(dir.path().join("accounts")).expect("opens");
+    let records: Vec<Vec<u8>> = numbered(0..4).map(|a| dots_wire::encode(&a)).collect();
+    truth.rewrite(records.iter().map(Vec::as_slice)).expect("rewritten");
+    let (index, how) = Index::open(&dir.path().join("index/accounts"), &truth, effect).expect("opens");
+    assert_eq!((index.len(), how), (4, Opened::Rebuilt { reason: "of another stream" }));
+}
+
+#[test]
+fn an_aor_has_one_form_and_four_digests() {
+    for (text, aor) in [
+        ("alice@a.test", Some("alice@a.test")),
+        ("sip:Alice@A.Test.", Some("Alice@a.test")),
+        ("a/b+c@x", Some("a/b+c@x")),
+        ("alice", None),
+        ("@a.test", None),
+        ("alice@", None),
+        ("a b@a.test", None),
+        ("alice@a.test:5060", None),
+        ("alice@[::1]", None),
+    ] {
+        assert_eq!(canonical(text).ok().as_deref(), aor, "{text}");
+    }
+    let a = alice("secret");
+    // printf 'alice:a.test:secret' | md5sum
+    assert_eq!(
+        a.ha1_md5,
+        dots_sip::digest::ha1(dots_sip::digest::Algorithm::Md5, "alice", "a.test", "secret")
+    );
+    let all = [&a.ha1_md5, &a.ha1_sha256, &a.ha1_md5_full, &a.ha1_sha256_full];
+    assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
+    assert!(account("alice@a.test", "", true, 0).is_err());
+}
+
+#[tokio::test]
+async fn the_writer_acknowledges_in_order_and_what_it_acknowledged_is_there() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
+    for token in 0..2_000u64 {
+        let stream = if token % 3 == 0 { Stream::Log } else { Stream::Bindings };
+        let record = token.to_be_bytes().to_vec();
+        disk.append(Append { token, stream, record, sync: token % 3 == 0 }).expect("room");
+    }
+    let mut done = Vec::new();
+    while done.len() < 2_000 {
+        match acks.recv().await {
+            Some(Ack::Done { token }) => done.push(token),
+            other => panic!("{other:?}"),
+        }
+    }
+    let of = |rest: bool| done.iter().copied().filter(move |t| (t % 3 == 0) == rest).collect::<Vec<_>>();
+    assert!(of(true).is_sorted() && of(false).is_sorted());
+    disk.close();
+    assert_eq!(acks.recv().await, None);
+    let mut stores = Stores::open(dir.path()).expect("opens");
+    let expect = |rest: bool| of(rest).iter().map(|t| t.to_be_bytes().to_vec()).collect::<Vec<_>>();
+    assert_eq!(stores.recover(Stream::Log).expect("read"), expect(true));
+    assert_eq!(stores.recover(Stream::Bindings).expect("read"), expect(false));
+    stores.compact(Stream::Bindings, &[b"live".to_vec()]).expect("compacted");
+    drop(stores);
+    let stores = Stores::open(dir.path()).expect("opens");
+    assert_eq!(stores.recover(Stream::Bindings).expect("read"), [b"live".to_vec()]);
+}
+
+#[tokio::test]
+async fn the_writer_is_bounded_and_says_once_that_it_failed() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
+    let append = |token, size| Append { token, stream: Stream::Realms, record: vec![0; size], sync: false };
+    let mut taken = 0;
+    while disk.append(append(taken, 1)).is_ok() {
+        taken += 1;
+    }
+    assert_eq!(taken, QUEUE_MAX as u64, "nobody received, so no more than that");
+    assert_eq!(acks.recv().await, Some(Ack::Done { token: 0 }));
+    disk.append(append(taken, dots_wire::disk::RECORD_BYTES_MAX + 1)).expect("room for one again");
+    let mut last = None;
+    while let Some(ack) = acks.recv().await {
+        last = Some(ack);
+    }
+    assert!(matches!(last, Some(Ack::Failed(_))));
+    assert!(disk.append(append(0, 1)).is_err());
+}
