@@ -5,5 +5,9 @@ pub mod cli;
 #[cfg(feature = "node")]
 pub mod config;
 #[cfg(feature = "node")]
+pub mod datadir;
+#[cfg(feature = "node")]
+pub mod drivers;
+#[cfg(feature = "node")]
 pub mod http;
 pub mod peer;

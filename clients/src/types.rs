@@ -2,9 +2,10 @@
 //! their unit. A list is `{ "<last word of the path>": […], "next": "<cursor>" | null }`: pass `next` as `?after=`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `GET /v1/status`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Status {
     pub peer_id: String,
@@ -31,7 +32,7 @@ pub struct Status {
 }
 
 /// One of `GET /v1/peers`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PeerInfo {
     pub peer_id: String,
@@ -44,7 +45,7 @@ pub struct PeerInfo {
 }
 
 /// One of `GET /v1/bindings`: a phone registered at this peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BindingInfo {
     pub aor: String,
@@ -60,7 +61,7 @@ pub struct BindingInfo {
 }
 
 /// `GET /v1/lookup/{aor}`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LookupInfo {
     pub aor: String,
@@ -69,7 +70,7 @@ pub struct LookupInfo {
     pub bindings: Vec<LookupBinding>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LookupBinding {
     pub serving: String,
@@ -83,7 +84,7 @@ pub struct LookupBinding {
     pub attests: Vec<AttestInfo>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AttestInfo {
     pub by: String,
@@ -95,7 +96,7 @@ pub struct AttestInfo {
 }
 
 /// One of `GET /v1/calls`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CallInfo {
     /// SIP Call-ID.
@@ -118,7 +119,7 @@ pub struct CallInfo {
 }
 
 /// One of `GET /v1/receipts`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ReceiptInfo {
     /// Hex of H(nonce_A, nonce_B).
@@ -136,7 +137,7 @@ pub struct ReceiptInfo {
 }
 
 /// One of `GET /v1/aliases`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AliasInfo {
     pub alias: String,
@@ -144,7 +145,7 @@ pub struct AliasInfo {
 }
 
 /// One of `GET /v1/realms`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RealmInfo {
     pub name: String,
@@ -159,7 +160,7 @@ pub struct RealmInfo {
 }
 
 /// One of `GET /v1/accounts`: never a digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AccountInfo {
     pub aor: String,
@@ -168,7 +169,7 @@ pub struct AccountInfo {
 }
 
 /// `PUT /v1/accounts/{aor}`, and one of `POST /v1/accounts/import`. The password is digested and forgotten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountChange {
     /// Only in an import; else the path names it.
@@ -180,28 +181,28 @@ pub struct AccountChange {
 }
 
 /// `POST /v1/accounts/import`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountImport {
     pub accounts: Vec<AccountChange>,
 }
 
 /// `PUT /v1/aliases/{alias}`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AliasChange {
     pub target: String,
 }
 
 /// `PUT /v1/realms/{name}`: pins the name to this key (hex).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RealmChange {
     pub key: String,
 }
 
 /// The answer to any change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Changed {
     /// There was one before.
@@ -209,7 +210,7 @@ pub struct Changed {
 }
 
 /// The body of every answer that is not a success.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Problem {
     /// One sentence: what was wrong and what to do.

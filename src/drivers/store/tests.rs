@@ -41,13 +41,18 @@ fn opened(dir: &Path, count: u32) -> Opened {
 #[test]
 fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
     let dir = tempfile::tempdir().expect("a dir");
-    let store = AccountStore::open(dir.path()).expect("opens");
+    let mut store = AccountStore::open(dir.path()).expect("opens");
     assert!(!store.put(&alice("one")).expect("put"));
     assert!(store.put(&alice("two")).expect("put"));
     store.import(numbered(0..3)).expect("imported");
     assert!(store.remove("u000001@a.test").expect("removed"));
     assert!(!store.remove("u000001@a.test").expect("gone"));
-    for store in [store, AccountStore::open(dir.path()).expect("opens again")] {
+    for open_again in [false, true] {
+        if open_again {
+            drop(store);
+            store = AccountStore::open(dir.path()).expect("opens again");
+            assert_eq!(store.opened(), Opened::Used);
+        }
         assert_eq!(store.get("alice@a.test").expect("readable"), Some(alice("two")));
         assert_eq!(store.get("u000001@a.test").expect("readable"), None);
         let names = |after, limit| -> Vec<String> {
@@ -55,7 +60,6 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
         };
         assert_eq!(names(None, 2), ["alice@a.test", "u000000@a.test"]);
         assert_eq!(names(Some("u000000@a.test"), 2), ["u000002@a.test"]);
-        drop(store);
     }
 }
 
