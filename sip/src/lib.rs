@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod auth;
+pub mod core;
 pub mod digest;
 pub mod flow;
 pub mod framing;
@@ -11,8 +12,11 @@ pub mod message;
 pub mod output;
 pub mod ping;
 pub mod registrar;
+pub mod token;
+pub mod transaction;
 pub mod uri;
 
+pub use self::core::Now;
 pub use flow::{Flow, Transport};
 pub use input::Input;
 pub use output::Output;

@@ -11,7 +11,7 @@ mod name;
 mod parse;
 pub mod values;
 
-pub use build::{RequestBuilder, ResponseBuilder};
+pub use build::{RequestBuilder, ResponseBuilder, stamp_via};
 pub use edit::Editor;
 pub use name::Name;
 pub use parse::ParseError;

@@ -1,0 +1,219 @@
+//! Requests inside a dialog: only by a route token of ours, only to the side that the sender is not (design §3.6).
+
+use super::{
+    CallInfo, Core, Hop, Now, ServerKey,
+    context::{Context, Target},
+    forward::{contact_uri, with_uri},
+};
+use crate::{
+    auth::strip_credentials,
+    message::{Editor, Message, Name, NameAddr},
+    output::CallProgress,
+    token::{Side, Token},
+    uri::Uri,
+};
+
+/// Who sends, who gets.
+struct Way {
+    token: Token,
+    by_caller: bool,
+    caller_tag: String,
+}
+
+impl Core {
+    /// `key`: the server transaction, none for an ACK.
+    pub(super) fn on_dialog_request(
+        &mut self,
+        now: Now,
+        key: Option<&ServerKey>,
+        hop: &Hop,
+        request: &Message,
+    ) {
+        let refuse = |core: &mut Core, status: u16, reason: &str| {
+            core.count("dialog_refused");
+            if let Some(key) = key {
+                core.respond(now, key, status, reason, &[]);
+            }
+        };
+        let Some(way) = self.way(request) else { return refuse(self, 403, "Forbidden") };
+        let (from, to) = if way.by_caller {
+            (way.token.caller.clone(), way.token.callee.clone())
+        } else {
+            (way.token.callee.clone(), way.token.caller.clone())
+        };
+        if !self.comes_from(now, hop, &from) {
+            return refuse(self, 403, "Forbidden");
+        }
+        let Some(call_id) = request.call_id().map(str::to_owned) else { return };
+        let info = self.remember(&call_id, &way, request, &from);
+        if request.method() == "BYE" {
+            self.call_event_of(
+                call_id,
+                way.caller_tag.clone(),
+                &way.token.caller,
+                &way.token.callee,
+                &info,
+                CallProgress::Ended {
+                    by_caller: way.by_caller,
+                    seen_from_phone: matches!(hop, Hop::Phone(_)),
+                },
+            );
+        }
+        match key {
+            Some(key) => {
+                let context = Context {
+                    server: key.clone(),
+                    request: request.clone(),
+                    caller_side: from,
+                    waiting: vec![Target { side: to, q: 1000 }],
+                    branches: Vec::new(),
+                    best: None,
+                    cancelled: false,
+                    decided: false,
+                    is_invite: request.method() == "INVITE",
+                    info,
+                    in_dialog: true,
+                    reason: None,
+                };
+                self.start_context(now, key, context);
+                self.settle_unreachable(now, key);
+            }
+            None => {
+                let Some((hop, _, _)) = self.reach(now, &to) else { return };
+                let branch = self.branch();
+                let bytes = self.dialog_copy(request, &hop, &branch);
+                self.send(&hop, bytes, None, false);
+            }
+        }
+    }
+
+    /// The first of our tokens in the Route set that was sealed for this dialog.
+    fn way(&self, request: &Message) -> Option<Way> {
+        let call_id = request.call_id()?;
+        let from_tag = request.from()?.tag()?.to_owned();
+        let to_tag = request.to()?.tag()?.to_owned();
+        let route = request.values(&Name::Route).next().and_then(NameAddr::parse).map(|r| r.uri().to_owned());
+        // A strict router before us put our Record-Route into the Request-URI (§16.4).
+        let uri = route.or_else(|| request.uri().map(str::to_owned))?;
+        let parsed = Uri::parse(&uri).ok()?;
+        if !self.is_own_route(parsed.host()) {
+            return None;
+        }
+        let text = parsed.user()?;
+        for (tag, by_caller) in [(from_tag, true), (to_tag, false)] {
+            if let Some(token) = Token::open(text, &self.token_key, call_id, &tag) {
+                return Some(Way { token, by_caller, caller_tag: tag });
+            }
+        }
+        None
+    }
+
+    /// Does this hop speak for that side? A phone may change its address; another phone may not take its place, and no
+    /// peer can speak for a phone.
+    fn comes_from(&self, now: Now, hop: &Hop, side: &Side) -> bool {
+        match (hop, side) {
+            (Hop::Peer(label), Side::Peer(expected)) => label == expected,
+            (Hop::Phone(flow), Side::Flow(expected)) => {
+                flow == expected
+                    || (flow.transport == expected.transport && flow.remote.ip() == expected.remote.ip())
+            }
+            (Hop::Phone(flow), Side::Phone { aor, instance }) => {
+                let bound = self.bindings.by_instance(aor, instance).map(|b| b.flow.remote.ip());
+                let _ = now;
+                bound.is_none_or(|ip| ip == flow.remote.ip())
+            }
+            _ => false,
+        }
+    }
+
+    /// Target refresh (re-INVITE, UPDATE): the sender's newest Contact.
+    fn remember(&mut self, call_id: &str, way: &Way, request: &Message, from: &Side) -> CallInfo {
+        let contact = contact_uri(request).filter(|_| !matches!(from, Side::Peer(_)));
+        let fallback = CallInfo {
+            caller: aor_in(request, way.by_caller, &self.config.addressing),
+            callee: aor_in(request, !way.by_caller, &self.config.addressing),
+            vouch: None,
+        };
+        let dialog = self.dialog(call_id, &way.caller_tag);
+        if contact.is_some() {
+            *(if way.by_caller { &mut dialog.caller_contact } else { &mut dialog.callee_contact }) = contact;
+        }
+        dialog.call.clone().unwrap_or(fallback)
+    }
+
+    /// The copy of an in-dialog request for `hop`: own Routes popped, opaque names turned back, identities rewritten.
+    pub(super) fn dialog_copy(&mut self, request: &Message, hop: &Hop, branch: &str) -> Vec<u8> {
+        let Some(way) = self.way(request) else { return Vec::new() };
+        let call_id = request.call_id().unwrap_or_default().to_owned();
+        let dialog = self.dialog(&call_id, &way.caller_tag).clone();
+        let mut edit = Editor::new(request);
+        let own = self.own_routes(request);
+        edit.remove_first_values(&Name::Route, own);
+        self.common(&mut edit, request, hop, branch);
+        strip_credentials(&mut edit, &[&self.config.addressing.default_realm]);
+        match hop {
+            Hop::Peer(_) => {
+                let fallback = CallInfo {
+                    caller: aor_in(request, way.by_caller, &self.config.addressing),
+                    callee: aor_in(request, !way.by_caller, &self.config.addressing),
+                    vouch: None,
+                };
+                let mut info = dialog.call.unwrap_or(fallback);
+                if !way.by_caller {
+                    // In this direction From is the callee.
+                    std::mem::swap(&mut info.caller, &mut info.callee);
+                }
+                self.hide_phone(&mut edit, request, &info);
+            }
+            Hop::Phone(_) => self.show_phone(&mut edit, request, &way, &dialog),
+        }
+        edit.build()
+    }
+
+    /// Inward: the phone's own Contact in the Request-URI, and the From and To that it knows.
+    fn show_phone(&self, edit: &mut Editor<'_>, request: &Message, way: &Way, dialog: &super::Dialog) {
+        let to_us = Uri::parse(request.uri().unwrap_or_default())
+            .is_ok_and(|u| u.host().eq_ignore_ascii_case(&self.own_host()));
+        let (side, known) = if way.by_caller {
+            (&way.token.callee, &dialog.callee_contact)
+        } else {
+            (&way.token.caller, &dialog.caller_contact)
+        };
+        if to_us {
+            let bound = match side {
+                Side::Phone { aor, instance } => self
+                    .bindings
+                    .by_instance(aor, instance)
+                    .map(|b| crate::ping::request_uri(&b.contact).to_owned()),
+                Side::Flow(_) | Side::Peer(_) => None,
+            };
+            if let Some(contact) = known.clone().or(bound) {
+                edit.set_uri(&contact);
+            }
+        }
+        if !way.by_caller
+            && let (Some(own), Some(other)) = (&dialog.caller_from, &dialog.caller_to)
+            && matches!(way.token.callee, Side::Peer(_))
+        {
+            // From is the callee, To is our calling phone, as it wrote both in its INVITE.
+            edit.set(&Name::From, &with_uri(request.header(&Name::From).unwrap_or_default(), other));
+            edit.set(&Name::To, &with_uri(request.header(&Name::To).unwrap_or_default(), own));
+        }
+    }
+
+    /// How many of the topmost Routes are ours: the pair that one pass through this peer wrote.
+    fn own_routes(&self, request: &Message) -> usize {
+        request
+            .values(&Name::Route)
+            .take(2)
+            .map_while(NameAddr::parse)
+            .take_while(|r| Uri::parse(r.uri()).is_ok_and(|u| self.is_own_route(u.host())))
+            .count()
+    }
+}
+
+/// The canonical AOR in From (`from`) or To.
+fn aor_in(request: &Message, from: bool, addressing: &crate::address::Addressing) -> String {
+    let addr = if from { request.from() } else { request.to() };
+    addr.and_then(|a| addressing.canonical_aor(a.uri()).ok()).unwrap_or_default()
+}

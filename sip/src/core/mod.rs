@@ -1,0 +1,475 @@
+//! The SIP core: transactions, registrar and proxy behind one `handle`.
+//!
+//! ```text
+//!  bytes -> receive.rs -> (retransmission, ACK, CANCEL, response) -> transaction tables
+//!                      -> register.rs   REGISTER
+//!                      -> initial.rs    a request outside a dialog: who is it, where to
+//!                      -> dialog.rs     a request with a To tag: by route token only
+//!  forward.rs writes what leaves, context.rs gathers what comes back, response.rs passes it on.
+//! ```
+//!
+//! Questions (is this the password, where is this user, is it written down) leave as outputs with an id and come back
+//! as inputs with that id; nothing here waits.
+
+mod context;
+mod dialog;
+mod forward;
+mod initial;
+mod receive;
+mod register;
+mod response;
+
+use crate::{
+    Flow, Input, Output,
+    address::Addressing,
+    input::{AskId, PeerLabel},
+    message::{Message, ResponseBuilder},
+    output::{CallEvent, CallProgress, CallSide},
+    ping::Pings,
+    registrar::{Bindings, ExpiryRules},
+    token::Side,
+    transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer},
+};
+use context::Context;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Transactions of each kind at once; beyond it new requests get 503.
+const TRANSACTIONS_MAX: usize = 100_000;
+/// Dialogs whose Contacts and identities we remember; the oldest is forgotten.
+const DIALOGS_MAX: usize = 50_000;
+/// RFC 3261 §16.6 step 11: longer than three minutes.
+pub const TIMER_C: Duration = Duration::from_secs(185);
+
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub addressing: Addressing,
+    /// Our label and so our host on the overlay leg: `p<label>.peer.dots`.
+    pub label: PeerLabelOrEmpty,
+    /// What Via and Record-Route name instead of the local address, `host[:port]`.
+    pub advertise: Option<String>,
+    pub expiry: ExpiryRules,
+}
+
+/// A label; empty by default, for a core that has no overlay.
+pub type PeerLabelOrEmpty = std::sync::Arc<str>;
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub mono: Instant,
+    /// UTC, ms.
+    pub wall_ms: u64,
+}
+
+/// Where a message came from or goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    Phone(Flow),
+    Peer(PeerLabel),
+}
+
+impl Hop {
+    fn is_reliable(&self) -> bool {
+        match self {
+            Hop::Phone(flow) => flow.transport.is_reliable(),
+            Hop::Peer(_) => true,
+        }
+    }
+}
+
+/// Branch, sent-by and method (ACK and INVITE share one): RFC 3261 §17.2.3.
+type ServerKey = (String, String, String);
+/// Our branch and the method.
+type ClientKey = (String, String);
+
+struct ServerTx {
+    machine: ServerMachine,
+    hop: Hop,
+    request: Message,
+    last: Option<Vec<u8>>,
+    to_tag: String,
+    /// This request is a call's first INVITE; its state goes to `Output::Call`.
+    context: Option<u64>,
+}
+
+enum ServerMachine {
+    Invite(InviteServer),
+    Other(NonInviteServer),
+}
+
+struct ClientTx {
+    machine: ClientMachine,
+    hop: Hop,
+    request: Message,
+    context: u64,
+}
+
+enum ClientMachine {
+    Invite(InviteClient),
+    Other(NonInviteClient),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Server(ServerKey),
+    Client(ClientKey),
+    C(u64),
+}
+
+/// What an answer with this id continues.
+enum Ask {
+    Challenge { key: ServerKey, www: bool, stale: bool },
+    Register { key: ServerKey, register: crate::registrar::Register, aor: String },
+    Journal { key: ServerKey, headers: Vec<(&'static str, String)> },
+    Request { key: ServerKey, caller: String, target: String },
+    Resolve { key: ServerKey, side: Side, info: CallInfo },
+}
+
+/// What we remember of a dialog beyond its route tokens: it may be forgotten without harm to calls between phones
+/// whose Contact is the one that they registered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dialog {
+    /// Real Contacts of our phones.
+    caller_contact: Option<String>,
+    callee_contact: Option<String>,
+    /// From and To without tags, as our calling phone wrote them.
+    caller_from: Option<String>,
+    caller_to: Option<String>,
+    call: Option<CallInfo>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CallInfo {
+    pub caller: String,
+    pub callee: String,
+    pub vouch: Option<crate::auth::Vouch>,
+}
+
+pub struct Core {
+    config: Config,
+    token_key: [u8; 32],
+    rng: ChaCha20Rng,
+    bindings: Bindings,
+    servers: BTreeMap<ServerKey, ServerTx>,
+    clients: BTreeMap<ClientKey, ClientTx>,
+    contexts: BTreeMap<u64, Context>,
+    timers: BTreeSet<(Instant, Timer)>,
+    deadlines: BTreeMap<Timer, Instant>,
+    asks: BTreeMap<AskId, Ask>,
+    dialogs: BTreeMap<(String, String), Dialog>,
+    dialog_order: VecDeque<(String, String)>,
+    pings: Pings,
+    next_id: u64,
+    /// What the clocks said at the last `handle`.
+    clock: Option<Now>,
+    out: VecDeque<Output>,
+}
+
+impl Core {
+    /// `token_key` signs route tokens and survives restarts; `seed` makes every random choice repeatable.
+    pub fn new(config: Config, token_key: [u8; 32], seed: u64) -> Core {
+        Core {
+            config,
+            token_key,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            bindings: Bindings::new(),
+            servers: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            deadlines: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            dialog_order: VecDeque::new(),
+            pings: Pings::default(),
+            next_id: 0,
+            clock: None,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input. Drain [`Core::poll_output`] before the next.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.clock = Some(now);
+        match input {
+            Input::Message { flow, bytes } => self.on_bytes(now, Hop::Phone(flow), bytes, None),
+            Input::Overlay { from, bytes, caller } => self.on_bytes(now, Hop::Peer(from), bytes, caller),
+            Input::FlowClosed { flow } => {
+                self.bindings.flow_closed(&flow);
+                self.on_hop_down(now, &Hop::Phone(flow));
+            }
+            Input::OverlayDown { peer } => self.on_hop_down(now, &Hop::Peer(peer)),
+            Input::Challenge { id, result } => self.on_challenge(now, id, result),
+            Input::Verified { id, result } => self.on_verified(now, id, result),
+            Input::Journaled { id } => self.on_journaled(now, id),
+            Input::Resolved { id, resolution } => self.on_resolved(now, id, resolution),
+            Input::Restore { binding } => {
+                if !self.bindings.restore(binding) {
+                    self.count("bindings_not_restored");
+                }
+            }
+            Input::Ping { id, aor, instance } => self.on_ping(now, id, &aor, &instance),
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let expiry = self
+            .bindings
+            .next_expiry_ms()
+            .zip(self.clock)
+            .map(|(at, clock)| clock.mono + Duration::from_millis(at.saturating_sub(clock.wall_ms)));
+        [self.timers.first().map(|(at, _)| *at), expiry, self.pings.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.clock = Some(now);
+        while let Some((at, timer)) = self.timers.first().cloned() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.pop_first();
+            self.deadlines.remove(&timer);
+            match timer {
+                Timer::Server(key) => self.on_server_deadline(now, key),
+                Timer::Client(key) => self.on_client_deadline(now, key),
+                Timer::C(context) => self.on_timer_c(now, context),
+            }
+        }
+        for change in self.bindings.expire(now.wall_ms) {
+            self.out.push_back(Output::Expired { change });
+        }
+        for id in self.pings.expire(now.mono) {
+            self.out.push_back(Output::Pinged { id, alive: false });
+        }
+    }
+
+    /// Own hosts, realms or aliases changed.
+    pub fn set_addressing(&mut self, addressing: Addressing) {
+        self.config.addressing = addressing;
+    }
+
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// Is no transaction under way that a phone waits for?
+    pub fn is_quiet(&self) -> bool {
+        self.contexts.is_empty() && self.asks.is_empty()
+    }
+
+    /// One deadline per timer: setting it replaces the old one.
+    fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
+        if let Some(old) = self.deadlines.remove(&timer) {
+            self.timers.remove(&(old, timer.clone()));
+        }
+        if let Some(at) = at {
+            self.deadlines.insert(timer.clone(), at);
+            self.timers.insert((at, timer));
+        }
+    }
+
+    fn ask(&mut self, what: Ask) -> AskId {
+        self.next_id += 1;
+        self.asks.insert(self.next_id, what);
+        self.next_id
+    }
+
+    fn random_text(&mut self) -> String {
+        data_encoding::HEXLOWER.encode(&self.rng.random::<[u8; 8]>())
+    }
+
+    fn branch(&mut self) -> String {
+        format!("z9hG4bK{}", self.random_text())
+    }
+
+    fn own_host(&self) -> String {
+        format!("p{}.peer.dots", self.config.label)
+    }
+
+    /// `host:port` that stands for us toward this flow.
+    fn sent_by(&self, flow: &Flow) -> String {
+        self.config.advertise.clone().unwrap_or_else(|| flow.local.to_string())
+    }
+
+    fn count(&mut self, name: &'static str) {
+        self.out.push_back(Output::Count(name));
+    }
+
+    fn send(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<std::sync::Arc<[u8]>>, initial: bool) {
+        self.out.push_back(match hop {
+            Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
+            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, initial },
+        });
+    }
+
+    /// Answers a request that we hold a server transaction for.
+    fn respond(&mut self, now: Now, key: &ServerKey, status: u16, reason: &str, headers: &[(&str, String)]) {
+        let Some(tx) = self.servers.get(key) else { return };
+        let mut builder = ResponseBuilder::new(&tx.request, status, reason).to_tag(&tx.to_tag);
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        let bytes = builder.build();
+        self.respond_raw(now, key, status, bytes);
+    }
+
+    /// Sends `bytes` as the answer of this transaction.
+    fn respond_raw(&mut self, now: Now, key: &ServerKey, status: u16, bytes: Vec<u8>) {
+        let Some(tx) = self.servers.get_mut(key) else { return };
+        match &mut tx.machine {
+            ServerMachine::Invite(machine) => {
+                if status >= 200 && !machine.is_proceeding() && !(200..300).contains(&status) {
+                    return;
+                }
+                machine.on_send(now.mono, status);
+            }
+            ServerMachine::Other(machine) => {
+                if machine.is_completed() {
+                    return;
+                }
+                machine.on_send(now.mono, status);
+            }
+        }
+        tx.last = Some(bytes.clone());
+        let hop = tx.hop.clone();
+        self.send(&hop, bytes, None, false);
+        self.reschedule_server(key);
+    }
+
+    fn reschedule_server(&mut self, key: &ServerKey) {
+        let deadline = self.servers.get(key).and_then(|tx| match &tx.machine {
+            ServerMachine::Invite(m) => m.deadline(),
+            ServerMachine::Other(m) => m.deadline(),
+        });
+        self.set_timer(Timer::Server(key.clone()), deadline);
+    }
+
+    fn reschedule_client(&mut self, key: &ClientKey) {
+        let deadline = self.clients.get(key).and_then(|tx| match &tx.machine {
+            ClientMachine::Invite(m) => m.deadline(),
+            ClientMachine::Other(m) => m.deadline(),
+        });
+        self.set_timer(Timer::Client(key.clone()), deadline);
+    }
+
+    fn on_server_deadline(&mut self, now: Now, key: ServerKey) {
+        use crate::transaction::Server;
+        let Some(tx) = self.servers.get_mut(&key) else { return };
+        let verdict = match &mut tx.machine {
+            ServerMachine::Invite(m) => m.on_deadline(now.mono),
+            ServerMachine::Other(m) => m.on_deadline(now.mono),
+        };
+        match verdict {
+            Server::Done => {
+                self.servers.remove(&key);
+                return;
+            }
+            Server::Resend => self.resend(&key),
+            Server::Nothing => {}
+        }
+        self.reschedule_server(&key);
+    }
+
+    fn resend(&mut self, key: &ServerKey) {
+        let Some(tx) = self.servers.get(key) else { return };
+        if let Some(bytes) = tx.last.clone() {
+            let hop = tx.hop.clone();
+            self.send(&hop, bytes, None, false);
+        }
+    }
+
+    fn on_ping(&mut self, now: Now, id: AskId, aor: &str, instance: &str) {
+        let branch = self.branch();
+        let (from_tag, call_id) = (self.random_text(), self.random_text());
+        let binding = self.bindings.by_instance(aor, instance).cloned();
+        let reachable = self.bindings.is_reachable(aor, instance);
+        let Some(binding) = binding.filter(|_| reachable) else {
+            return self.out.push_back(Output::Pinged { id, alive: false });
+        };
+        if !self.pings.start(now.mono, &branch, id) {
+            return self.out.push_back(Output::Pinged { id, alive: false });
+        }
+        let sent_by = self.sent_by(&binding.flow);
+        let ids = crate::ping::PingIds {
+            sent_by: &sent_by,
+            branch: &branch,
+            from_tag: &from_tag,
+            call_id: &call_id,
+            cseq: 1,
+        };
+        let bytes = crate::ping::build_options(&binding, &ids);
+        self.out.push_back(Output::Send { flow: binding.flow, bytes });
+    }
+
+    fn dialog(&mut self, call_id: &str, caller_tag: &str) -> &mut Dialog {
+        let key = (call_id.to_owned(), caller_tag.to_owned());
+        if !self.dialogs.contains_key(&key) {
+            if self.dialog_order.len() >= DIALOGS_MAX
+                && let Some(oldest) = self.dialog_order.pop_front()
+            {
+                self.dialogs.remove(&oldest);
+            }
+            self.dialog_order.push_back(key.clone());
+        }
+        self.dialogs.entry(key).or_default()
+    }
+
+    /// Tells what happened to a call, once for each side that is served here.
+    fn call_event(
+        &mut self,
+        request: &Message,
+        caller: &Side,
+        callee: &Side,
+        info: &CallInfo,
+        what: CallProgress,
+    ) {
+        let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
+            return;
+        };
+        let (call_id, tag) = (call_id.to_owned(), tag.to_owned());
+        self.call_event_of(call_id, tag, caller, callee, info, what);
+    }
+
+    fn call_event_of(
+        &mut self,
+        call_id: String,
+        from_tag: String,
+        caller: &Side,
+        callee: &Side,
+        info: &CallInfo,
+        what: CallProgress,
+    ) {
+        let peer = |side: &Side| match side {
+            Side::Peer(label) => Some(label.clone()),
+            Side::Phone { .. } | Side::Flow(_) => None,
+        };
+        let sides = [(CallSide::Caller, caller, callee), (CallSide::Callee, callee, caller)];
+        for (side, own, other) in sides {
+            if matches!(own, Side::Peer(_)) {
+                continue;
+            }
+            self.out.push_back(Output::Call(CallEvent {
+                call_id: call_id.clone(),
+                from_tag: from_tag.clone(),
+                side,
+                caller: info.caller.clone(),
+                callee: info.callee.clone(),
+                peer: peer(other),
+                vouch: info.vouch.clone(),
+                what,
+            }));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! REGISTER: challenge, verify, decide, write, answer. RFC 3261 §10.3.
+
+use super::{Ask, Core, Hop, Now, ServerKey};
+use crate::{
+    Output,
+    auth::{AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    input::AskId,
+    message::Message,
+    registrar::{Register, decide, needs_journal, ok_headers, vouch_for_refresh},
+};
+
+impl Core {
+    pub(super) fn on_register(&mut self, now: Now, key: &ServerKey, hop: &Hop, request: &Message) {
+        // The overlay carries no REGISTER: phones register at peers, peers write logs.
+        if !matches!(hop, Hop::Phone(_)) {
+            return self.respond(now, key, 403, "Forbidden", &[]);
+        }
+        let to = request.to().map(|t| t.uri().to_owned()).unwrap_or_default();
+        let Ok(aor) = self.config.addressing.canonical_aor(&to) else {
+            return self.respond(now, key, 404, "Not Found", &[]);
+        };
+        let realm = realm_of(&aor).to_owned();
+        let register = match Register::read(request) {
+            Ok(register) => register,
+            Err(refusal) => return self.respond(now, key, refusal.status, refusal.reason, &refusal.headers),
+        };
+        let purpose = Purpose::Register { instance: register.instance().to_owned() };
+        match answer_for(request, ChallengeKind::Www, &realm, &aor, purpose) {
+            Err(bad) => {
+                let (status, reason) = bad.status();
+                self.respond(now, key, status, reason, &[]);
+            }
+            Ok(None) => self.challenge(key, realm, true, false),
+            Ok(Some(answer)) => {
+                let id = self.ask(Ask::Register { key: key.clone(), register, aor });
+                self.out.push_back(Output::Verify { id, answer: Box::new(answer) });
+            }
+        }
+    }
+
+    pub(super) fn challenge(&mut self, key: &ServerKey, realm: String, www: bool, stale: bool) {
+        let id = self.ask(Ask::Challenge { key: key.clone(), www, stale });
+        self.out.push_back(Output::Challenge { id, realm });
+    }
+
+    pub(super) fn on_challenge(&mut self, now: Now, id: AskId, result: Result<Challenge, AuthFailure>) {
+        let Some(Ask::Challenge { key, www, stale }) = self.asks.remove(&id) else { return };
+        let kind = if www { ChallengeKind::Www } else { ChallengeKind::Proxy };
+        match result {
+            Ok(challenge) => {
+                let headers = challenge_headers(kind, &challenge, stale);
+                self.respond(now, &key, kind.status(), kind.reason(), &headers);
+            }
+            Err(failure) => self.refuse(now, &key, failure),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Now, key: &ServerKey, failure: AuthFailure) {
+        match failure {
+            AuthFailure::Forbidden => self.respond(now, key, 403, "Forbidden", &[]),
+            AuthFailure::UnknownRealm => self.respond(now, key, 404, "Not Found", &[]),
+            AuthFailure::Unavailable | AuthFailure::Wrong | AuthFailure::Stale => {
+                let headers = [("Retry-After", "10".to_owned())];
+                self.respond(now, key, 503, "Service Unavailable", &headers);
+            }
+        }
+    }
+
+    pub(super) fn on_verified(&mut self, now: Now, id: AskId, result: Result<Vouch, AuthFailure>) {
+        match self.asks.remove(&id) {
+            Some(Ask::Register { key, register, aor }) => {
+                self.on_register_verdict(now, key, register, aor, result)
+            }
+            Some(Ask::Request { key, caller, target }) => {
+                self.on_request_verdict(now, key, caller, target, result);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_register_verdict(
+        &mut self,
+        now: Now,
+        key: ServerKey,
+        register: Register,
+        aor: String,
+        result: Result<Vouch, AuthFailure>,
+    ) {
+        let Some(Hop::Phone(flow)) = self.servers.get(&key).map(|tx| tx.hop.clone()) else { return };
+        let vouch = match result {
+            Ok(vouch) => vouch,
+            Err(AuthFailure::Wrong) => return self.challenge(&key, realm_of(&aor).to_owned(), true, false),
+            Err(AuthFailure::Stale) => return self.challenge(&key, realm_of(&aor).to_owned(), true, true),
+            Err(failure) => {
+                // Home unreachable: a refresh that changes nothing is honoured while its grant lasts.
+                let old = vouch_for_refresh(&register, &flow, &aor, &self.bindings, now.wall_ms);
+                match (failure, old) {
+                    (AuthFailure::Unavailable, Some(vouch)) => vouch,
+                    (failure, _) => return self.refuse(now, &key, failure),
+                }
+            }
+        };
+        let rules = self.config.expiry;
+        let decision = match decide(&register, flow, &aor, &self.bindings, &vouch, &rules, now.wall_ms) {
+            Ok(decision) => decision,
+            Err(refusal) => return self.respond(now, &key, refusal.status, refusal.reason, &refusal.headers),
+        };
+        if !self.bindings.apply(&decision.change) {
+            self.count("registrar_full");
+            return self.refuse(now, &key, AuthFailure::Unavailable);
+        }
+        let headers = ok_headers(&register, &decision, &self.bindings, now.wall_ms);
+        if needs_journal(&decision.change) {
+            let id = self.ask(Ask::Journal { key, headers });
+            self.out.push_back(Output::Journal { id, change: decision.change });
+        } else {
+            self.respond(now, &key, 200, "OK", &headers);
+        }
+    }
+
+    pub(super) fn on_journaled(&mut self, now: Now, id: AskId) {
+        if let Some(Ask::Journal { key, headers }) = self.asks.remove(&id) {
+            self.count("registrations");
+            self.respond(now, &key, 200, "OK", &headers);
+        }
+    }
+}
+
+pub(super) fn realm_of(aor: &str) -> &str {
+    aor.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()
+}

@@ -1,0 +1,155 @@
+//! Route tokens: the user part of every Record-Route URI that we write.
+//!
+//! A token names both sides of a dialog as this peer reaches them, under an HMAC over that, the Call-ID and the caller's
+//! tag. A request inside a dialog is forwarded only by a valid token, only to the side that its sender is not. So an
+//! invented To-tag or a foreign Route opens nothing, and no dialog state needs to survive a restart.
+
+use crate::{Flow, Transport, input::PeerLabel};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::net::SocketAddr;
+
+/// One end of a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A registered phone: its newest binding is used, wherever it came from since.
+    Phone {
+        aor: String,
+        instance: String,
+    },
+    /// A phone that called without being registered: the flow it called on.
+    Flow(Flow),
+    Peer(PeerLabel),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub caller: Side,
+    pub callee: Side,
+}
+
+const VERSION: u8 = b'1';
+/// 80 bits: a forger would have to guess one live Call-ID and tag as well.
+const MAC_BYTES: usize = 10;
+
+impl Token {
+    /// Lower-case base32: legal in a user part, and survives proxies that change case.
+    pub fn seal(&self, key: &[u8; 32], call_id: &str, caller_tag: &str) -> String {
+        let mut bytes = vec![VERSION];
+        write_side(&mut bytes, &self.caller);
+        write_side(&mut bytes, &self.callee);
+        let mac = mac(key, &bytes, call_id, caller_tag);
+        bytes.extend_from_slice(mac.get(..MAC_BYTES).unwrap_or_default());
+        data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+    }
+
+    /// The token, if we sealed it for this dialog.
+    pub fn open(text: &str, key: &[u8; 32], call_id: &str, caller_tag: &str) -> Option<Token> {
+        let bytes = data_encoding::BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
+        let (body, seen) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
+        let expected = mac(key, body, call_id, caller_tag);
+        let same = seen.iter().zip(&expected).fold(0u8, |d, (a, b)| d | (a ^ b)) == 0;
+        let (version, mut rest) = body.split_first()?;
+        if !same || *version != VERSION {
+            return None;
+        }
+        let token = Token { caller: read_side(&mut rest)?, callee: read_side(&mut rest)? };
+        rest.is_empty().then_some(token)
+    }
+}
+
+fn mac(key: &[u8; 32], body: &[u8], call_id: &str, tag: &str) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(body);
+    mac.update(&[0]);
+    mac.update(call_id.as_bytes());
+    mac.update(&[0]);
+    mac.update(tag.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
+fn write_side(out: &mut Vec<u8>, side: &Side) {
+    match side {
+        Side::Phone { aor, instance } => {
+            out.push(b'a');
+            write_text(out, aor);
+            write_text(out, instance);
+        }
+        Side::Flow(flow) => {
+            out.push(if flow.transport == Transport::Udp { b'u' } else { b't' });
+            out.extend_from_slice(&flow.connection.to_be_bytes());
+            write_text(out, &flow.local.to_string());
+            write_text(out, &flow.remote.to_string());
+        }
+        Side::Peer(label) => {
+            out.push(b'p');
+            write_text(out, label);
+        }
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let bytes = bytes.get(..255).unwrap_or(bytes);
+    out.push(u8::try_from(bytes.len()).unwrap_or(255));
+    out.extend_from_slice(bytes);
+}
+
+fn read_side(rest: &mut &[u8]) -> Option<Side> {
+    let (kind, tail) = rest.split_first()?;
+    *rest = tail;
+    match kind {
+        b'a' => Some(Side::Phone { aor: read_text(rest)?, instance: read_text(rest)? }),
+        b'p' => Some(Side::Peer(read_text(rest)?.into())),
+        b'u' | b't' => {
+            let (number, tail) = rest.split_at_checked(8)?;
+            *rest = tail;
+            let connection = u64::from_be_bytes(number.try_into().ok()?);
+            let local: SocketAddr = read_text(rest)?.parse().ok()?;
+            let remote: SocketAddr = read_text(rest)?.parse().ok()?;
+            let transport = if *kind == b'u' { Transport::Udp } else { Transport::Tcp };
+            Some(Side::Flow(Flow { transport, connection, local, remote }))
+        }
+        _ => None,
+    }
+}
+
+fn read_text(rest: &mut &[u8]) -> Option<String> {
+    let (length, tail) = rest.split_first()?;
+    let (text, tail) = tail.split_at_checked(usize::from(*length))?;
+    *rest = tail;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_for_its_dialog_and_untouched() {
+        let flow = Flow {
+            transport: Transport::Tcp,
+            connection: 7,
+            local: "127.0.0.1:5060".parse().expect("an address"),
+            remote: "[::1]:9".parse().expect("an address"),
+        };
+        let token = Token {
+            caller: Side::Flow(flow),
+            callee: Side::Phone { aor: "bob@b.test".into(), instance: "urn:uuid:1".into() },
+        };
+        let text = token.seal(&[1; 32], "call", "tag");
+        assert_eq!(Token::open(&text, &[1; 32], "call", "tag"), Some(token.clone()));
+        assert_eq!(Token::open(&text.to_ascii_uppercase(), &[1; 32], "call", "tag"), Some(token));
+        assert_eq!(Token::open(&text, &[2; 32], "call", "tag"), None);
+        assert_eq!(Token::open(&text, &[1; 32], "other", "tag"), None);
+        assert_eq!(Token::open(&text, &[1; 32], "call", "gat"), None);
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'a' { b'b' } else { b'a' };
+            let forged = String::from_utf8(bytes).expect("ASCII");
+            // The last character has spare bits, which base32 refuses or which change nothing.
+            let opened = Token::open(&forged, &[1; 32], "call", "tag");
+            assert!(opened.is_none(), "changed at {at}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! INVITE server transaction (§17.2.1, RFC 6026 §7.1).
+//!
+//! ```text
+//!  Proceeding --2xx--> Accepted --L--> (done)
+//!      |--300-699--> Completed --ACK--> Confirmed --I--> (done)
+//!                        `--H--> (done)
+//! ```
+
+use super::{GIVE_UP, Server, T1, T2, T4};
+use std::time::Instant;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Proceeding,
+    Accepted { timer_l: Instant },
+    Completed { timer_g: Option<Instant>, interval: std::time::Duration, timer_h: Instant },
+    Confirmed { timer_i: Instant },
+}
+
+#[derive(Clone, Debug)]
+pub struct InviteServer {
+    state: State,
+    reliable: bool,
+}
+
+impl InviteServer {
+    pub fn new(reliable: bool) -> InviteServer {
+        InviteServer { state: State::Proceeding, reliable }
+    }
+
+    pub fn is_proceeding(&self) -> bool {
+        self.state == State::Proceeding
+    }
+
+    /// The INVITE came again. After a 2xx it is absorbed: the callee repeats its 2xx itself.
+    pub fn on_retransmission(&self) -> Server {
+        match self.state {
+            State::Proceeding | State::Completed { .. } => Server::Resend,
+            State::Accepted { .. } | State::Confirmed { .. } => Server::Nothing,
+        }
+    }
+
+    /// We answer with `status`.
+    pub fn on_send(&mut self, now: Instant, status: u16) {
+        match (self.state, status) {
+            (State::Proceeding, 200..=299) => self.state = State::Accepted { timer_l: now + GIVE_UP },
+            (State::Proceeding, 300..) => {
+                let timer_g = (!self.reliable).then(|| now + T1);
+                self.state = State::Completed { timer_g, interval: T1, timer_h: now + GIVE_UP };
+            }
+            _ => {}
+        }
+    }
+
+    /// An ACK that belongs to this transaction.
+    pub fn on_ack(&mut self, now: Instant) -> Server {
+        match self.state {
+            State::Completed { .. } if self.reliable => Server::Done,
+            State::Completed { .. } => {
+                self.state = State::Confirmed { timer_i: now + T4 };
+                Server::Nothing
+            }
+            _ => Server::Nothing,
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Proceeding => None,
+            State::Accepted { timer_l } => Some(timer_l),
+            State::Completed { timer_g, timer_h, .. } => Some(timer_g.map_or(timer_h, |g| g.min(timer_h))),
+            State::Confirmed { timer_i } => Some(timer_i),
+        }
+    }
+
+    pub fn on_deadline(&mut self, now: Instant) -> Server {
+        match &mut self.state {
+            State::Proceeding => Server::Nothing,
+            State::Accepted { timer_l: end } | State::Confirmed { timer_i: end } => {
+                if now >= *end {
+                    Server::Done
+                } else {
+                    Server::Nothing
+                }
+            }
+            State::Completed { timer_h, .. } if now >= *timer_h => Server::Done,
+            State::Completed { timer_g: Some(g), interval, .. } if now >= *g => {
+                *interval = (*interval * 2).min(T2);
+                *g = now + *interval;
+                Server::Resend
+            }
+            State::Completed { .. } => Server::Nothing,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The four transactions of RFC 3261 §17, with RFC 6026's Accepted state. Four types in four files; each knows only its
+//! states and deadlines, and says what to do. Messages, keys and the way to send are the core's.
+
+mod invite_client;
+mod invite_server;
+mod non_invite_client;
+mod non_invite_server;
+
+pub use invite_client::InviteClient;
+pub use invite_server::InviteServer;
+pub use non_invite_client::NonInviteClient;
+pub use non_invite_server::NonInviteServer;
+
+use std::time::Duration;
+
+/// Round-trip estimate, and the cap of non-INVITE retransmission (§17.1.1.1).
+pub const T1: Duration = Duration::from_millis(500);
+pub const T2: Duration = Duration::from_secs(4);
+/// How long a message may stay in the network.
+pub const T4: Duration = Duration::from_secs(5);
+/// 64 * T1: timers B, F, H, J, L, M.
+pub const GIVE_UP: Duration = Duration::from_secs(32);
+/// Timer D on an unreliable transport.
+pub const TIMER_D: Duration = Duration::from_secs(32);
+
+/// What a client transaction wants after a response or a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Nothing,
+    /// Send the request again.
+    Resend,
+    /// Pass the response up (and, for a non-2xx final to INVITE, ACK it).
+    Pass,
+    /// Pass it up and ACK it hop by hop.
+    PassAndAck,
+    /// A repeated final: only ACK it again.
+    Ack,
+    /// Nobody answered: 408 to whoever waits.
+    TimedOut,
+    /// The transaction is over; forget it.
+    Done,
+}
+
+/// What a server transaction wants after a request or a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Nothing,
+    /// Send the last response again.
+    Resend,
+    Done,
+}
