@@ -3,16 +3,19 @@
 //! A token names both sides of a dialog as this peer reaches them, under an HMAC over that, the Call-ID and the caller's
 //! tag. A request inside a dialog is forwarded only by a valid token, only to the side that its sender is not. So an
 //! invented To-tag or a foreign Route opens nothing, and no dialog state needs to survive a restart.
+//!
+//! Up to four of them ride in one INVITE, so they are short: an instance is 8 bytes of its hash, a peer its 20.
 
 use crate::{Flow, Transport, input::PeerLabel};
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 
 /// One end of a dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// A registered phone: its newest binding is used, wherever it came from since.
+    /// A registered phone: its newest binding is used, wherever it came from since. In an opened token `instance`
+    /// is what [`short_instance`] makes of it.
     Phone {
         aor: String,
         instance: String,
@@ -31,6 +34,30 @@ pub struct Token {
 const VERSION: u8 = b'1';
 /// 80 bits: a forger would have to guess one live Call-ID and tag as well.
 const MAC_BYTES: usize = 10;
+
+/// Of a peer's label: 32 characters of base32.
+const LABEL_BYTES: usize = 20;
+/// Instances are told apart within one AOR only.
+const INSTANCE_BYTES: usize = 8;
+
+/// An instance as opened tokens name it.
+pub fn short_instance(instance: &str) -> String {
+    data_encoding::HEXLOWER.encode(&instance_hash(instance))
+}
+
+fn instance_hash(instance: &str) -> [u8; INSTANCE_BYTES] {
+    let hash = Sha256::digest(instance.as_bytes());
+    let mut out = [0; INSTANCE_BYTES];
+    out.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    out
+}
+
+/// The bytes of a label that is exactly what [`read_side`] will write again.
+fn label_bytes(label: &str) -> Option<Vec<u8>> {
+    let bytes = data_encoding::BASE32_NOPAD.decode(label.to_ascii_uppercase().as_bytes()).ok()?;
+    let same = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase() == label;
+    (same && bytes.len() == LABEL_BYTES).then_some(bytes)
+}
 
 impl Token {
     /// Lower-case base32: legal in a user part, and survives proxies that change case.
@@ -73,7 +100,7 @@ fn write_side(out: &mut Vec<u8>, side: &Side) {
         Side::Phone { aor, instance } => {
             out.push(b'a');
             write_text(out, aor);
-            write_text(out, instance);
+            out.extend_from_slice(&instance_hash(instance));
         }
         Side::Flow(flow) => {
             out.push(if flow.transport == Transport::Udp { b'u' } else { b't' });
@@ -81,10 +108,16 @@ fn write_side(out: &mut Vec<u8>, side: &Side) {
             write_text(out, &flow.local.to_string());
             write_text(out, &flow.remote.to_string());
         }
-        Side::Peer(label) => {
-            out.push(b'p');
-            write_text(out, label);
-        }
+        Side::Peer(label) => match label_bytes(label) {
+            Some(bytes) => {
+                out.push(b'P');
+                out.extend_from_slice(&bytes);
+            }
+            None => {
+                out.push(b'p');
+                write_text(out, label);
+            }
+        },
     }
 }
 
@@ -99,7 +132,17 @@ fn read_side(rest: &mut &[u8]) -> Option<Side> {
     let (kind, tail) = rest.split_first()?;
     *rest = tail;
     match kind {
-        b'a' => Some(Side::Phone { aor: read_text(rest)?, instance: read_text(rest)? }),
+        b'a' => {
+            let aor = read_text(rest)?;
+            let (hash, tail) = rest.split_at_checked(INSTANCE_BYTES)?;
+            *rest = tail;
+            Some(Side::Phone { aor, instance: data_encoding::HEXLOWER.encode(hash) })
+        }
+        b'P' => {
+            let (label, tail) = rest.split_at_checked(LABEL_BYTES)?;
+            *rest = tail;
+            Some(Side::Peer(data_encoding::BASE32_NOPAD.encode(label).to_ascii_lowercase().into()))
+        }
         b'p' => Some(Side::Peer(read_text(rest)?.into())),
         b'u' | b't' => {
             let (number, tail) = rest.split_at_checked(8)?;
@@ -126,6 +169,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_side_comes_back_and_is_short() {
+        for label in ["abcdefghijklmnopqrstuvwxyz234567", "aaaa", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"] {
+            let instance = short_instance("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
+            let phone = Side::Phone { aor: "alice@abcdefghijklmnopqrst.dots".into(), instance };
+            let token = Token { caller: Side::Peer(label.into()), callee: phone.clone() };
+            let text = token.seal(&[3; 32], "call", "tag");
+            let opened = Token::open(&text, &[3; 32], "call", "tag").expect("our own token");
+            assert_eq!(opened.caller, token.caller, "{label}");
+            // The other two are no labels that a peer can have, and are kept as text.
+            let real = label.starts_with("abc");
+            assert!(!real || text.len() <= 120, "{} characters", text.len());
+        }
+    }
+
+    #[test]
     fn opens_only_for_its_dialog_and_untouched() {
         let flow = Flow {
             transport: Transport::Tcp,
@@ -138,6 +196,8 @@ mod tests {
             callee: Side::Phone { aor: "bob@b.test".into(), instance: "urn:uuid:1".into() },
         };
         let text = token.seal(&[1; 32], "call", "tag");
+        let instance = short_instance("urn:uuid:1");
+        let token = Token { callee: Side::Phone { aor: "bob@b.test".into(), instance }, ..token };
         assert_eq!(Token::open(&text, &[1; 32], "call", "tag"), Some(token.clone()));
         assert_eq!(Token::open(&text.to_ascii_uppercase(), &[1; 32], "call", "tag"), Some(token));
         assert_eq!(Token::open(&text, &[2; 32], "call", "tag"), None);

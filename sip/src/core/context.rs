@@ -36,8 +36,12 @@ pub(super) struct Context {
     /// The best final so far: its status and the response, without our Via yet removed.
     pub best: Option<(u16, Message)>,
     pub cancelled: bool,
-    /// A 2xx or 6xx has been passed on: no new branch is tried.
+    /// A 2xx or 6xx has come: no new branch is tried.
     pub decided: bool,
+    /// A 2xx was passed on: later finals of other branches say nothing to the asker.
+    pub answered: bool,
+    /// The last branch that ended without an answer: 408 (silence) or 503 (its way broke).
+    pub lost: Option<u16>,
     pub is_invite: bool,
     pub info: CallInfo,
     /// In a dialog: nothing is remembered or told about it as a new call.
@@ -52,6 +56,40 @@ impl Context {
         let better = self.best.as_ref().is_none_or(|(best, _)| rank(status) < rank(*best));
         if better {
             self.best = Some((status, response));
+        }
+    }
+
+    pub fn new(server: ServerKey, request: Message, caller_side: Side, info: CallInfo) -> Context {
+        let is_invite = request.method() == "INVITE";
+        Context {
+            server,
+            request,
+            caller_side,
+            waiting: Vec::new(),
+            branches: Vec::new(),
+            best: None,
+            cancelled: false,
+            decided: false,
+            answered: false,
+            lost: None,
+            is_invite,
+            info,
+            in_dialog: false,
+            reason: None,
+        }
+    }
+
+    /// What the asker gets. 503 of one branch is no reason to avoid us (§16.7 step 6); in a dialog a broken way is
+    /// 500, for 480 and 481 would end the call (RFC 5057 §5.1).
+    pub fn verdict(&self) -> u16 {
+        match (&self.best, self.lost) {
+            (_, Some(408)) if self.cancelled && self.reason.is_none() => 408,
+            _ if self.cancelled => 487,
+            (Some((503, _)), _) => 500,
+            (Some((status, _)), _) => *status,
+            (None, Some(408)) => 408,
+            (None, Some(_)) if self.in_dialog => 500,
+            (None, _) => 480,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     auth::strip_credentials,
     message::{Editor, Message, Name, NameAddr},
     output::CallProgress,
-    token::{Side, Token},
+    token::{Side, Token, short_instance},
     uri::Uri,
 };
 
@@ -61,22 +61,10 @@ impl Core {
         }
         match key {
             Some(key) => {
-                let context = Context {
-                    server: key.clone(),
-                    request: request.clone(),
-                    caller_side: from,
-                    waiting: vec![Target { side: to, q: 1000 }],
-                    branches: Vec::new(),
-                    best: None,
-                    cancelled: false,
-                    decided: false,
-                    is_invite: request.method() == "INVITE",
-                    info,
-                    in_dialog: true,
-                    reason: None,
-                };
+                let mut context = Context::new(key.clone(), request.clone(), from, info);
+                context.waiting = vec![Target { side: to, q: 1000 }];
+                context.in_dialog = true;
                 self.start_context(now, key, context);
-                self.settle_unreachable(now, key);
             }
             None => {
                 let Some((hop, _, _)) = self.reach(now, &to) else { return };
@@ -101,11 +89,22 @@ impl Core {
         }
         let text = parsed.user()?;
         for (tag, by_caller) in [(from_tag, true), (to_tag, false)] {
-            if let Some(token) = Token::open(text, &self.token_key, call_id, &tag) {
+            if let Some(mut token) = Token::open(text, &self.token_key, call_id, &tag) {
+                self.name_instance(&mut token.caller);
+                self.name_instance(&mut token.callee);
                 return Some(Way { token, by_caller, caller_tag: tag });
             }
         }
         None
+    }
+
+    /// The whole name of an instance that a token names by its hash; without a binding it stays so and is nowhere.
+    fn name_instance(&self, side: &mut Side) {
+        if let Side::Phone { aor, instance } = side
+            && let Some(binding) = self.bindings.of(aor).find(|b| short_instance(&b.instance) == *instance)
+        {
+            instance.clone_from(&binding.instance);
+        }
     }
 
     /// Does this hop speak for that side? A phone may change its address; another phone may not take its place, and no
@@ -201,14 +200,16 @@ impl Core {
         }
     }
 
-    /// How many of the topmost Routes are ours: the pair that one pass through this peer wrote.
+    /// How many of the topmost Routes one pass through this peer wrote: one, or two with the same token. More of ours
+    /// below are another pass (a spiral) or another peer at this address, and are obeyed when their turn comes.
     fn own_routes(&self, request: &Message) -> usize {
-        request
-            .values(&Name::Route)
-            .take(2)
-            .map_while(NameAddr::parse)
-            .take_while(|r| Uri::parse(r.uri()).is_ok_and(|u| self.is_own_route(u.host())))
-            .count()
+        let mut token = None;
+        let own = |route: NameAddr<'_>| {
+            let uri = Uri::parse(route.uri()).ok().filter(|u| self.is_own_route(u.host()))?;
+            uri.user().map(str::to_ascii_lowercase)
+        };
+        let routes = request.values(&Name::Route).take(2).map_while(NameAddr::parse).map_while(own);
+        routes.take_while(|user| token.get_or_insert_with(|| user.clone()) == user).count()
     }
 }
 

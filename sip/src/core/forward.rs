@@ -34,20 +34,8 @@ impl Core {
         if is_invite {
             self.remember_caller(&request, &caller_side, &info);
         }
-        let context = Context {
-            server: key.clone(),
-            request,
-            caller_side,
-            waiting: targets,
-            branches: Vec::new(),
-            best: None,
-            cancelled: false,
-            decided: false,
-            is_invite,
-            info,
-            in_dialog: false,
-            reason: None,
-        };
+        let mut context = Context::new(key.clone(), request, caller_side, info);
+        context.waiting = targets;
         self.start_context(now, key, context);
     }
 
@@ -59,6 +47,8 @@ impl Core {
         }
         self.contexts.insert(id, context);
         self.next_group(now, id);
+        // Nothing may have been sent at all.
+        self.settle(now, id);
     }
 
     /// Sends the request to the next group of targets; `false`: nobody is left.
@@ -90,7 +80,10 @@ impl Core {
             self.count("sip_overload");
             return self.branch_failed(id, &side);
         }
-        let branch = self.branch();
+        let mut branch = self.branch();
+        if !in_dialog {
+            branch = format!("{branch}.{}", self.loop_mark(&request));
+        }
         let bytes = if in_dialog {
             self.dialog_copy(&request, &hop, &branch)
         } else {
@@ -169,6 +162,10 @@ impl Core {
         self.common(&mut edit, request, hop, branch);
         strip_credentials(&mut edit, &[realm_of(&info.caller), &self.config.addressing.default_realm]);
         edit.set_values(&Name::Route, path);
+        // RFC 3325 §5: who speaks here is proven by From; what else claims to be proven is not.
+        for claim in ["p-asserted-identity", "remote-party-id"] {
+            edit.remove(&Name::Other(claim.to_owned()));
+        }
         if matches!(request.method(), "INVITE" | "SUBSCRIBE") {
             let token = Token { caller: caller_side.clone(), callee: side.clone() };
             for route in self.record_routes(request, caller_side, hop, &token) {

@@ -5,7 +5,7 @@ use crate::{
     Output,
     auth::{AuthFailure, ChallengeKind, Purpose, Vouch, answer_for},
     input::{AskId, Resolution},
-    message::{Message, Name},
+    message::{Message, Name, Via},
     registrar::vouch_for_flow,
     token::Side,
 };
@@ -39,6 +39,11 @@ impl Core {
         if self.foreign_route(request) {
             self.count("foreign_route_refused");
             return self.respond(now, key, 403, "Forbidden", &[]);
+        }
+        let mark = format!(".{}", self.loop_mark(request));
+        let mut vias = request.values(&Name::Via).filter_map(Via::parse);
+        if vias.any(|v| v.branch().is_some_and(|b| b.ends_with(&mark))) {
+            return self.respond(now, key, 482, "Loop Detected", &[]);
         }
         let Ok(target) = self.config.addressing.canonical_aor(uri) else {
             return self.respond(now, key, 404, "Not Found", &[]);

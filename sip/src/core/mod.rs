@@ -31,6 +31,7 @@ use crate::{
     transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer},
 };
 use context::Context;
+use hmac::Mac as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::{
@@ -65,6 +66,9 @@ pub struct Now {
     /// UTC, ms.
     pub wall_ms: u64,
 }
+
+/// Of transactions that are our own business: pings.
+const NO_CONTEXT: u64 = 0;
 
 /// Where a message came from or goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +174,11 @@ pub struct Core {
     out: VecDeque<Output>,
 }
 
+/// The host that stands for a peer on the overlay leg.
+fn host_of(label: &str) -> String {
+    format!("p{label}.peer.dots")
+}
+
 impl Core {
     /// `token_key` signs route tokens and survives restarts; `seed` makes every random choice repeatable.
     pub fn new(config: Config, token_key: [u8; 32], seed: u64) -> Core {
@@ -269,6 +278,11 @@ impl Core {
         self.contexts.is_empty() && self.asks.is_empty()
     }
 
+    fn drop_client(&mut self, key: &ClientKey) {
+        self.clients.remove(key);
+        self.set_timer(Timer::Client(key.clone()), None);
+    }
+
     /// One deadline per timer: setting it replaces the old one.
     fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
         if let Some(old) = self.deadlines.remove(&timer) {
@@ -295,7 +309,24 @@ impl Core {
     }
 
     fn own_host(&self) -> String {
-        format!("p{}.peer.dots", self.config.label)
+        host_of(&self.config.label)
+    }
+
+    /// Two passes of one request with one target bear the same mark (RFC 5393 §4.2): a loop. It ends our branch, under
+    /// our key, so that only we can tell.
+    fn loop_mark(&self, request: &Message) -> String {
+        let mut mac =
+            hmac::Hmac::<sha2::Sha256>::new_from_slice(&self.token_key).expect("HMAC takes any key");
+        let (cseq, method) = request.cseq().unwrap_or_default();
+        let tag = request.from().and_then(|f| f.tag()).unwrap_or_default();
+        let uri = request.uri().unwrap_or_default();
+        let call_id = request.call_id().unwrap_or_default();
+        for part in ["loop", uri, tag, call_id, method, &cseq.to_string()] {
+            mac.update(part.as_bytes());
+            mac.update(&[0]);
+        }
+        let hash = mac.finalize().into_bytes();
+        data_encoding::HEXLOWER.encode(hash.get(..4).unwrap_or_default())
     }
 
     /// `host:port` that stands for us toward this flow.
@@ -410,7 +441,17 @@ impl Core {
             cseq: 1,
         };
         let bytes = crate::ping::build_options(&binding, &ids);
-        self.out.push_back(Output::Send { flow: binding.flow, bytes });
+        let hop = Hop::Phone(binding.flow);
+        if let Ok(request) = Message::parse(bytes.clone())
+            && self.clients.len() < TRANSACTIONS_MAX
+        {
+            let machine = ClientMachine::Other(NonInviteClient::new(now.mono, hop.is_reliable()));
+            let key = (branch, "OPTIONS".to_owned());
+            self.clients
+                .insert(key.clone(), ClientTx { machine, hop: hop.clone(), request, context: NO_CONTEXT });
+            self.reschedule_client(&key);
+        }
+        self.send(&hop, bytes, None, false);
     }
 
     fn dialog(&mut self, call_id: &str, caller_tag: &str) -> &mut Dialog {

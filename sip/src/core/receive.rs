@@ -1,6 +1,6 @@
 //! What one message is: an answer, a repetition, an ACK, a CANCEL, or something new.
 
-use super::{Core, Hop, Now, ServerKey, ServerMachine, ServerTx, TRANSACTIONS_MAX};
+use super::{Core, Hop, Now, ServerKey, ServerMachine, ServerTx, TRANSACTIONS_MAX, host_of};
 use crate::{
     message::{Message, Name, ParseError, ResponseBuilder, stamp_via},
     transaction::{InviteServer, NonInviteServer, Server},
@@ -52,6 +52,13 @@ impl Core {
     }
 
     fn on_request(&mut self, now: Now, hop: Hop, request: Message, caller: Option<String>) {
+        // A peer speaks for itself: responses go back to it, and so must say its own Via.
+        if let Hop::Peer(label) = &hop
+            && !request.via().is_some_and(|v| v.host().eq_ignore_ascii_case(&host_of(label)))
+        {
+            self.count("overlay_via_refused");
+            return self.refuse_stateless(&hop, &request, 403, "Forbidden");
+        }
         let key = server_key(&request, &hop);
         match request.method() {
             "ACK" => return self.on_ack(now, &hop, &key, &request),
@@ -72,6 +79,15 @@ impl Core {
             return;
         }
         self.route(now, &key, hop, caller);
+    }
+
+    fn refuse_stateless(&mut self, hop: &Hop, request: &Message, status: u16, reason: &str) {
+        if request.method() == "ACK" {
+            return;
+        }
+        let tag = self.random_text();
+        let bytes = ResponseBuilder::new(request, status, reason).to_tag(&tag).build();
+        self.send(hop, bytes, None, false);
     }
 
     /// A new server transaction; `false`: too many, answered 503.
@@ -120,11 +136,15 @@ impl Core {
     fn on_ack(&mut self, now: Now, hop: &Hop, key: &ServerKey, ack: &Message) {
         if let Some(tx) = self.servers.get_mut(key)
             && let ServerMachine::Invite(machine) = &mut tx.machine
+            && !machine.is_accepted()
         {
             if machine.on_ack(now.mono) == Server::Done {
                 self.servers.remove(key);
             }
             return self.reschedule_server(key);
+        }
+        if ack.max_forwards() == Some(0) {
+            return;
         }
         // The ACK of a 2xx travels end to end, by its route tokens.
         self.on_dialog_request(now, None, hop, ack);

@@ -1,7 +1,7 @@
 //! What comes back: responses to our branches, time-outs, broken hops, CANCEL. RFC 3261 §16.7 to §16.10.
 
 use super::{
-    ClientKey, ClientMachine, Core, Hop, Now, ServerKey, TIMER_C, Timer,
+    ClientKey, ClientMachine, ClientTx, Core, Hop, Now, TIMER_C, Timer,
     context::BranchState,
     forward::{contact_uri, with_uri},
     register::realm_of,
@@ -12,21 +12,22 @@ use crate::{
     message::{Editor, Message, Name, RequestBuilder},
     output::CallProgress,
     token::Side,
-    transaction::Client,
+    transaction::{Client, GIVE_UP, NonInviteClient},
 };
 
 impl Core {
     pub(super) fn on_response(&mut self, now: Now, hop: &Hop, response: Message) {
         let Some(via) = response.via() else { return };
         let (Some(branch), Some((_, method))) = (via.branch(), response.cseq()) else { return };
+        let key = (branch.to_owned(), method.to_owned());
         if let Some(id) = self.pings.on_response(branch) {
+            self.drop_client(&key);
             return self.out.push_back(Output::Pinged { id, alive: true });
         }
-        let key = (branch.to_owned(), method.to_owned());
         let status = response.status().unwrap_or_default();
         let Some(tx) = self.clients.get_mut(&key) else {
-            // A CANCEL's answer, or a stray: never relayed (it would make us a reflector).
-            return if method == "CANCEL" { () } else { self.count("stray_response") };
+            // Never relayed: it would make us a reflector.
+            return self.count("stray_response");
         };
         // Only the hop that we asked may answer.
         let same = match (&tx.hop, hop) {
@@ -47,7 +48,8 @@ impl Core {
             self.send(&hop, ack, None, false);
         }
         self.reschedule_client(&key);
-        if matches!(verdict, Client::Pass | Client::PassAndAck) {
+        // A CANCEL and its answers are hop by hop (§9.2).
+        if key.1 != "CANCEL" && matches!(verdict, Client::Pass | Client::PassAndAck) {
             self.on_branch_response(now, &key, status, response);
         }
     }
@@ -67,7 +69,7 @@ impl Core {
                 context.consider(status, response);
             }
             if status >= 600 {
-                self.doom_others(now, id, key, "SIP;cause=600");
+                self.doom_others(now, id, key, Some("SIP;cause=600"));
             }
             self.settle(now, id);
         }
@@ -85,7 +87,7 @@ impl Core {
             side = Some(branch.side.clone());
         }
         if doomed {
-            return self.cancel_branch(id, key);
+            return self.cancel_branch(now, id, key);
         }
         if status == 100 {
             return;
@@ -103,6 +105,7 @@ impl Core {
         let Some(context) = self.contexts.get_mut(&id) else { return };
         let is_invite = context.is_invite;
         context.decided = true;
+        context.answered = true;
         let side = context.branches.iter().find(|b| b.key == *key).map(|b| b.side.clone());
         self.set_timer(Timer::C(id), None);
         if let Some(side) = side.filter(|_| is_invite) {
@@ -110,7 +113,7 @@ impl Core {
             self.tell(id, &side, CallProgress::Answered);
         }
         self.pass(now, id, key, 200, response);
-        self.doom_others(now, id, key, "SIP;cause=200;text=\"Call completed elsewhere\"");
+        self.doom_others(now, id, key, Some("SIP;cause=200;text=\"Call completed elsewhere\""));
         if !is_invite {
             self.contexts.remove(&id);
         }
@@ -151,22 +154,14 @@ impl Core {
         if matches!(status, 401 | 407) && bare {
             return self.respond(now, &server, 403, "Forbidden", &[]);
         }
-        match &asker {
-            Hop::Peer(_) if from_phone => {
-                if response.header(&Name::Contact).is_some() && !in_dialog || is_target_refresh(response) {
-                    let canonical = super::CallInfo { vouch: None, ..info };
-                    self.hide_contact_only(&mut edit, response, &canonical);
-                }
-            }
-            _ => {}
+        // A 3xx names others and passes as it is; the Contact of a dialog is our phone's.
+        let names_phone = status < 300 && (!in_dialog || is_target_refresh(response));
+        if matches!(asker, Hop::Peer(_)) && from_phone && names_phone {
+            self.hide_phone(&mut edit, response, &info);
         }
         restore_identities(&mut edit, &request, response);
         let bytes = edit.build();
         self.respond_raw(now, &server, status, bytes);
-    }
-
-    fn hide_contact_only(&self, edit: &mut Editor<'_>, response: &Message, info: &super::CallInfo) {
-        self.hide_phone(edit, response, info);
     }
 
     fn branch_done(&mut self, id: u64, key: &ClientKey) {
@@ -184,6 +179,9 @@ impl Core {
             if !context.all_done() {
                 return;
             }
+            if context.answered {
+                return self.forget_if_orphan(id);
+            }
             let more = !context.decided && !context.cancelled && !context.waiting.is_empty();
             if !more || !self.next_group(now, id) {
                 break;
@@ -192,10 +190,12 @@ impl Core {
         self.finish(now, id);
     }
 
-    /// A branch of this request could not be sent at all.
-    pub(super) fn settle_unreachable(&mut self, now: Now, key: &ServerKey) {
-        if let Some(id) = self.servers.get(key).and_then(|tx| tx.context) {
-            self.settle(now, id);
+    /// An answered context lives while a branch may repeat its 2xx (timer M).
+    fn forget_if_orphan(&mut self, id: u64) {
+        let Some(context) = self.contexts.get(&id) else { return };
+        if context.all_done() && !context.branches.iter().any(|b| self.clients.contains_key(&b.key)) {
+            self.contexts.remove(&id);
+            self.set_timer(Timer::C(id), None);
         }
     }
 
@@ -203,15 +203,8 @@ impl Core {
         self.set_timer(Timer::C(id), None);
         let Some(mut context) = self.contexts.remove(&id) else { return };
         let server = context.server.clone();
+        let status = context.verdict();
         let best = context.best.take();
-        let status = match &best {
-            _ if context.cancelled => 487,
-            // §16.7 step 6: a lone 503 of the far side is not ours to pass on.
-            Some((503, _)) => 500,
-            Some((status, _)) => *status,
-            None if context.in_dialog => 481,
-            None => 480,
-        };
         if context.is_invite && !context.in_dialog {
             let side = context.branches.first().map(|b| b.side.clone());
             if let Some(side) = side {
@@ -232,10 +225,10 @@ impl Core {
     }
 
     /// CANCEL for every branch but one.
-    fn doom_others(&mut self, now: Now, id: u64, winner: &ClientKey, reason: &str) {
+    fn doom_others(&mut self, now: Now, id: u64, winner: &ClientKey, reason: Option<&str>) {
         let Some(context) = self.contexts.get_mut(&id) else { return };
         context.waiting.clear();
-        context.reason = Some(reason.to_owned());
+        context.reason = reason.map(str::to_owned);
         let mut ready = Vec::new();
         for branch in context.branches.iter_mut().filter(|b| b.key != *winner) {
             match branch.state {
@@ -248,35 +241,67 @@ impl Core {
                 BranchState::Proceeding => {}
             }
         }
-        let _ = now;
         for key in ready {
-            self.cancel_branch(id, &key);
+            self.cancel_branch(now, id, &key);
         }
     }
 
-    fn cancel_branch(&mut self, id: u64, key: &ClientKey) {
+    /// A transaction of its own (§9.1), and 64*T1 for the INVITE to end in 487.
+    fn cancel_branch(&mut self, now: Now, id: u64, key: &ClientKey) {
         let reason = self.contexts.get(&id).and_then(|c| c.reason.clone());
+        let cancel_key = (key.0.clone(), "CANCEL".to_owned());
         let Some(tx) = self.clients.get(key) else { return };
+        if self.clients.contains_key(&cancel_key) {
+            return;
+        }
         let bytes = RequestBuilder::cancel_for(&tx.request, reason.as_deref());
         let hop = tx.hop.clone();
+        if let Ok(request) = Message::parse(bytes.clone()) {
+            let machine = ClientMachine::Other(NonInviteClient::new(now.mono, hop.is_reliable()));
+            let tx = ClientTx { machine, hop: hop.clone(), request, context: id };
+            self.clients.insert(cancel_key.clone(), tx);
+            self.reschedule_client(&cancel_key);
+        }
+        self.set_timer(Timer::C(id), Some(now.mono + GIVE_UP));
         self.send(&hop, bytes, None, false);
     }
 
     /// The caller gave up.
     pub(super) fn cancel_context(&mut self, now: Now, id: u64, reason: Option<String>) {
+        let reason = reason.unwrap_or_else(|| "SIP;cause=487".to_owned());
+        self.end_context(now, id, Some(&reason));
+    }
+
+    fn end_context(&mut self, now: Now, id: u64, reason: Option<&str>) {
         let Some(context) = self.contexts.get_mut(&id) else { return };
-        if context.decided {
+        if context.decided || context.cancelled {
             return;
         }
         context.cancelled = true;
         let nobody = (String::new(), "nobody".to_owned());
-        self.doom_others(now, id, &nobody, reason.as_deref().unwrap_or("SIP;cause=487"));
+        self.doom_others(now, id, &nobody, reason);
         self.settle(now, id);
     }
 
+    /// §16.8: it rang too long; or a cancelled branch did not end in time and is given up.
     pub(super) fn on_timer_c(&mut self, now: Now, id: u64) {
-        self.count("timer_c");
-        self.cancel_context(now, id, None);
+        let Some(context) = self.contexts.get_mut(&id) else { return };
+        if !context.cancelled && !context.decided {
+            context.lost = Some(408);
+            self.count("timer_c");
+            return self.end_context(now, id, None);
+        }
+        let open = context.branches.iter_mut().filter(|b| b.state != BranchState::Done);
+        let keys: Vec<ClientKey> = open
+            .map(|branch| {
+                branch.state = BranchState::Done;
+                branch.key.clone()
+            })
+            .collect();
+        for key in keys {
+            self.drop_client(&key);
+        }
+        self.settle(now, id);
     }
 
     pub(super) fn on_client_deadline(&mut self, now: Now, key: ClientKey) {
@@ -294,35 +319,29 @@ impl Core {
             }
             Client::TimedOut => {
                 self.clients.remove(&key);
-                self.branch_done(id, &key);
-                self.settle_timeout(now, id);
+                self.branch_lost(now, id, &key, 408);
             }
             Client::Done => {
                 self.clients.remove(&key);
-                let orphan = !self.clients.values().any(|tx| tx.context == id);
-                if orphan && self.contexts.get(&id).is_some_and(|c| c.all_done()) {
-                    self.contexts.remove(&id);
-                    self.set_timer(Timer::C(id), None);
+                if self.contexts.get(&id).is_some_and(|c| c.answered) {
+                    self.forget_if_orphan(id);
                 }
             }
             _ => self.reschedule_client(&key),
         }
     }
 
-    fn settle_timeout(&mut self, now: Now, id: u64) {
-        let Some(context) = self.contexts.get(&id) else { return };
-        let last =
-            context.all_done() && context.best.is_none() && context.waiting.is_empty() && !context.cancelled;
-        if last && !context.decided {
-            let server = context.server.clone();
-            self.respond(now, &server, 408, "Request Timeout", &[]);
-            self.set_timer(Timer::C(id), None);
-            self.contexts.remove(&id);
-            return;
+    /// No final response will come on this branch.
+    fn branch_lost(&mut self, now: Now, id: u64, key: &ClientKey, status: u16) {
+        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let Some(branch) = context.branches.iter_mut().find(|b| b.key == *key) else { return };
+        if branch.state != BranchState::Done {
+            branch.state = BranchState::Done;
+            if !context.cancelled {
+                context.lost = Some(status);
+            }
         }
-        if !context.decided {
-            self.settle(now, id);
-        }
+        self.settle(now, id);
     }
 
     /// A connection or link broke: its unanswered branches fail as 503 (§16.9).
@@ -331,12 +350,9 @@ impl Core {
         let keys: Vec<ClientKey> =
             self.clients.iter().filter(|(_, tx)| open(&tx)).map(|(key, _)| key.clone()).collect();
         for key in keys {
-            let Some(tx) = self.clients.remove(&key) else { continue };
-            self.set_timer(Timer::Client(key.clone()), None);
-            self.branch_done(tx.context, &key);
-            if self.contexts.get(&tx.context).is_some_and(|c| !c.decided) {
-                self.settle(now, tx.context);
-            }
+            let Some(id) = self.clients.get(&key).map(|tx| tx.context) else { continue };
+            self.drop_client(&key);
+            self.branch_lost(now, id, &key, 503);
         }
     }
 }

@@ -32,6 +32,11 @@ impl InviteServer {
         self.state == State::Proceeding
     }
 
+    /// RFC 6026 §7.1: an ACK that comes now is the 2xx's, and passes.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.state, State::Accepted { .. })
+    }
+
     /// The INVITE came again. After a 2xx it is absorbed: the callee repeats its 2xx itself.
     pub fn on_retransmission(&self) -> Server {
         match self.state {
