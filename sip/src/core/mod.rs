@@ -321,7 +321,8 @@ impl Core {
         let tag = request.from().and_then(|f| f.tag()).unwrap_or_default();
         let uri = request.uri().unwrap_or_default();
         let call_id = request.call_id().unwrap_or_default();
-        for part in ["loop", uri, tag, call_id, method, &cseq.to_string()] {
+        // Peers of one realm may share the key; each is a hop of its own.
+        for part in ["loop", &self.config.label, uri, tag, call_id, method, &cseq.to_string()] {
             mac.update(part.as_bytes());
             mac.update(&[0]);
         }
