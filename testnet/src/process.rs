@@ -1,0 +1,182 @@
+//! One real peer. It is the binary `dots` next to the running test (`target/debug/dots`), on a data directory of its
+//! own that outlives the process, so that a test can kill the peer and start it again on what it left behind.
+
+use crate::{Error, Result, poll};
+use serde::Deserialize;
+use std::{
+    fs::File,
+    io::Write,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+const READY: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(15);
+
+/// The ready file, as the peer writes it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Ready {
+    pub peer_id: String,
+    pub sip: Vec<String>,
+    pub p2p: Vec<String>,
+    pub http: String,
+}
+
+pub struct Peer {
+    dir: tempfile::TempDir,
+    flags: Vec<String>,
+    child: Option<Child>,
+    ready: Ready,
+}
+
+/// `dots`, beside this program or in the directory above `deps/`.
+pub fn binary() -> Result<PathBuf> {
+    let here = std::env::current_exe().map_err(Error::io("own path"))?;
+    let near = here.ancestors().skip(1).take(2).map(|d| d.join("dots")).find(|p| p.is_file());
+    near.ok_or_else(|| Error::Other("no `dots` in the target directory: run `cargo build --bins`".into()))
+}
+
+impl Peer {
+    /// A peer that is ready. `flags` come after those that every test peer gets.
+    pub fn start(realm: &str, flags: &[&str]) -> Result<Peer> {
+        let dir = tempfile::tempdir().map_err(Error::io("temporary directory"))?;
+        let network = format!("testnet-{}", std::process::id());
+        let mut all: Vec<String> =
+            ["--no-mdns", "--network", &network, "--realm", realm].map(str::to_owned).to_vec();
+        all.extend(flags.iter().map(|&f| f.to_owned()));
+        let mut peer = Peer { dir, flags: all, child: None, ready: Ready::default() };
+        peer.run("127.0.0.1:0", "127.0.0.1:0")?;
+        Ok(peer)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+    /// Where phones find the peer: `127.0.0.1:5060`.
+    pub fn sip(&self) -> Result<&str> {
+        let first = self.ready.sip.first();
+        first.map(String::as_str).ok_or_else(|| Error::Other("the peer listens nowhere for SIP".into()))
+    }
+
+    /// The HTTP API, with the token of the data directory.
+    pub fn client(&self) -> Result<dots_clients::Client> {
+        let path = self.data().join("http.token");
+        let token = std::fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
+        Ok(dots_clients::Client::new(self.ready.http.clone(), Some(token)))
+    }
+
+    /// `dots account add`, the password on standard input.
+    pub fn account(&self, aor: &str, password: &str) -> Result<()> {
+        let mut child = Command::new(binary()?)
+            .args(["account", "add", aor, "--password-stdin", "--data"])
+            .arg(self.data())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("dots account add"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            writeln!(stdin, "{password}").map_err(Error::io("password"))?;
+        }
+        let out = child.wait_with_output().map_err(Error::io("dots account add"))?;
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(Error::Other(format!("dots account add {aor}: {}", String::from_utf8_lossy(&out.stderr))))
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child.kill().map_err(Error::io("kill"))?;
+        child.wait().map_err(Error::io("wait"))?;
+        Ok(())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        terminate(&child)?;
+        let exit = poll("the peer stops", STOP, || child.try_wait().map_err(Error::io("wait")));
+        if exit.is_err() {
+            child.kill().map_err(Error::io("kill"))?;
+            child.wait().map_err(Error::io("wait"))?;
+        }
+        match exit? {
+            status if status.success() => Ok(()),
+            status => Err(Error::Other(format!("the peer ended with {status}\n{}", self.log()))),
+        }
+    }
+
+    /// Starts again on the same data, at the same addresses (the phones know no others).
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        let (sip, http) = (self.sip()?.to_owned(), self.ready.http.clone());
+        self.run(&sip, &http)
+    }
+
+    /// What the peer said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn run(&mut self, sip: &str, http: &str) -> Result<()> {
+        let ready = self.dir.path().join("ready");
+        let _ = std::fs::remove_file(&ready);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .map_err(Error::io("log"))?;
+        let copy = log.try_clone().map_err(Error::io("log"))?;
+        let child = Command::new(binary()?)
+            .args(["up", "--sip", sip, "--http", http, "--p2p", "/ip4/127.0.0.1/tcp/0", "--data"])
+            .arg(self.data())
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(&self.flags)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(copy)
+            .spawn()
+            .map_err(Error::io("dots up"))?;
+        let child = self.child.insert(child);
+        let said = poll("the ready file", READY, || {
+            if let Some(status) = child.try_wait().map_err(Error::io("wait"))? {
+                return Err(Error::Other(format!("the peer ended with {status} before it was ready")));
+            }
+            read_ready(&ready)
+        });
+        self.ready = said.map_err(|e| Error::Other(format!("{e}\n{}", self.log())))?;
+        Ok(())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {}\n{}", self.data().display(), self.log());
+        }
+        let _ = self.kill();
+    }
+}
+
+fn read_ready(path: &Path) -> Result<Option<Ready>> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+    let ready = serde_json::from_str(&text);
+    ready.map(Some).map_err(|e| Error::Other(format!("ready file: {e}: {text}")))
+}
+
+/// SIGTERM through kill(1): the workspace has no unsafe code, and std has no signals.
+pub(crate) fn terminate(child: &Child) -> Result<()> {
+    let id = child.id().to_string();
+    Command::new("kill").args(["-TERM", &id]).status().map_err(Error::io("kill"))?;
+    Ok(())
+}
