@@ -119,7 +119,7 @@ fn scenario(name: &str) -> PathBuf {
 fn parse(text: &str) -> Option<Counts> {
     let mut lines = text.lines().filter(|l| !l.trim().is_empty());
     let head: Vec<&str> = lines.next()?.split(';').collect();
-    let last: Vec<&str> = lines.last()?.split(';').collect();
+    let last: Vec<&str> = lines.next_back()?.split(';').collect();
     let column = |name: &str| last.get(head.iter().position(|h| *h == name)?)?.parse().ok();
     Some(Counts { successful: column("SuccessfulCall(C)")?, failed: column("FailedCall(C)")? })
 }
