@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     auth::strip_credentials,
+    limits::ROUTES_MAX,
     message::{Editor, Message, Name, NameAddr},
     output::CallProgress,
     token::{Side, Token, short_instance},
@@ -80,14 +81,12 @@ impl Core {
         let call_id = request.call_id()?;
         let from_tag = request.from()?.tag()?.to_owned();
         let to_tag = request.to()?.tag()?.to_owned();
-        let route = request.values(&Name::Route).next().and_then(NameAddr::parse).map(|r| r.uri().to_owned());
+        let route = own_pass(request, self).next();
         // A strict router before us put our Record-Route into the Request-URI (§16.4).
-        let uri = route.or_else(|| request.uri().map(str::to_owned))?;
-        let parsed = Uri::parse(&uri).ok()?;
-        if !self.is_own_route(parsed.host()) {
-            return None;
-        }
-        let text = parsed.user()?;
+        let text = match &route {
+            Some((_, user)) => user.as_str(),
+            None => Uri::parse(request.uri()?).ok()?.user()?,
+        };
         for (tag, by_caller) in [(from_tag, true), (to_tag, false)] {
             if let Some(mut token) = Token::open(text, &self.token_key, call_id, &tag) {
                 self.name_instance(&mut token.caller);
@@ -203,14 +202,31 @@ impl Core {
     /// How many of the topmost Routes one pass through this peer wrote: one, or two with the same token. More of ours
     /// below are another pass (a spiral) or another peer at this address, and are obeyed when their turn comes.
     fn own_routes(&self, request: &Message) -> usize {
-        let mut token = None;
-        let own = |route: NameAddr<'_>| {
-            let uri = Uri::parse(route.uri()).ok().filter(|u| self.is_own_route(u.host()))?;
-            uri.user().map(str::to_ascii_lowercase)
-        };
-        let routes = request.values(&Name::Route).take(2).map_while(NameAddr::parse).map_while(own);
-        routes.take_while(|user| token.get_or_insert_with(|| user.clone()) == user).count()
+        let mut pass = own_pass(request, self);
+        let Some((at, token)) = pass.next() else { return 0 };
+        match pass.next() {
+            Some((next, same)) if same == token => next + 1,
+            _ => at + 1,
+        }
     }
+}
+
+/// The Routes with a user part, and their places, after those that only name us (an outbound proxy setting). Whose a
+/// token is its MAC says, not the host beside it.
+fn own_pass(request: &Message, core: &Core) -> impl Iterator<Item = (usize, String)> {
+    let mut routes = request.values(&Name::Route).take(ROUTES_MAX).enumerate().peekable();
+    let uri_of = |value: &str| NameAddr::parse(value).map(|r| r.uri().to_owned()).unwrap_or_default();
+    while routes
+        .next_if(|(_, value)| {
+            Uri::parse(&uri_of(value)).is_ok_and(|u| u.user().is_none() && core.is_own_route(u.host()))
+        })
+        .is_some()
+    {}
+    routes.map_while(move |(at, value)| {
+        let uri = uri_of(value);
+        let user = Uri::parse(&uri).ok()?.user()?.to_ascii_lowercase();
+        Some((at, user))
+    })
 }
 
 /// The canonical AOR in From (`from`) or To.

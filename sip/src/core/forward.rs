@@ -191,28 +191,30 @@ impl Core {
         edit.set(&Name::MaxForwards, &forwards.to_string());
     }
 
-    /// Both sides' Record-Route, the one nearer the sender first (RFC 5658): the token in each names both.
+    /// What brings the phones of this peer back to it: one Record-Route, or two where its two phones use different
+    /// addresses or transports of ours, the one nearer the sender first (RFC 5658). The overlay side needs none: a
+    /// peer sends where its token says, not where a host name points, and every byte counts.
     fn record_routes(&self, request: &Message, from: &Side, to: &Hop, token: &Token) -> Vec<String> {
         let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
             return Vec::new();
         };
         let sealed = token.seal(&self.token_key, call_id, tag);
         let near = match from {
-            Side::Peer(_) => Some(self.own_host()),
-            Side::Flow(flow) => Some(phone_host(&self.sent_by(flow), flow)),
-            Side::Phone { aor, instance } => {
-                self.bindings.by_instance(aor, instance).map(|b| phone_host(&self.sent_by(&b.flow), &b.flow))
-            }
+            Side::Peer(_) => None,
+            Side::Flow(flow) => Some(*flow),
+            Side::Phone { aor, instance } => self.bindings.by_instance(aor, instance).map(|b| b.flow),
         };
         let far = match to {
-            Hop::Peer(_) => self.own_host(),
-            Hop::Phone(flow) => phone_host(&self.sent_by(flow), flow),
+            Hop::Peer(_) => None,
+            Hop::Phone(flow) => Some(*flow),
         };
-        let write = |host: &String| format!("<sip:{sealed}@{host};lr>");
-        match near {
-            Some(near) if near != far => vec![write(&near), write(&far)],
-            _ => vec![write(&far)],
+        let mut hosts: Vec<String> =
+            [near, far].into_iter().flatten().map(|flow| phone_host(&self.sent_by(&flow), &flow)).collect();
+        hosts.dedup();
+        if hosts.is_empty() {
+            hosts.push(self.own_host());
         }
+        hosts.iter().map(|host| format!("<sip:{sealed}@{host};lr>")).collect()
     }
 
     /// Toward the overlay our phone's Contact is an opaque name at our host, and From and To are canonical.

@@ -1,0 +1,238 @@
+//! Two cores, their phones, and a friendly world that answers what they ask. Each test file uses a part of it.
+#![allow(dead_code)]
+
+use dots_sip::{
+    Flow, Input, Now, Output, Transport,
+    address::Addressing,
+    auth::{AuthFailure, Challenge, Vouch},
+    core::{Config, Core},
+    input::Resolution,
+    message::{Message, Name, NameAddr},
+    output::CallProgress,
+};
+use std::{collections::VecDeque, time::Instant};
+
+pub const LABEL_A: &str = "aaaabbbbccccddddeeeeffffgggg2222";
+pub const LABEL_B: &str = "bbbbccccddddeeeeffffgggghhhh3333";
+
+/// One core, its phones' inboxes, and what it told the world.
+pub struct Peer {
+    pub core: Core,
+    pub label: &'static str,
+    pub realm: &'static str,
+    pub inbox: VecDeque<(Flow, Message)>,
+    pub to_peer: VecDeque<Vec<u8>>,
+    pub calls: Vec<CallProgress>,
+    pub counts: Vec<&'static str>,
+    /// Where `Resolve` points: another peer, or nobody else.
+    pub resolution: Resolution,
+}
+
+pub struct World {
+    pub now: Now,
+    pub a: Peer,
+    pub b: Peer,
+}
+
+pub fn flow(port: u16) -> Flow {
+    let local = "127.0.0.1:5060".parse().expect("an address");
+    let remote = format!("127.0.0.1:{port}").parse().expect("an address");
+    Flow { transport: Transport::Udp, connection: 0, local, remote }
+}
+
+impl Peer {
+    pub fn new(label: &'static str, realm: &'static str) -> Peer {
+        let addressing = Addressing {
+            own_hosts: ["127.0.0.1".to_owned()].into(),
+            default_realm: realm.into(),
+            local_realms: [realm.to_owned()].into(),
+            ..Addressing::default()
+        };
+        let config = Config { addressing, label: label.into(), ..Config::default() };
+        Peer {
+            core: Core::new(config, [label.as_bytes()[0]; 32], 1),
+            label,
+            realm,
+            inbox: VecDeque::new(),
+            to_peer: VecDeque::new(),
+            calls: Vec::new(),
+            counts: Vec::new(),
+            resolution: Resolution::Offline,
+        }
+    }
+
+    /// Answers the core's questions as a friendly world would, until it has no more.
+    pub fn drain(&mut self, now: Now) {
+        while let Some(output) = self.core.poll_output() {
+            let input = match output {
+                Output::Send { flow, bytes } => {
+                    let message = Message::parse(bytes).expect("the core writes messages that can be read");
+                    self.inbox.push_back((flow, message));
+                    continue;
+                }
+                Output::SendPeer { bytes, .. } => {
+                    self.to_peer.push_back(bytes);
+                    continue;
+                }
+                Output::Call(event) => {
+                    self.calls.push(event.what);
+                    continue;
+                }
+                Output::Count(name) => {
+                    self.counts.push(name);
+                    continue;
+                }
+                Output::Expired { .. } | Output::Pinged { .. } => continue,
+                Output::Challenge { id, realm } => {
+                    let result = if realm == self.realm {
+                        Ok(Challenge { realm, nonce: "nonce".into() })
+                    } else {
+                        Err(AuthFailure::UnknownRealm)
+                    };
+                    Input::Challenge { id, result }
+                }
+                Output::Verify { id, answer } => {
+                    let result = match answer.response.as_str() {
+                        "right" => Ok(Vouch {
+                            aor: answer.aor.clone(),
+                            grant: [].into(),
+                            not_after_ms: now.wall_ms + 3_600_000,
+                        }),
+                        _ => Err(AuthFailure::Wrong),
+                    };
+                    Input::Verified { id, result }
+                }
+                Output::Journal { id, .. } => Input::Journaled { id },
+                Output::Resolve { id, .. } => Input::Resolved { id, resolution: self.resolution.clone() },
+            };
+            self.core.handle(now, input);
+        }
+    }
+
+    pub fn phone(&mut self, now: Now, port: u16, text: &str) {
+        let bytes = text.replace('\n', "\r\n").into_bytes();
+        self.core.handle(now, Input::Message { flow: flow(port), bytes });
+        self.drain(now);
+    }
+
+    /// The next message for the phone at `port`, passing over 100.
+    pub fn got(&mut self, port: u16) -> Message {
+        loop {
+            let at = self.inbox.iter().position(|(f, _)| f.remote.port() == port);
+            let at = at.unwrap_or_else(|| panic!("nothing for {port}; {:?}", self.counts));
+            let (_, message) = self.inbox.remove(at).expect("it was found there");
+            if message.status() != Some(100) {
+                return message;
+            }
+        }
+    }
+
+    pub fn silent(&self, port: u16) -> bool {
+        !self.inbox.iter().any(|(f, _)| f.remote.port() == port)
+    }
+
+    pub fn register(&mut self, now: Now, user: &str, port: u16) {
+        let realm = self.realm;
+        let text = request("REGISTER", "sip:127.0.0.1", port, &format!("reg{port}"), user, user, "")
+            .replace("\n\n", &format!("\nAuthorization: Digest username=\"{user}\",realm=\"{realm}\",nonce=\"nonce\",uri=\"sip:127.0.0.1\",response=\"right\",algorithm=MD5,qop=auth,nc=00000001,cnonce=\"x\"\n\n"));
+        self.phone(now, port, &text);
+        assert_eq!(self.got(port).status(), Some(200), "{user} registers");
+    }
+}
+
+impl Peer {
+    /// Lets time pass up to the next deadline.
+    pub fn wait(&mut self, now: &mut Now) {
+        let at = self.core.poll_timeout().expect("something waits");
+        let passed = at.saturating_duration_since(now.mono);
+        *now = Now { mono: now.mono + passed, wall_ms: now.wall_ms + passed.as_millis() as u64 };
+        self.core.handle_timeout(*now);
+        self.drain(*now);
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        let now = Now { mono: Instant::now(), wall_ms: 1_000_000 };
+        World { now, a: Peer::new(LABEL_A, "a.test"), b: Peer::new(LABEL_B, "b.test") }
+    }
+
+    /// Carries the overlay leg both ways until it is quiet; requests outside a dialog come vouched for.
+    pub fn carry(&mut self) {
+        loop {
+            let (from, to, bytes) = match (self.a.to_peer.pop_front(), self.b.to_peer.pop_front()) {
+                (Some(bytes), back) => {
+                    if let Some(back) = back {
+                        self.b.to_peer.push_front(back);
+                    }
+                    (self.a.label, &mut self.b, bytes)
+                }
+                (None, Some(bytes)) => (self.b.label, &mut self.a, bytes),
+                (None, None) => return,
+            };
+            let message = Message::parse(bytes.clone()).expect("a message");
+            let from_uri = message.from().expect("a From").uri().trim_start_matches("sip:").to_owned();
+            let initial = message.is_request() && message.to().expect("a To").tag().is_none();
+            to.core.handle(
+                self.now,
+                Input::Overlay { from: from.into(), bytes, caller: initial.then_some(from_uri) },
+            );
+            to.drain(self.now);
+        }
+    }
+}
+
+pub fn request(method: &str, uri: &str, port: u16, call: &str, from: &str, to: &str, more: &str) -> String {
+    let cseq = if method == "REGISTER" { 1 } else { 7 };
+    format!(
+        "{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}{call}{cseq};rport\nMax-Forwards: 70\n\
+         From: <sip:{from}@127.0.0.1>;tag=f{port}\nTo: <sip:{to}@127.0.0.1>\nCall-ID: {call}\nCSeq: {cseq} {method}\n\
+         Contact: <sip:{from}@127.0.0.1:{port}>\n{more}Content-Length: 0\n\n"
+    )
+}
+
+pub fn invite(port: u16, call: &str, from: &str, to: &str, realm: &str) -> String {
+    let auth = format!(
+        "Proxy-Authorization: Digest username=\"{from}\",realm=\"{realm}\",nonce=\"nonce\",uri=\"sip:{to}@127.0.0.1\",response=\"right\",algorithm=MD5,qop=auth,nc=00000001,cnonce=\"x\"\n"
+    );
+    request("INVITE", &format!("sip:{to}@127.0.0.1"), port, call, from, to, &auth)
+}
+
+/// A phone's answer to `request`.
+pub fn answer(request: &Message, status: &str, port: u16) -> String {
+    let mut text = format!("SIP/2.0 {status}\n");
+    for name in [Name::Via, Name::RecordRoute] {
+        for line in request.header_lines(&name) {
+            text.push_str(&format!("{}: {line}\n", name.as_str()));
+        }
+    }
+    text.push_str(&format!("From: {}\n", request.header(&Name::From).expect("From")));
+    text.push_str(&format!("To: {};tag=t{port}\n", request.header(&Name::To).expect("To")));
+    for name in [Name::CallId, Name::CSeq] {
+        text.push_str(&format!("{}: {}\n", name.as_str(), request.header(&name).expect("mandatory")));
+    }
+    text.push_str(&format!("Contact: <sip:bob@127.0.0.1:{port}>\nContent-Length: 0\n\n"));
+    text
+}
+
+/// A request that a phone sends inside a dialog: `routes` as it learnt them, in its own direction.
+#[allow(clippy::too_many_arguments)]
+pub fn in_dialog(method: &str, cseq: u32, port: u16, seen: &Message, by_caller: bool, call: &str) -> String {
+    let contact = NameAddr::parse(seen.header(&Name::Contact).expect("a Contact")).expect("readable");
+    let mut routes: Vec<String> = seen.values(&Name::RecordRoute).map(str::to_owned).collect();
+    if by_caller {
+        routes.reverse();
+    }
+    let (from, to) = (seen.header(&Name::From).expect("From"), seen.header(&Name::To).expect("To"));
+    let (from, to) = if by_caller {
+        (from.to_owned(), to.to_owned())
+    } else {
+        (format!("{to};tag=t{port}"), from.to_owned())
+    };
+    format!(
+        "{method} {} SIP/2.0\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}{port}{cseq}\nMax-Forwards: 70\nRoute: {}\n\
+         From: {from}\nTo: {to}\nCall-ID: {call}\nCSeq: {cseq} {method}\nContent-Length: 0\n\n",
+        contact.uri(),
+        routes.join(", "),
+    )
+}
