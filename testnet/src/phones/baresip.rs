@@ -22,6 +22,7 @@ const MESSAGE_MAX: usize = 1 << 20;
 pub struct Baresip {
     dir: tempfile::TempDir,
     child: Child,
+    sip: u16,
     control: TcpStream,
     read: Vec<u8>,
     events: VecDeque<Value>,
@@ -67,7 +68,12 @@ impl Baresip {
                 return Err(Error::Other(format!("{e}\n{log}")));
             }
         };
-        Ok(Baresip { dir, child, control, read: Vec::new(), events: VecDeque::new() })
+        Ok(Baresip { dir, child, sip, control, read: Vec::new(), events: VecDeque::new() })
+    }
+
+    /// Where the phone itself listens for SIP.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.sip)
     }
 
     /// The next event of one of these types (those before it are dropped), such as `REGISTER_OK`.
