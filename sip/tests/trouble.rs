@@ -258,3 +258,28 @@ fn a_dead_link_ends_the_waiting_but_not_the_call() {
     assert_eq!(w.a.got(1).status(), Some(500), "neither 480 nor 481, on which phones hang up");
     assert!(w.a.core.is_quiet());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    /// Broken copies of every kind of message, from a phone and from a peer, in the middle of a call.
+    #[test]
+    fn no_bytes_make_the_core_panic(which in 0usize..5, at in 0usize..900, byte in 0u8..=255, cut in 0usize..900) {
+        let (mut w, ringing, ok) = across();
+        let texts = [
+            invite(1, "c2", "alice", "bob", "a.test"),
+            in_dialog("BYE", 8, 1, &ok, true, "c1"),
+            in_dialog("INVITE", 8, 2, &ringing, false, "c1"),
+            answer(&ringing, "180 Ringing", 2),
+            request("REGISTER", "sip:127.0.0.1", 1, "r", "alice", "alice", ""),
+        ];
+        let mut bytes = texts[which].replace('\n', "\r\n").into_bytes();
+        if let Some(b) = bytes.get_mut(at) { *b = byte; }
+        let short = bytes[..cut.min(bytes.len())].to_vec();
+        for bytes in [bytes, short] {
+            w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: bytes.clone(), caller: Some("x@a.test".into()) });
+            w.b.drain(w.now);
+            w.b.core.handle(w.now, Input::Message { flow: flow(2), bytes });
+            w.b.drain(w.now);
+        }
+    }
+}

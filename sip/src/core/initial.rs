@@ -52,7 +52,7 @@ impl Core {
             (Hop::Phone(_), _) => self.authenticate(now, key, request, target),
             (Hop::Peer(label), Some(caller)) => {
                 let info = CallInfo { caller, callee: target.clone(), vouch: None };
-                self.to_own_bindings(now, key, Side::Peer(label.clone()), info, &target);
+                self.fork_to_own(now, key, Side::Peer(label.clone()), info, &target);
             }
             (Hop::Peer(_), None) => self.respond(now, key, 403, "Forbidden", &[]),
         }
@@ -157,7 +157,7 @@ impl Core {
         self.fork(now, &key, side, info, targets);
     }
 
-    fn to_own_bindings(&mut self, now: Now, key: &ServerKey, from: Side, info: CallInfo, target: &str) {
+    fn fork_to_own(&mut self, now: Now, key: &ServerKey, from: Side, info: CallInfo, target: &str) {
         let targets = self.own_targets(now, target);
         self.fork(now, key, from, info, targets);
     }

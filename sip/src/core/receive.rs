@@ -48,7 +48,10 @@ impl Core {
             if why == ParseError::Version { (505, "Version Not Supported") } else { (400, "Bad Request") };
         let tag = self.random_text();
         let bytes = ResponseBuilder::new(&message, status, reason).to_tag(&tag).source(flow.remote).build();
-        self.send(hop, bytes, None, false);
+        // What its sender could not match to its request helps nobody.
+        if Message::parse(bytes.clone()).is_ok() {
+            self.send(hop, bytes, None, false);
+        }
     }
 
     fn on_request(&mut self, now: Now, hop: Hop, request: Message, caller: Option<String>) {

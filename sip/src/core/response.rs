@@ -346,9 +346,8 @@ impl Core {
 
     /// A connection or link broke: its unanswered branches fail as 503 (§16.9).
     pub(super) fn on_hop_down(&mut self, now: Now, hop: &Hop) {
-        let open = |tx: &&super::ClientTx| tx.hop == *hop;
-        let keys: Vec<ClientKey> =
-            self.clients.iter().filter(|(_, tx)| open(&tx)).map(|(key, _)| key.clone()).collect();
+        let on_it = self.clients.iter().filter(|(_, tx)| tx.hop == *hop);
+        let keys: Vec<ClientKey> = on_it.map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(id) = self.clients.get(&key).map(|tx| tx.context) else { continue };
             self.drop_client(&key);
