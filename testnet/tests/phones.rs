@@ -8,7 +8,7 @@ use dots_testnet::{
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
-/// Nobody listens at the discard port: registration fails, and is not needed.
+/// Nobody listens there, and nobody registers.
 const NOBODY: &str = "127.0.0.1:9";
 
 fn phone(user: &str, tone: f64) -> Baresip {

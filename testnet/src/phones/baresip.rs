@@ -101,8 +101,9 @@ impl Baresip {
     pub fn hangup(&mut self) -> Result<()> {
         self.command("hangup", "")
     }
+    /// Only when asked: a phone that registers at its start has often done so before anybody can listen to its events.
     pub fn register(&mut self) -> Result<()> {
-        self.command("uareg", "60")
+        self.command("uareg", "60 0")
     }
 
     pub fn command(&mut self, command: &str, params: &str) -> Result<()> {
@@ -189,7 +190,7 @@ fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Resul
     let Account { user, password, server, transport, more, .. } = account;
     let line = format!(
         "<sip:{user}@{server};transport={transport}>;auth_user={user};auth_pass={password};answermode=auto;\
-         audio_codecs=PCMU/8000/1;regint=60{more}\n"
+         audio_codecs=PCMU/8000/1;regint=0{more}\n"
     );
     for (name, text) in [("config", config.as_str()), ("accounts", &line), ("contacts", "")] {
         write(dir.join(name), text).map_err(Error::io(name))?;
