@@ -97,6 +97,18 @@ pub struct Advertise {
     pub port: Option<u16>,
 }
 
+impl Advertise {
+    /// `host:port`, IPv6 in brackets; without a port, the one that we listen on.
+    pub fn authority(&self, bound: &[SocketAddr]) -> String {
+        let port = self.port.or(bound.first().map(SocketAddr::port)).unwrap_or(SIP_PORT);
+        if self.host.contains(':') {
+            format!("[{}]:{port}", self.host)
+        } else {
+            format!("{}:{port}", self.host)
+        }
+    }
+}
+
 impl Settings {
     pub fn read(path: &Path) -> Result<Settings, Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| {

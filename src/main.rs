@@ -1,1 +1,5 @@
-fn main() {}
+//! `dots`: see `cli`.
+
+fn main() -> std::process::ExitCode {
+    dots::cli::main(dots::drivers::runtime::run)
+}

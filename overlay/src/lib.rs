@@ -1,3 +1,5 @@
 //! The overlay of DOTS, sans-IO: who is where, and why anybody should believe it.
 
+pub mod names;
+pub mod nonce;
 pub mod transport;

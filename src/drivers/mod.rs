@@ -1,3 +1,5 @@
 //! Sockets, the swarm and the disk: drivers wait, feed one input, and carry outputs out. They decide nothing.
 
+pub mod runtime;
+pub mod sip;
 pub mod store;

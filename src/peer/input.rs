@@ -1,7 +1,6 @@
 //! Everything that can happen to a peer.
 
 use super::account::Account;
-use dots_overlay::transport::NetEvent;
 use dots_sip::Flow;
 
 #[derive(Clone, Debug)]
@@ -14,7 +13,6 @@ pub enum Input {
     FlowClosed {
         flow: Flow,
     },
-    Net(NetEvent),
     /// `Output::Append` with this token is written (and synced, where that was asked).
     Appended {
         token: u64,
@@ -28,11 +26,6 @@ pub enum Input {
     AccountStored {
         id: u64,
         existed: bool,
-    },
-    /// Answers `Output::LookupTxt`.
-    Txt {
-        id: u64,
-        records: Vec<String>,
     },
     /// Somebody at the HTTP API asks; answer with `Output::Api` of the same id.
     Api {

@@ -46,6 +46,11 @@ pub fn encode_change(change: &BindingChange) -> Vec<u8> {
     })
 }
 
+/// The record of a change that only puts this binding: what compaction writes.
+pub fn encode_binding(binding: Binding) -> Vec<u8> {
+    encode_change(&BindingChange { aor: binding.aor.clone(), put: vec![binding], removed: Vec::new() })
+}
+
 pub fn decode_change(bytes: &[u8]) -> Result<BindingChange, CborError> {
     let record: ChangeRecord = decode(bytes)?;
     let aor = record.aor;

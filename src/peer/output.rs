@@ -1,7 +1,6 @@
 //! Everything that a peer asks of its driver.
 
 use super::account::Account;
-use dots_overlay::transport::NetCommand;
 use dots_sip::Flow;
 
 #[derive(Clone, Debug)]
@@ -10,7 +9,6 @@ pub enum Output {
         flow: Flow,
         bytes: Vec<u8>,
     },
-    Net(NetCommand),
     /// Append one record to a segment stream. `sync`: answer `Input::Appended` only after fdatasync (group commit);
     /// else after write(2), and sync within 100 ms.
     Append {
@@ -32,17 +30,11 @@ pub enum Output {
         aor: String,
     },
     /// DNS TXT records of this name.
-    LookupTxt {
-        id: u64,
-        name: String,
-    },
     Api {
         id: u64,
         reply: super::api::Reply,
     },
     Count(&'static str),
-    /// The peer must not go on (its key runs twice): say so and stop.
-    Fatal(String),
 }
 
 /// The append-only truths of a peer; a directory of segment files each.

@@ -9,7 +9,8 @@ pub struct CborError(String);
 
 /// Encodes a record. Our own types always encode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_cbor::to_vec(value).expect("our records hold only integers, strings, byte strings and arrays of them")
+    serde_cbor::to_vec(value)
+        .expect("our records hold only integers, strings, byte strings and arrays of them")
 }
 
 /// Decodes a record from outside; trailing bytes are an error.

@@ -14,4 +14,5 @@ mod tests;
 pub use accounts::{AccountStore, StoreError};
 pub use credential::{BadAccount, account, canonical};
 pub use disk::{Ack, Acks, Append, Disk, QUEUE_MAX, Stores};
+pub use dots_wire::disk::DiskError;
 pub use index::Opened;

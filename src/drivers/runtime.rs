@@ -1,0 +1,222 @@
+//! The loop that runs one peer: wait for one thing, feed it to `peer`, carry out what it says. It decides nothing.
+//! What has to be there before the first event is in `start`.
+
+mod start;
+
+use super::{
+    sip::{SipEvent, SipSender, SipSockets},
+    store::{AccountStore, Ack, Acks, Append, Disk},
+};
+use crate::{
+    cli::exit::Failure,
+    config::Options,
+    datadir::DataDir,
+    http::Metrics,
+    peer::{Input, Output, Peer, api},
+};
+use dots_wire::{Now, Timestamp};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+
+/// After SIGTERM: transactions under way may finish for this long.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Without a deadline of the peer we look at the clock this often.
+const IDLE: Duration = Duration::from_secs(60);
+
+type ApiCall = (api::Request, oneshot::Sender<api::Reply>);
+
+/// Both clocks, read once per event.
+pub fn now() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), wall: Timestamp(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+}
+
+/// Runs a peer until SIGTERM or SIGINT.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let dir = DataDir::open(&options.data)?;
+    let mut node = start::start(&options, &dir).await?;
+    let signals = Signals::new()?;
+    node.serve(signals).await?;
+    node.finish();
+    Ok(())
+}
+
+struct Node {
+    peer: Peer,
+    sip: SipSockets,
+    sender: SipSender,
+    disk: Disk,
+    acks: Acks,
+    /// Appends that the disk had no room for, in order.
+    unwritten: VecDeque<Append>,
+    accounts: Arc<AccountStore>,
+    /// Answers of the account store to changes, which sync and so run beside this loop.
+    stored: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    api: mpsc::Receiver<ApiCall>,
+    asked: BTreeMap<u64, oneshot::Sender<api::Reply>>,
+    asked_next: u64,
+    metrics: Arc<Metrics>,
+    /// What follows at once from an output (account look-ups).
+    next: VecDeque<Input>,
+    stop_http: Option<oneshot::Sender<()>>,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+enum Event {
+    Input(Input),
+    Api(ApiCall),
+    Failed(String),
+    Timeout,
+    Stop,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let on = |kind| signal(kind).map_err(|e| Failure::Other(format!("cannot wait for signals: {e}")));
+        Ok(Signals { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Node {
+    async fn serve(&mut self, mut signals: Signals) -> Result<(), Failure> {
+        let mut stopping: Option<Instant> = None;
+        loop {
+            self.carry_out();
+            if let Some(since) = stopping
+                && (self.peer.is_quiet() || since.elapsed() >= DRAIN)
+            {
+                return Ok(());
+            }
+            match self.wait(&mut signals, stopping).await {
+                Event::Input(input) => self.peer.handle(now(), input),
+                Event::Api((request, reply)) => {
+                    self.asked_next += 1;
+                    self.asked.insert(self.asked_next, reply);
+                    self.peer.handle(now(), Input::Api { id: self.asked_next, request });
+                }
+                Event::Timeout => self.peer.handle_timeout(now()),
+                Event::Failed(why) => return Err(Failure::Other(format!("the disk failed: {why}"))),
+                Event::Stop => {
+                    tracing::info!("stopping");
+                    self.sip.stop_accepting();
+                    if let Some(stop) = self.stop_http.take() {
+                        let _ = stop.send(());
+                    }
+                    stopping = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, signals: &mut Signals, stopping: Option<Instant>) -> Event {
+        let limit = stopping.map_or_else(|| Instant::now() + IDLE, |s| s + DRAIN);
+        let at = self.peer.poll_timeout().map_or(limit, |t| t.min(limit));
+        tokio::select! {
+            biased;
+            () = signals.recv(), if stopping.is_none() => Event::Stop,
+            Some(ack) = self.acks.recv() => match ack {
+                Ack::Done { token } => Event::Input(Input::Appended { token }),
+                Ack::Failed(why) => Event::Failed(why),
+            },
+            () = sleep_until(at.into()) => Event::Timeout,
+            Some(input) = self.stored.1.recv() => Event::Input(input),
+            Some(call) = self.api.recv() => Event::Api(call),
+            Some(event) = self.sip.events.recv() => Event::Input(match event {
+                SipEvent::Message { flow, bytes } => Input::Sip { flow, bytes },
+                SipEvent::Closed { flow } => Input::FlowClosed { flow },
+            }),
+        }
+    }
+
+    /// Everything that the peer has to say, and what follows from it at once.
+    fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.peer.poll_output() {
+                self.one(output);
+            }
+            match self.next.pop_front() {
+                Some(input) => self.peer.handle(now(), input),
+                None => break,
+            }
+        }
+        while let Some(append) = self.unwritten.pop_front() {
+            if let Err(append) = self.disk.append(append) {
+                self.unwritten.push_front(append);
+                break;
+            }
+        }
+    }
+
+    fn one(&mut self, output: Output) {
+        match output {
+            Output::SipSend { flow, bytes } => {
+                if !self.sender.send(&flow, bytes) {
+                    self.metrics.count("sip_not_sent");
+                }
+            }
+            Output::Append { token, stream, record, sync } => {
+                self.unwritten.push_back(Append { token, stream, record, sync });
+            }
+            Output::GetAccount { id, aor } => {
+                let account = self.accounts.get(&aor).unwrap_or_else(|e| {
+                    tracing::error!(%e, "the account store cannot be read");
+                    None
+                });
+                self.next.push_back(Input::Account { id, account });
+            }
+            Output::PutAccount { id, account } => self.store(id, move |s| s.put(&account)),
+            Output::RemoveAccount { id, aor } => self.store(id, move |s| s.remove(&aor)),
+            Output::Api { id, reply } => {
+                if let Some(waiting) = self.asked.remove(&id) {
+                    // Whoever asked may have hung up.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Output::Count(name) => self.metrics.count(name),
+        }
+    }
+
+    /// A change of an account syncs; the loop goes on meanwhile. If it fails, nobody is told that it was done.
+    fn store(
+        &self,
+        id: u64,
+        change: impl FnOnce(&AccountStore) -> Result<bool, super::store::StoreError> + Send + 'static,
+    ) {
+        let (accounts, done) = (self.accounts.clone(), self.stored.0.clone());
+        tokio::task::spawn_blocking(move || match change(&accounts) {
+            Ok(existed) => {
+                let _ = done.blocking_send(Input::AccountStored { id, existed });
+            }
+            Err(e) => tracing::error!(%e, "an account could not be written"),
+        });
+    }
+
+    /// Writes and syncs what is queued.
+    fn finish(self) {
+        for append in self.unwritten {
+            if self.disk.append(append).is_err() {
+                tracing::error!("a record could not be written at the end");
+            }
+        }
+        self.disk.close();
+        tracing::info!("stopped");
+    }
+}

@@ -1,0 +1,280 @@
+//! From options and a data directory to a node that listens: keys, stores, sockets, the first account, the welcome.
+
+use super::{Node, now};
+use crate::{
+    cli::exit::Failure,
+    config::{HTTP_PORT, Options, SIP_PORT},
+    datadir::{DataDir, Ports, generate_password},
+    drivers::{
+        sip::{SipSockets, local_ip_toward},
+        store::{AccountStore, Stores, account},
+    },
+    http::{self, ApiHandle, App, Metrics},
+    peer::{Config, Peer, Recovered, Stream, journal},
+};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{ErrorKind, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+
+/// Ports tried when the usual one is taken: 5060, 5070 … for SIP, 8080, 8081 … for HTTP.
+const PORTS_TRIED: u16 = 20;
+/// Changes of accounts under way.
+const STORING_MAX: usize = 1_024;
+
+/// The ready file: a contract that scripts depend on.
+#[derive(Serialize)]
+struct Ready {
+    peer_id: String,
+    sip: Vec<String>,
+    p2p: Vec<String>,
+    http: String,
+}
+
+pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Failure> {
+    if !options.bootstrap.is_empty() || !options.p2p.is_empty() || !options.trust_realms.is_empty() {
+        tracing::warn!("--bootstrap, --p2p and --trust-realm do nothing yet: this version has no overlay");
+    }
+    let mut ports = dir.ports()?;
+    let sip = bind_sip(options, &mut ports).await?;
+    let (listener, http_addr) = bind_http(options, &mut ports).await?;
+    dir.keep_ports(&ports)?;
+    let (peer_key, realm_key) = (dir.peer_key()?, dir.realm_key()?);
+    let mut realms = options.realms.clone();
+    if realms.is_empty() {
+        realms.push(dots_overlay::names::self_certifying(&realm_key.public()));
+    }
+    let accounts = AccountStore::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
+    let password = first_account(&accounts, options, &realms, dir.path())?;
+    let mut stores = Stores::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
+    let recovered = recover(&mut stores).map_err(|e| Failure::data(dir.path(), e))?;
+    let concrete = concrete(&sip.bound);
+    let config = Config {
+        network: options.network.clone(),
+        key: peer_key.clone(),
+        realm_key,
+        token_key: *dir.token_key()?,
+        own_hosts: own_hosts(&concrete, options),
+        realms,
+        advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),
+        sip: concrete.iter().map(SocketAddr::to_string).collect(),
+        http: http_addr.to_string(),
+    };
+    let ready = Ready {
+        peer_id: peer_key.peer_id().to_string(),
+        sip: config.sip.clone(),
+        p2p: Vec::new(),
+        http: http_addr.to_string(),
+    };
+    let peer = Peer::new(config.clone(), recovered, rand::random(), now());
+    let (disk, acks) = stores.start();
+    let accounts = Arc::new(accounts);
+    let metrics = Arc::new(Metrics::default());
+    let (handle, api) = ApiHandle::channel();
+    let name = options.advertise.as_ref().map(|a| a.host.clone());
+    let app = App::new(handle, accounts.clone(), metrics.clone(), dir.http_token()?, http_addr, name);
+    let (stop_http, stopped) = oneshot::channel::<()>();
+    tokio::spawn(http::serve(listener, app, async {
+        let _ = stopped.await;
+    }));
+    dir.publish(&http_addr.to_string())?;
+    welcome(options, dir, &config, password.as_deref())?;
+    if let Some(file) = &options.ready_file {
+        write_ready(file, &ready)?;
+    }
+    Ok(Node {
+        peer,
+        sender: sip.sender.clone(),
+        sip,
+        disk,
+        acks,
+        unwritten: VecDeque::new(),
+        accounts,
+        stored: mpsc::channel(STORING_MAX),
+        api,
+        asked: BTreeMap::new(),
+        asked_next: 0,
+        metrics,
+        next: VecDeque::new(),
+        stop_http: Some(stop_http),
+    })
+}
+
+/// The journals, and the binding journal cut down to what still lives.
+fn recover(stores: &mut Stores) -> Result<Recovered, crate::drivers::store::DiskError> {
+    let bindings = stores.recover(Stream::Bindings)?;
+    let (live, _) = journal::replay(&bindings, now().wall.0);
+    let bindings: Vec<Vec<u8>> = if bindings.len() > live.len() * 2 + 1_000 {
+        let kept: Vec<Vec<u8>> = live.into_iter().map(journal::encode_binding).collect();
+        stores.compact(Stream::Bindings, &kept)?;
+        kept
+    } else {
+        bindings
+    };
+    Ok(Recovered { bindings, realms: stores.recover(Stream::Realms)? })
+}
+
+/// What was said, or what was kept, or the first free port from the usual one on.
+async fn bind_sip(options: &Options, ports: &mut Ports) -> Result<SipSockets, Failure> {
+    let failure = |(address, e): (SocketAddr, std::io::Error)| Failure::Listen {
+        address: address.to_string(),
+        reason: e.to_string(),
+    };
+    if let Some(addresses) = &options.sip {
+        return SipSockets::bind(addresses).await.map_err(failure);
+    }
+    let all = |port| [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), (Ipv6Addr::UNSPECIFIED, port).into()];
+    if let Some(port) = ports.sip {
+        return SipSockets::bind(&all(port)).await.map_err(failure);
+    }
+    let mut last = None;
+    for port in (SIP_PORT..).step_by(10).take(usize::from(PORTS_TRIED)) {
+        match SipSockets::bind(&all(port)).await {
+            Ok(sockets) => {
+                if port != SIP_PORT {
+                    tracing::warn!(port, "SIP port {SIP_PORT} is taken; this peer keeps {port}");
+                }
+                ports.sip = Some(port);
+                return Ok(sockets);
+            }
+            // A machine without IPv6 listens on IPv4 alone.
+            Err((address, e)) if address.is_ipv6() && e.kind() != ErrorKind::AddrInUse => {
+                let v4 = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+                if let Ok(sockets) = SipSockets::bind(&v4).await {
+                    ports.sip = Some(port);
+                    return Ok(sockets);
+                }
+            }
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.map_or_else(|| Failure::Other("no SIP port is free".into()), failure))
+}
+
+async fn bind_http(options: &Options, ports: &mut Ports) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failure = |address: SocketAddr, e: std::io::Error| Failure::Listen {
+        address: address.to_string(),
+        reason: e.to_string(),
+    };
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let candidates: Vec<SocketAddr> = match (options.http, ports.http) {
+        (Some(address), _) => vec![address],
+        (None, Some(port)) => vec![local(port)],
+        (None, None) => (HTTP_PORT..HTTP_PORT + PORTS_TRIED).map(local).collect(),
+    };
+    let mut last = None;
+    for address in candidates {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                let bound = listener.local_addr().map_err(|e| failure(address, e))?;
+                if options.http.is_none() {
+                    ports.http = Some(bound.port());
+                }
+                return Ok((listener, bound));
+            }
+            Err(e) => last = Some(failure(address, e)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::Other("no HTTP port is free".into())))
+}
+
+/// The account `me` of the very first start; its password is said once.
+fn first_account(
+    accounts: &AccountStore,
+    options: &Options,
+    realms: &[String],
+    dir: &Path,
+) -> Result<Option<String>, Failure> {
+    if !accounts.is_empty() {
+        return Ok(None);
+    }
+    let realm = realms.first().map(String::as_str).unwrap_or_default();
+    let password = generate_password();
+    let made = account(&format!("{}@{realm}", options.user), &password, true, now().wall.0)
+        .map_err(|e| Failure::Usage(format!("--user: {e}")))?;
+    accounts.put(&made).map_err(|e| Failure::data(dir, e))?;
+    Ok(Some(password))
+}
+
+/// Every address that reaches us: a wildcard stands for this machine's interfaces.
+fn concrete(bound: &[SocketAddr]) -> Vec<SocketAddr> {
+    let interfaces: Vec<IpAddr> =
+        if_addrs::get_if_addrs().map(|all| all.into_iter().map(|i| i.ip()).collect()).unwrap_or_default();
+    let usable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let mut found = Vec::new();
+    for address in bound {
+        if !address.ip().is_unspecified() {
+            found.push(*address);
+            continue;
+        }
+        let same = interfaces.iter().filter(|ip| ip.is_ipv4() == address.is_ipv4()).filter(|ip| usable(ip));
+        found.extend(same.map(|ip| SocketAddr::new(*ip, address.port())));
+    }
+    // The address that a phone should be told first: not loopback, IPv4.
+    found.sort_by_key(|a| (a.ip().is_loopback(), a.is_ipv6()));
+    found
+}
+
+fn own_hosts(concrete: &[SocketAddr], options: &Options) -> Vec<String> {
+    let written = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    let mut hosts: Vec<String> = concrete.iter().map(|a| written(a.ip())).collect();
+    if let Ok(name) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        hosts.push(name.trim().to_ascii_lowercase());
+    }
+    if let Some(advertise) = &options.advertise {
+        hosts.push(advertise.host.to_ascii_lowercase());
+    }
+    hosts
+}
+
+/// What to type into a phone. The password goes to a terminal, or else into a file that only we can read.
+fn welcome(options: &Options, dir: &DataDir, config: &Config, password: Option<&str>) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let server = match config.advertise.as_ref().or(config.sip.first()) {
+        Some(server) => server.clone(),
+        None => {
+            local_ip_toward(([192, 0, 2, 1], SIP_PORT).into()).map(|ip| ip.to_string()).unwrap_or_default()
+        }
+    };
+    let realm = config.realms.first().map(String::as_str).unwrap_or_default();
+    let mut text = format!("dots {} is running. In a softphone:\n", env!("CARGO_PKG_VERSION"));
+    text.push_str(&format!("  server    {server}\n"));
+    match password {
+        Some(password) => {
+            text.push_str(&format!("  user      {}\n", options.user));
+            if out.is_terminal() {
+                text.push_str(&format!("  password  {password}   (shown only now)\n"));
+            } else {
+                let file = dir.keep_password(password)?;
+                text.push_str(&format!("  password  in {}\n", file.display()));
+            }
+        }
+        None => text.push_str("  user      as before; `dots account list` shows all\n"),
+    }
+    text.push_str(&format!("realm {realm}; more users: dots account add NAME@{realm}\n"));
+    text.push_str(&format!("HTTP http://{}\n", config.http));
+    // Nobody may be reading.
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+    Ok(())
+}
+
+/// Whole or not at all: written beside, then renamed.
+fn write_ready(file: &Path, ready: &Ready) -> Result<(), Failure> {
+    let text = serde_json::to_string(ready).map_err(|e| Failure::Other(e.to_string()))?;
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, text + "\n")
+        .and_then(|()| std::fs::rename(&beside, file))
+        .map_err(|e| Failure::Other(format!("{}: {e}", file.display())))
+}
