@@ -14,10 +14,7 @@ const TALK: f64 = 4.0;
 
 fn phone(peer: &Peer, user: &str, password: &str, tone: f64, more: &str) -> Baresip {
     let server = peer.sip().unwrap();
-    let account = Account { user, password, server, transport: "udp", more, tone };
-    let mut phone = Baresip::start(&account).unwrap();
-    phone.register().unwrap();
-    phone
+    Baresip::start(&Account { user, password, server, transport: "udp", more, tone }).unwrap()
 }
 
 fn two_phones_talk(more: &str) {

@@ -8,7 +8,7 @@ use dots_testnet::{
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
-/// Nobody listens there, and nobody registers.
+/// Nobody listens there, so registration fails, and is not needed.
 const NOBODY: &str = "127.0.0.1:9";
 
 fn phone(user: &str, tone: f64) -> Baresip {
@@ -19,6 +19,7 @@ fn phone(user: &str, tone: f64) -> Baresip {
 #[test]
 fn sound_goes_both_ways_and_is_recognised() {
     let (mut alice, mut bob) = (phone("alice", 440.0), phone("bob", 1000.0));
+    bob.wait_for(&["REGISTERING"], SOON).unwrap();
     alice.dial(&format!("sip:bob@{}", bob.address())).unwrap();
     alice.wait_for(&["CALL_ESTABLISHED"], SOON).unwrap();
     bob.wait_for(&["CALL_ESTABLISHED"], SOON).unwrap();

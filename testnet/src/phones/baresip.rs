@@ -45,7 +45,7 @@ impl Baresip {
     pub fn start(account: &Account<'_>) -> Result<Baresip> {
         let dir = tempfile::tempdir().map_err(Error::io("temporary directory"))?;
         let (sip, control) = (free_port()?, free_port()?);
-        configure(dir.path(), account, sip, control)?;
+        let line = configure(dir.path(), account, sip, control)?;
         let log = File::create(dir.path().join("log")).map_err(Error::io("log"))?;
         let copy = log.try_clone().map_err(Error::io("log"))?;
         let mut child = Command::new("baresip")
@@ -68,7 +68,10 @@ impl Baresip {
                 return Err(Error::Other(format!("{e}\n{log}")));
             }
         };
-        Ok(Baresip { dir, child, sip, control, read: Vec::new(), events: VecDeque::new() })
+        let mut phone = Baresip { dir, child, sip, control, read: Vec::new(), events: VecDeque::new() };
+        // Only now: a phone with an account in its file has often registered before anybody hears its events.
+        phone.command("uanew", &line)?;
+        Ok(phone)
     }
 
     /// Where the phone itself listens for SIP.
@@ -100,10 +103,6 @@ impl Baresip {
     }
     pub fn hangup(&mut self) -> Result<()> {
         self.command("hangup", "")
-    }
-    /// Only when asked: a phone that registers at its start has often done so before anybody can listen to its events.
-    pub fn register(&mut self) -> Result<()> {
-        self.command("uareg", "60 0")
     }
 
     pub fn command(&mut self, command: &str, params: &str) -> Result<()> {
@@ -172,7 +171,7 @@ impl Drop for Baresip {
     }
 }
 
-fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Result<()> {
+fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Result<String> {
     let voice = dir.join("voice.wav");
     tone::write_sine(&voice, account.tone, 60)?;
     let mut config = format!(
@@ -190,12 +189,12 @@ fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Resul
     let Account { user, password, server, transport, more, .. } = account;
     let line = format!(
         "<sip:{user}@{server};transport={transport}>;auth_user={user};auth_pass={password};answermode=auto;\
-         audio_codecs=PCMU/8000/1;regint=0{more}\n"
+         audio_codecs=PCMU/8000/1;regint=60{more}"
     );
-    for (name, text) in [("config", config.as_str()), ("accounts", &line), ("contacts", "")] {
+    for (name, text) in [("config", config.as_str()), ("accounts", ""), ("contacts", "")] {
         write(dir.join(name), text).map_err(Error::io(name))?;
     }
-    Ok(())
+    Ok(line)
 }
 
 fn recordings(dir: &Path) -> Result<Vec<PathBuf>> {
