@@ -97,8 +97,13 @@ impl Sipp {
             let out = std::fs::read_to_string(self.dir.path().join("out")).unwrap_or_default();
             Error::Other(format!("SIPp counted nothing: {}{out}", self.errors()))
         })?;
-        if counts.failed > 0 {
-            eprintln!("--- SIPp: {counts:?}\n{}", self.errors());
+        if counts.failed > 0 || counts.successful == 0 {
+            let out = std::fs::read_to_string(self.dir.path().join("out")).unwrap_or_default();
+            eprintln!(
+                "--- SIPp: {counts:?}\n{}\n{}",
+                self.errors(),
+                out.chars().take(2_000).collect::<String>()
+            );
         }
         Ok(counts)
     }
