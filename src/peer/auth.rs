@@ -16,7 +16,7 @@ pub const VOUCH_LIFE: Duration = Duration::from_secs(3600);
 /// The account of an answer that a phone gave.
 pub struct Asked {
     ask: AskId,
-    answer: Answer,
+    answer: Box<Answer>,
 }
 
 impl Peer {
@@ -27,7 +27,7 @@ impl Peer {
         } else {
             Err(AuthFailure::UnknownRealm)
         };
-        self.to_sip(now, dots_sip::Input::Challenge { id, result });
+        self.feed_sip(now, dots_sip::Input::Challenge { id, result });
     }
 
     pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer) {
@@ -39,7 +39,7 @@ impl Peer {
             return self.verified(now, ask, Err(failure));
         }
         let aor = home::account_name(&answer);
-        let id = self.ask(Pending::Auth(Asked { ask, answer }));
+        let id = self.ask(Pending::Auth(Asked { ask, answer: Box::new(answer) }));
         self.out.push_back(Output::GetAccount { id, aor });
     }
 
@@ -47,7 +47,7 @@ impl Peer {
         let Asked { ask, answer } = asked;
         let verdict = self.home.judge(now, &answer, self.me, account);
         let not_after_ms = now.wall.plus(VOUCH_LIFE).0;
-        let result = verdict.map(|()| Vouch { aor: answer.aor, grant: [].into(), not_after_ms });
+        let result = verdict.map(|()| Vouch { aor: answer.aor.clone(), grant: [].into(), not_after_ms });
         self.verified(now, ask, result);
     }
 
@@ -55,6 +55,6 @@ impl Peer {
         if result == Err(AuthFailure::Wrong) {
             self.out.push_back(Output::Count("auth_wrong"));
         }
-        self.to_sip(now, dots_sip::Input::Verified { id, result });
+        self.feed_sip(now, dots_sip::Input::Verified { id, result });
     }
 }

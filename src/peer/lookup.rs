@@ -14,7 +14,8 @@ pub enum Asked {
 impl Peer {
     pub(super) fn on_resolve(&mut self, now: Now, ask: AskId, aor: String) {
         if !self.is_local(&aor) {
-            return self.to_sip(now, dots_sip::Input::Resolved { id: ask, resolution: Resolution::Offline });
+            return self
+                .feed_sip(now, dots_sip::Input::Resolved { id: ask, resolution: Resolution::Offline });
         }
         let id = self.ask(Pending::Lookup(Asked::Call { ask }));
         self.out.push_back(Output::GetAccount { id, aor });
@@ -32,7 +33,7 @@ impl Peer {
         match asked {
             Asked::Call { ask } => {
                 let resolution = if exists { Resolution::Offline } else { Resolution::Unknown };
-                self.to_sip(now, dots_sip::Input::Resolved { id: ask, resolution });
+                self.feed_sip(now, dots_sip::Input::Resolved { id: ask, resolution });
             }
             Asked::Api { api, aor } => self.reply_lookup(now, api, &aor, Some(exists)),
         }

@@ -89,8 +89,8 @@ impl Peer {
     /// Takes one input. Drain [`Peer::poll_output`] before the next.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.to_sip(now, dots_sip::Input::Message { flow, bytes }),
-            Input::FlowClosed { flow } => self.to_sip(now, dots_sip::Input::FlowClosed { flow }),
+            Input::Sip { flow, bytes } => self.feed_sip(now, dots_sip::Input::Message { flow, bytes }),
+            Input::FlowClosed { flow } => self.feed_sip(now, dots_sip::Input::FlowClosed { flow }),
             Input::Appended { token } => self.on_appended(now, token),
             Input::Account { id, account } => self.on_account(now, id, account),
             Input::AccountStored { id, existed } => self.on_account_stored(id, existed),
@@ -123,7 +123,7 @@ impl Peer {
         self.sip.is_quiet() && self.pending.is_empty()
     }
 
-    fn to_sip(&mut self, now: Now, input: dots_sip::Input) {
+    fn feed_sip(&mut self, now: Now, input: dots_sip::Input) {
         self.sip.handle(sip_now(now), input);
     }
 
@@ -134,7 +134,7 @@ impl Peer {
             match output {
                 Sip::Send { flow, bytes } => self.out.push_back(Output::SipSend { flow, bytes }),
                 // No overlay leg yet: `lookup` names no peers, so nothing is ever sent to one.
-                Sip::SendPeer { peer, .. } => self.to_sip(now, dots_sip::Input::OverlayDown { peer }),
+                Sip::SendPeer { peer, .. } => self.feed_sip(now, dots_sip::Input::OverlayDown { peer }),
                 Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
                 Sip::Verify { id, answer } => self.on_verify(now, id, *answer),
                 Sip::Journal { id, change } => self.on_journal(id, &change),
@@ -161,7 +161,7 @@ impl Peer {
 
     fn on_appended(&mut self, now: Now, token: u64) {
         match self.pending.remove(&token) {
-            Some(Pending::Journal { ask }) => self.to_sip(now, dots_sip::Input::Journaled { id: ask }),
+            Some(Pending::Journal { ask }) => self.feed_sip(now, dots_sip::Input::Journaled { id: ask }),
             Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
             _ => {}
         }
