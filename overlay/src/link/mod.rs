@@ -1,0 +1,219 @@
+//! Links: SIP between two peers rides on one long-lived framed stream, `/dots/sip/1` (docs/spec/3-sip-link.md).
+//!
+//! A stream per message costs six times as much, and a stream alone loses what was in flight when its connection
+//! breaks. So each frame has a number and is kept until it is acknowledged; after a reconnect within five seconds the
+//! rest is sent again and duplicates are dropped. Within one life of both peers every frame arrives in order and
+//! exactly once, or its sender is told [`LinkOutput::Down`].
+//!
+//! ```text
+//!             send                StreamOpened          Hello
+//!   nothing ────────▶ opening ─────────────────▶ open ────────▶ ready ──┐ Data, Ack
+//!      ▲                 ▲ every 0.5 s              │              │ ◀──┘
+//!      └── Down, 5 s ────┴──────── StreamClosed ────┴──────────────┘
+//! ```
+//!
+//! What a body means is not known here.
+
+mod frame;
+mod peer;
+#[cfg(test)]
+mod tests;
+
+pub use frame::{BODY_MAX, FRAME_MAX, Frame};
+pub use peer::{DOWN_AFTER, QUEUE_BYTES, QUEUE_FRAMES};
+
+use crate::transport::{NetCommand, NetEvent, StreamId};
+use dots_wire::{Now, PeerId};
+use peer::Link;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Peers with a link. At the limit one that was idle for [`IDLE`] goes, else the new one is refused.
+pub const LINKS_MAX: usize = 4_096;
+/// A link with nothing under way for this long may be given up for another peer's.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The queue toward that peer is full, or the body is longer than [`BODY_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link to that peer is full")]
+pub struct LinkFull;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkOutput {
+    Net(NetCommand),
+    /// The next body from `peer`: in order, once.
+    Deliver {
+        peer: PeerId,
+        body: Vec<u8>,
+    },
+    /// `peer` was out of reach for five seconds or has started anew: what was queued toward it is dropped.
+    Down {
+        peer: PeerId,
+    },
+}
+
+/// The links of one peer.
+pub struct Links {
+    me: PeerId,
+    session: u64,
+    links: BTreeMap<PeerId, Link>,
+    streams: BTreeMap<StreamId, PeerId>,
+    /// When each link next has something to do; `armed` finds its entry here.
+    timers: BTreeSet<(Instant, PeerId)>,
+    armed: BTreeMap<PeerId, Instant>,
+    out: VecDeque<LinkOutput>,
+}
+
+impl Links {
+    /// `session`: random, new at every start.
+    pub fn new(me: PeerId, session: u64) -> Links {
+        Links {
+            me,
+            session,
+            links: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Queues `body` toward `peer`, opening a stream if there is none. `initial`: a new request, refused first when
+    /// the queue fills; what ends or answers older work still passes.
+    pub fn send(&mut self, now: Now, peer: PeerId, body: Vec<u8>, initial: bool) -> Result<(), LinkFull> {
+        if peer == self.me || !self.ensure(now.mono, peer) {
+            return Err(LinkFull);
+        }
+        let link = self.links.get_mut(&peer).ok_or(LinkFull)?;
+        let result = link.send(now.mono, body, initial, &mut self.out);
+        self.rearm(peer);
+        result
+    }
+
+    pub fn handle_net(&mut self, now: Now, event: &NetEvent) {
+        match event {
+            NetEvent::StreamOpened { peer, stream, outbound } => {
+                self.on_opened(now.mono, *peer, *stream, *outbound)
+            }
+            NetEvent::StreamRefused { peer } => {
+                if let Some(link) = self.links.get_mut(peer) {
+                    link.on_refused();
+                    self.rearm(*peer);
+                }
+            }
+            NetEvent::StreamFrame { stream, frame } => self.on_frame(now.mono, *stream, frame),
+            NetEvent::StreamClosed { stream } => self.on_closed(now.mono, *stream),
+            NetEvent::Connected { peer } => {
+                if let Some(link) = self.links.get_mut(peer) {
+                    link.try_open(now.mono, &mut self.out);
+                    self.rearm(*peer);
+                }
+            }
+            NetEvent::Disconnected { peer } => {
+                if let Some(stream) = self.links.get(peer).and_then(Link::current) {
+                    self.on_closed(now.mono, stream);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<LinkOutput> {
+        self.out.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        // Each link once: one whose next moment is now again waits for the next call.
+        let due: Vec<PeerId> =
+            self.timers.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, p)| *p).collect();
+        for peer in due {
+            if let Some(link) = self.links.get_mut(&peer) {
+                if let Some(closed) = link.on_timeout(now.mono, &mut self.out) {
+                    self.streams.remove(&closed);
+                }
+                self.rearm(peer);
+            }
+        }
+    }
+
+    fn on_opened(&mut self, now: Instant, peer: PeerId, stream: StreamId, outbound: bool) {
+        if peer == self.me || !self.ensure(now, peer) {
+            return self.out.push_back(LinkOutput::Net(NetCommand::StreamClose { stream }));
+        }
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let loser = link.on_opened(now, self.me, self.session, stream, outbound, &mut self.out);
+        if loser != Some(stream) {
+            self.streams.insert(stream, peer);
+        }
+        if let Some(loser) = loser {
+            self.streams.remove(&loser);
+        }
+        self.rearm(peer);
+    }
+
+    fn on_frame(&mut self, now: Instant, stream: StreamId, bytes: &[u8]) {
+        // Frames of a stream that lost to another one are not read; they come again on the one that stayed.
+        let Some(peer) = self.streams.get(&stream).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let fine = Frame::decode(bytes).is_some_and(|f| link.on_frame(now, f, &mut self.out).is_ok());
+        if !fine {
+            self.out.push_back(LinkOutput::Net(NetCommand::StreamClose { stream }));
+            return self.on_closed(now, stream);
+        }
+        if link.current() != Some(stream) {
+            self.streams.remove(&stream);
+        }
+        self.rearm(peer);
+    }
+
+    fn on_closed(&mut self, now: Instant, stream: StreamId) {
+        let Some(peer) = self.streams.remove(&stream) else { return };
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.on_closed(now, &mut self.out);
+        }
+        self.rearm(peer);
+    }
+
+    /// A link for `peer`; `false`: there are too many, and none is idle.
+    fn ensure(&mut self, now: Instant, peer: PeerId) -> bool {
+        if self.links.contains_key(&peer) {
+            return true;
+        }
+        if self.links.len() >= LINKS_MAX {
+            let idle = |l: &&Link| l.is_idle() && now.saturating_duration_since(l.used_at) >= IDLE;
+            let oldest =
+                self.links.iter().filter(|(_, l)| idle(l)).min_by_key(|(_, l)| l.used_at).map(|(p, _)| *p);
+            let Some(oldest) = oldest else { return false };
+            self.forget(oldest);
+        }
+        self.links.insert(peer, Link::new(peer, now));
+        true
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        if let Some(mut link) = self.links.remove(&peer) {
+            link.say_bye(&mut self.out);
+            if let Some(stream) = link.close(&mut self.out) {
+                self.streams.remove(&stream);
+            }
+        }
+        self.rearm(peer);
+    }
+
+    fn rearm(&mut self, peer: PeerId) {
+        let next = self.links.get(&peer).and_then(Link::deadline);
+        if let Some(old) = self.armed.remove(&peer) {
+            self.timers.remove(&(old, peer));
+        }
+        if let Some(next) = next {
+            self.armed.insert(peer, next);
+            self.timers.insert((next, peer));
+        }
+    }
+}

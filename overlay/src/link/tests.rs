@@ -1,0 +1,283 @@
+//! Two links over a network that breaks when it likes.
+
+use super::*;
+use dots_wire::{SecretKey, Timestamp};
+use proptest::prelude::*;
+
+struct End {
+    me: PeerId,
+    links: Links,
+    got: Vec<Vec<u8>>,
+    downs: usize,
+}
+
+/// A network of two: streams are pairs of ids, frames travel one at a time.
+struct Pair {
+    now: Now,
+    ends: [End; 2],
+    next_stream: StreamId,
+    /// (stream at 0, stream at 1, alive)
+    pipes: Vec<(StreamId, StreamId)>,
+    wire: VecDeque<(usize, NetEvent)>,
+    reachable: bool,
+}
+
+fn key(n: u8) -> PeerId {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar").peer_id()
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let now = Now { mono: Instant::now(), wall: Timestamp(0) };
+        let end = |n: u8| End { me: key(n), links: Links::new(key(n), n.into()), got: vec![], downs: 0 };
+        Pair {
+            now,
+            ends: [end(1), end(2)],
+            next_stream: 1,
+            pipes: vec![],
+            wire: VecDeque::new(),
+            reachable: true,
+        }
+    }
+
+    fn send(&mut self, from: usize, body: &[u8]) -> Result<(), LinkFull> {
+        let to = self.ends[1 - from].me;
+        let result = self.ends[from].links.send(self.now, to, body.to_vec(), true);
+        self.collect();
+        result
+    }
+
+    fn collect(&mut self) {
+        for at in 0..2 {
+            while let Some(output) = self.ends[at].links.poll_output() {
+                match output {
+                    LinkOutput::Deliver { body, .. } => self.ends[at].got.push(body),
+                    LinkOutput::Down { .. } => self.ends[at].downs += 1,
+                    LinkOutput::Net(command) => self.on_command(at, command),
+                }
+            }
+        }
+    }
+
+    fn on_command(&mut self, at: usize, command: NetCommand) {
+        let other = 1 - at;
+        match command {
+            NetCommand::OpenStream { peer } if !self.reachable => {
+                self.wire.push_back((at, NetEvent::StreamRefused { peer }));
+            }
+            NetCommand::OpenStream { peer } => {
+                let (here, there) = (self.next_stream, self.next_stream + 1);
+                self.next_stream += 2;
+                self.pipes.push(if at == 0 { (here, there) } else { (there, here) });
+                let me = self.ends[at].me;
+                self.wire.push_back((at, NetEvent::StreamOpened { peer, stream: here, outbound: true }));
+                self.wire
+                    .push_back((other, NetEvent::StreamOpened { peer: me, stream: there, outbound: false }));
+            }
+            NetCommand::StreamSend { stream, frame } => {
+                if let Some(stream) = self.far(at, stream) {
+                    self.wire.push_back((other, NetEvent::StreamFrame { stream, frame }));
+                }
+            }
+            NetCommand::StreamClose { stream } => {
+                if let Some(far) = self.far(at, stream) {
+                    self.pipes.retain(|p| [p.0, p.1][at] != stream);
+                    self.wire.push_back((other, NetEvent::StreamClosed { stream: far }));
+                }
+            }
+            other => panic!("a link does not say {other:?}"),
+        }
+    }
+
+    fn far(&self, at: usize, stream: StreamId) -> Option<StreamId> {
+        self.pipes.iter().find(|p| [p.0, p.1][at] == stream).map(|p| [p.0, p.1][1 - at])
+    }
+
+    /// Moves up to `count` events.
+    fn deliver(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((at, event)) = self.wire.pop_front() else { return };
+            self.ends[at].links.handle_net(self.now, &event);
+            self.collect();
+        }
+    }
+
+    /// The connection breaks: what is on the wire is lost, both sides hear of it.
+    fn cut(&mut self) {
+        self.wire
+            .retain(|(_, e)| matches!(e, NetEvent::StreamRefused { .. } | NetEvent::StreamClosed { .. }));
+        for (a, b) in std::mem::take(&mut self.pipes) {
+            self.wire.push_back((0, NetEvent::StreamClosed { stream: a }));
+            self.wire.push_back((1, NetEvent::StreamClosed { stream: b }));
+        }
+        // An attempt under way ends too.
+        for at in 0..2 {
+            let peer = self.ends[1 - at].me;
+            self.wire.push_back((at, NetEvent::StreamRefused { peer }));
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        loop {
+            self.deliver(usize::MAX >> 1);
+            let next = self.ends.iter().filter_map(|e| e.links.poll_timeout()).min();
+            match next {
+                Some(at) if at <= end => self.now.mono = at.max(self.now.mono),
+                _ => break,
+            }
+            for at in 0..2 {
+                self.ends[at].links.handle_timeout(self.now);
+            }
+            self.collect();
+        }
+        self.now.mono = end;
+    }
+}
+
+#[test]
+fn one_stream_stays_and_frames_pass_both_ways() {
+    let mut net = Pair::new();
+    assert_eq!(net.send(0, b"a"), Ok(()));
+    assert_eq!(net.send(1, b"b"), Ok(()), "both open at once");
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.pipes.len(), 1, "of two simultaneous streams one stays");
+    assert_eq!((&net.ends[1].got, &net.ends[0].got), (&vec![b"a".to_vec()], &vec![b"b".to_vec()]));
+    assert_eq!(net.ends[0].links.poll_timeout(), None, "acknowledged and quiet");
+    assert_eq!(net.ends[1].links.poll_timeout(), None);
+}
+
+#[test]
+fn an_unreachable_peer_is_down_after_five_seconds_and_can_come_back() {
+    let mut net = Pair::new();
+    net.reachable = false;
+    assert_eq!(net.send(0, b"lost"), Ok(()));
+    net.pass(Duration::from_millis(4_900));
+    assert_eq!(net.ends[0].downs, 0);
+    net.pass(Duration::from_millis(200));
+    assert_eq!(net.ends[0].downs, 1);
+    net.reachable = true;
+    assert_eq!(net.send(0, b"found"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[1].got, [b"found".to_vec()]);
+}
+
+#[test]
+fn a_quiet_link_that_breaks_is_rebuilt_or_down() {
+    let mut net = Pair::new();
+    assert_eq!(net.send(0, b"x"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    net.cut();
+    net.pass(Duration::from_secs(1));
+    assert_eq!((net.pipes.len(), net.ends[0].downs, net.ends[1].downs), (1, 0, 0));
+    net.reachable = false;
+    net.cut();
+    net.pass(Duration::from_secs(6));
+    assert_eq!((net.ends[0].downs, net.ends[1].downs), (1, 1));
+}
+
+#[test]
+fn a_restarted_peer_is_down_once_and_starts_from_nothing() {
+    let mut net = Pair::new();
+    for n in 0..3u8 {
+        assert_eq!(net.send(0, &[n]), Ok(()));
+        assert_eq!(net.send(1, &[n]), Ok(()));
+    }
+    net.pass(Duration::from_secs(1));
+    net.cut();
+    let me = net.ends[1].me;
+    net.ends[1] = End { me, links: Links::new(me, 77), got: vec![], downs: 0 };
+    assert_eq!(net.send(0, b"to the old life"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[0].downs, 1, "what was queued may have been for the old one");
+    assert_eq!(net.send(0, b"new"), Ok(()));
+    assert_eq!(net.send(1, b"hello"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[1].got, [b"new".to_vec()]);
+    assert_eq!(net.ends[0].got.last().map(Vec::as_slice), Some(&b"hello"[..]));
+}
+
+#[test]
+fn a_full_queue_refuses_new_requests_first() {
+    let mut net = Pair::new();
+    net.reachable = false;
+    let to = net.ends[1].me;
+    let links = &mut net.ends[0].links;
+    for _ in 0..QUEUE_FRAMES {
+        assert_eq!(links.send(net.now, to, vec![1], true), Ok(()));
+    }
+    assert_eq!(links.send(net.now, to, vec![1], true), Err(LinkFull));
+    for _ in QUEUE_FRAMES..peer::HARD_FRAMES {
+        assert_eq!(links.send(net.now, to, vec![1], false), Ok(()), "a BYE still passes");
+    }
+    assert_eq!(links.send(net.now, to, vec![1], false), Err(LinkFull));
+    assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX + 1], true), Err(LinkFull));
+    assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX], true), Ok(()));
+}
+
+#[test]
+fn a_peer_that_breaks_the_rules_loses_its_stream() {
+    let lies: [Vec<u8>; 4] = [
+        Frame::Data { seq: 5, ack: 0, body: b"" }.encode(),
+        Frame::Ack { ack: 9 }.encode(),
+        Frame::Hello { session: 1, oldest: 0 }.encode(),
+        vec![200],
+    ];
+    for lie in lies {
+        let now = Now { mono: Instant::now(), wall: Timestamp(0) };
+        let mut links = Links::new(key(1), 1);
+        links.handle_net(now, &NetEvent::StreamOpened { peer: key(2), stream: 4, outbound: false });
+        let hello = Frame::Hello { session: 2, oldest: 0 }.encode();
+        links.handle_net(now, &NetEvent::StreamFrame { stream: 4, frame: hello });
+        links.handle_net(now, &NetEvent::StreamFrame { stream: 4, frame: lie });
+        let mut out = Vec::new();
+        while let Some(o) = links.poll_output() {
+            out.push(o);
+        }
+        assert!(out.contains(&LinkOutput::Net(NetCommand::StreamClose { stream: 4 })), "{out:?}");
+        assert!(!out.iter().any(|o| matches!(o, LinkOutput::Deliver { .. })));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(usize),
+    Deliver(usize),
+    Cut,
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2usize).prop_map(Step::Send),
+        6 => (1..12usize).prop_map(Step::Deliver),
+        1 => Just(Step::Cut),
+        2 => (1..700u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    /// LINK-7: in order and exactly once, whatever breaks, as long as nobody was told Down.
+    #[test]
+    fn in_order_exactly_once(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut net = Pair::new();
+        let mut sent: [Vec<Vec<u8>>; 2] = [vec![], vec![]];
+        for step in steps {
+            match step {
+                Step::Send(at) => {
+                    let body = (sent[at].len() as u32).to_be_bytes().to_vec();
+                    prop_assert_eq!(net.send(at, &body), Ok(()));
+                    sent[at].push(body);
+                }
+                Step::Deliver(n) => net.deliver(n),
+                Step::Cut => net.cut(),
+                Step::Pass(ms) => net.pass(Duration::from_millis(ms)),
+            }
+        }
+        net.pass(Duration::from_secs(4));
+        prop_assert_eq!((net.ends[0].downs, net.ends[1].downs), (0, 0));
+        prop_assert_eq!(&net.ends[1].got, &sent[0]);
+        prop_assert_eq!(&net.ends[0].got, &sent[1]);
+    }
+}
