@@ -8,7 +8,7 @@ pub use answer::{
     Asked, BadCredentials, answer_for, answer_for_lines, is_answer_for, is_challenge_of, strip_challenges,
     strip_credentials,
 };
-pub use challenge::{ChallengeKind, challenge_headers};
+pub use challenge::{ChallengeKind, challenge_headers, takes_sha256};
 pub use credentials::Credentials;
 
 use std::sync::Arc;

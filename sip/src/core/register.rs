@@ -3,9 +3,11 @@
 use super::{Ask, Core, Hop, Now, ServerKey};
 use crate::{
     Output,
-    auth::{AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    auth::{
+        AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, takes_sha256,
+    },
     input::AskId,
-    message::Message,
+    message::{Message, Name},
     registrar::{Register, decide, needs_journal, ok_headers, vouch_for_refresh},
 };
 
@@ -48,7 +50,8 @@ impl Core {
         let kind = if www { ChallengeKind::Www } else { ChallengeKind::Proxy };
         match result {
             Ok(challenge) => {
-                let headers = challenge_headers(kind, &challenge, stale);
+                let agent = self.servers.get(&key).and_then(|tx| tx.request.header(&Name::UserAgent));
+                let headers = challenge_headers(kind, &challenge, stale, takes_sha256(agent));
                 self.respond(now, &key, kind.status(), kind.reason(), &headers);
             }
             Err(failure) => self.refuse(now, &key, failure),
