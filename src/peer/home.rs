@@ -63,9 +63,12 @@ impl Home {
     ) -> Result<(), AuthFailure> {
         let right = password_matches(answer, account);
         match self.minter.check(&answer.nonce, answer.nc, serving, now.wall) {
-            NonceCheck::Forged => return Err(AuthFailure::Wrong),
-            NonceCheck::Stale | NonceCheck::Replayed if right => return Err(AuthFailure::Stale),
-            NonceCheck::Stale | NonceCheck::Replayed => return Err(self.fail(now, answer, serving)),
+            NonceCheck::Forged | NonceCheck::Stale | NonceCheck::Replayed if right => {
+                return Err(AuthFailure::Stale);
+            }
+            NonceCheck::Forged | NonceCheck::Stale | NonceCheck::Replayed => {
+                return Err(self.fail(now, answer, serving));
+            }
             NonceCheck::Fresh if !right => return Err(self.fail(now, answer, serving)),
             NonceCheck::Fresh => {}
         }

@@ -140,7 +140,8 @@ pub fn is_challenge_of(value: &str, realms: &[&str]) -> bool {
 }
 
 /// Phones leave out port and parameters, or write the one that they registered with: user and host must be the same.
-/// The Request-URI of a REGISTER has no user, though some phones put theirs into the digest-uri.
+/// The Request-URI of a REGISTER has no user, though some phones put theirs into the digest-uri; others write only the
+/// server. Neither opens a replay: a nonce with its count is good once.
 fn is_for(digest_uri: &str, asked: &Asked<'_>) -> bool {
     if digest_uri == asked.request_uri {
         return true;

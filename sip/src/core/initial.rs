@@ -99,7 +99,8 @@ impl Core {
             }
             Ok(None) => self.challenge(key, realm, false, false),
             Ok(Some(answer)) => {
-                let id = self.ask(Ask::Request { key: key.clone(), caller, target });
+                let nonce = answer.nonce.clone();
+                let id = self.ask(Ask::Request { key: key.clone(), caller, target, nonce });
                 self.out.push_back(Output::Verify { id, answer: Box::new(answer) });
             }
         }
@@ -117,9 +118,6 @@ impl Core {
         let vouch = match result {
             Ok(vouch) if vouch.aor == caller => vouch,
             Ok(_) => return self.refuse(now, &key, AuthFailure::Forbidden),
-            Err(AuthFailure::Wrong) => {
-                return self.challenge(&key, realm_of(&caller).to_owned(), false, false);
-            }
             Err(AuthFailure::Stale) => {
                 return self.challenge(&key, realm_of(&caller).to_owned(), false, true);
             }

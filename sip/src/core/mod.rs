@@ -128,9 +128,9 @@ enum Timer {
 /// What an answer with this id continues.
 enum Ask {
     Challenge { key: ServerKey, www: bool, stale: bool },
-    Register { key: ServerKey, register: crate::registrar::Register, aor: String },
+    Register { key: ServerKey, register: crate::registrar::Register, aor: String, nonce: String },
     Journal { key: ServerKey, headers: Vec<(&'static str, String)> },
-    Request { key: ServerKey, caller: String, target: String },
+    Request { key: ServerKey, caller: String, target: String, nonce: String },
     Resolve { key: ServerKey, side: Side, info: CallInfo },
 }
 

@@ -34,7 +34,8 @@ impl Core {
             }
             Ok(None) => self.challenge(key, realm, true, false),
             Ok(Some(answer)) => {
-                let id = self.ask(Ask::Register { key: key.clone(), register, aor });
+                let nonce = answer.nonce.clone();
+                let id = self.ask(Ask::Register { key: key.clone(), register, aor, nonce });
                 self.out.push_back(Output::Verify { id, answer: Box::new(answer) });
             }
         }
@@ -58,6 +59,22 @@ impl Core {
         }
     }
 
+    /// The password was wrong. The same nonce again: phones see from it that asking anew will not help (a new one sends
+    /// some into a loop), and a corrected password answers it with the next count.
+    fn challenge_again(
+        &mut self,
+        now: Now,
+        key: &ServerKey,
+        realm: &str,
+        nonce: String,
+        kind: ChallengeKind,
+    ) {
+        let agent = self.servers.get(key).and_then(|tx| tx.request.header(&Name::UserAgent));
+        let challenge = Challenge { realm: realm.to_owned(), nonce };
+        let headers = challenge_headers(kind, &challenge, false, takes_sha256(agent));
+        self.respond(now, key, kind.status(), kind.reason(), &headers);
+    }
+
     pub(super) fn refuse(&mut self, now: Now, key: &ServerKey, failure: AuthFailure) {
         match failure {
             AuthFailure::Forbidden => self.respond(now, key, 403, "Forbidden", &[]),
@@ -71,12 +88,18 @@ impl Core {
 
     pub(super) fn on_verified(&mut self, now: Now, id: AskId, result: Result<Vouch, AuthFailure>) {
         match self.asks.remove(&id) {
-            Some(Ask::Register { key, register, aor }) => {
-                self.on_register_verdict(now, key, register, aor, result)
-            }
-            Some(Ask::Request { key, caller, target }) => {
-                self.on_request_verdict(now, key, caller, target, result);
-            }
+            Some(Ask::Register { key, register, aor, nonce }) => match result {
+                Err(AuthFailure::Wrong) => {
+                    self.challenge_again(now, &key, realm_of(&aor), nonce, ChallengeKind::Www)
+                }
+                result => self.on_register_verdict(now, key, register, aor, result),
+            },
+            Some(Ask::Request { key, caller, target, nonce }) => match result {
+                Err(AuthFailure::Wrong) => {
+                    self.challenge_again(now, &key, realm_of(&caller), nonce, ChallengeKind::Proxy)
+                }
+                result => self.on_request_verdict(now, key, caller, target, result),
+            },
             _ => {}
         }
     }
@@ -92,7 +115,6 @@ impl Core {
         let Some(Hop::Phone(flow)) = self.servers.get(&key).map(|tx| tx.hop.clone()) else { return };
         let vouch = match result {
             Ok(vouch) => vouch,
-            Err(AuthFailure::Wrong) => return self.challenge(&key, realm_of(&aor).to_owned(), true, false),
             Err(AuthFailure::Stale) => return self.challenge(&key, realm_of(&aor).to_owned(), true, true),
             Err(failure) => {
                 // Home unreachable: a refresh that changes nothing is honoured while its grant lasts.

@@ -60,6 +60,8 @@ impl Sipp {
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin", "-aa", "-timeout", "60"])
             .args(["-recv_timeout", "10000", "-fd", "1", "-trace_err", "-error_file"])
             .arg(dir.path().join("errors"))
+            // Else SIPp writes the peer's address as digest-uri, which is not what it asks for.
+            .args(["-auth_uri", "a.test"])
             .args(["-trace_stat", "-stf"])
             .arg(dir.path().join("stat.csv"))
             .current_dir(dir.path())
