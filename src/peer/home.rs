@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Wrong answers in a row, through one peer for one account, before it has to wait.
-const FAILURES_FREE: u32 = 10;
+const FAILURES_FREE: u32 = 5;
 /// The wait after that, doubled for each further failure up to 2^6.
 const BACKOFF: Duration = Duration::from_secs(1);
 /// Remembered (peer, account) pairs; at the limit the oldest goes.
@@ -45,7 +45,8 @@ impl Home {
     /// The checks that need no account: cheap ones first, so that a stranger's guess costs us little.
     pub fn admit(&self, now: Now, answer: &Answer, serving: PeerId) -> Result<(), AuthFailure> {
         if self.brakes.get(&(serving, answer.aor.clone())).is_some_and(|b| b.until > now.mono) {
-            return Err(AuthFailure::Unavailable);
+            // Not 503: a phone with a wrong password would try again at once, and for ever.
+            return Err(AuthFailure::Forbidden);
         }
         if answer.qop != "auth" {
             return Err(AuthFailure::Wrong);

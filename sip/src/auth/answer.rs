@@ -141,7 +141,7 @@ pub fn is_challenge_of(value: &str, realms: &[&str]) -> bool {
 
 /// Phones leave out port and parameters, or write the one that they registered with: user and host must be the same.
 /// The Request-URI of a REGISTER has no user, though some phones put theirs into the digest-uri; others write only the
-/// server. Neither opens a replay: a nonce with its count is good once.
+/// server (not what RFC 7616 §3.4.6 wants). Neither opens a replay: a nonce with its count is good once.
 fn is_for(digest_uri: &str, asked: &Asked<'_>) -> bool {
     if digest_uri == asked.request_uri {
         return true;
@@ -149,7 +149,7 @@ fn is_for(digest_uri: &str, asked: &Asked<'_>) -> bool {
     let (Ok(one), Ok(two)) = (Uri::parse(digest_uri), Uri::parse(asked.request_uri)) else { return false };
     let is_user_same = one.user().map(unescape) == two.user().map(unescape);
     one.host().eq_ignore_ascii_case(two.host())
-        && (is_user_same || (asked.method == "REGISTER" && two.user().is_none()))
+        && (is_user_same || one.user().is_none() || (asked.method == "REGISTER" && two.user().is_none()))
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
             ("escapes", "INVITE", "sip:%62ob@h", "sip:bob@h", true),
             ("another user (D06)", "INVITE", "sip:carol@h", "sip:bob@h", false),
             ("another host", "INVITE", "sip:bob@g", "sip:bob@h", false),
-            ("no user", "INVITE", "sip:h", "sip:bob@h", false),
+            ("only the server, as SIPp writes it", "INVITE", "sip:h", "sip:bob@h", true),
             ("registrar", "REGISTER", "sip:h", "sip:h;transport=udp", true),
             ("registrar, own user", "REGISTER", "sip:alice@h", "sip:h", true),
             ("registrar elsewhere", "REGISTER", "sip:g", "sip:h", false),
