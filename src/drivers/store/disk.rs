@@ -94,7 +94,7 @@ impl Stores {
         let (acks, acked) = mpsc::channel(QUEUE_MAX + 1);
         let outstanding = Arc::new(AtomicUsize::new(0));
         let writer = Writer { stores: self.stores, acks, dirty: BTreeSet::new(), dirty_since: None };
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || writer.run(&queue));
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || writer.run(queue));
         let thread = thread.expect("a machine that cannot start one thread runs no peer");
         (
             Disk { jobs: Some(jobs), outstanding: outstanding.clone(), thread: Some(thread) },
@@ -192,7 +192,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<Append>) {
+    /// `queue` is dropped before `self`, so whoever sees the acknowledgements end can append no more.
+    fn run(mut self, queue: Receiver<Append>) {
         loop {
             let first = match self.dirty_since {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
