@@ -5,7 +5,10 @@
 //! user and password reaches everybody. Hosts are case-insensitive, users are not.
 
 use crate::uri::{Uri, unescape};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 #[derive(Clone, Debug, Default)]
 pub struct Addressing {
@@ -33,7 +36,7 @@ pub enum AddressError {
 impl Addressing {
     /// Does this host mean this peer?
     pub fn is_own_host(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = plain_host(host);
         host == "localhost" || self.own_hosts.contains(&host)
     }
 
@@ -49,12 +52,12 @@ impl Addressing {
             return Err(AddressError::Bad);
         }
         if !self.is_own_host(uri.host()) {
-            let realm = uri.host().trim_end_matches('.').to_ascii_lowercase();
+            let realm = plain_host(uri.host());
             return if user.contains('@') { Err(AddressError::Bad) } else { self.aliased(user, realm) };
         }
         match user.split_once('@') {
             Some((user, realm)) if !user.is_empty() && is_host(realm) => {
-                Ok(format!("{user}@{}", realm.to_ascii_lowercase()))
+                Ok(format!("{user}@{}", plain_host(realm)))
             }
             Some(_) => Err(AddressError::Bad),
             None => self.aliased(user, self.default_realm.clone()),
@@ -69,8 +72,18 @@ impl Addressing {
     }
 }
 
+/// One spelling of a host: lower case, no dot at the end, IPv6 in its shortest form.
+fn plain_host(text: &str) -> String {
+    let inside = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    match inside.and_then(|t| t.parse::<Ipv6Addr>().ok()) {
+        Some(v6) => format!("[{v6}]"),
+        None => text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase(),
+    }
+}
+
 fn is_host(text: &str) -> bool {
     !text.is_empty()
+        && text != "."
         && text.len() <= 255
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
 }
@@ -92,7 +105,15 @@ mod tests {
             ("sip:alice@192.0.2.1:5070;transport=tcp", Ok("alice@a.test")),
             ("sip:alice@LOCALHOST", Ok("alice@a.test")),
             ("sip:alice@[2001:DB8::1]:5060", Ok("alice@a.test")),
+            ("sip:alice@[2001:db8:0:0:0:0:0:1]", Ok("alice@a.test")),
             ("sip:alice%40b.test@pbx.local", Ok("alice@b.test")),
+            ("sip:alice%40B.test.@PBX.local.", Ok("alice@b.test")),
+            ("sip:alice%40far.example@localhost:5999", Ok("alice@far.example")),
+            ("sip:alice:secret@a.test;user=phone?x=y", Ok("alice@a.test")),
+            ("sip:a%40b%40c@localhost", Err(AddressError::Bad)),
+            ("sip:%40b.test@localhost", Err(AddressError::Bad)),
+            ("sip:null-%00-null@a.test", Err(AddressError::Bad)),
+            ("sip:12%40far.example@localhost", Ok("12@far.example")),
             ("sip:alice@B.test@pbx.local", Ok("alice@b.test")),
             ("sip:%61lice@A.test.", Ok("alice@a.test")),
             ("sip:Alice@a.test", Ok("Alice@a.test")),

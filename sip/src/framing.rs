@@ -1,8 +1,11 @@
 //! Cuts a TCP byte stream into messages (RFC 3261 §18.3): Content-Length is mandatory there, an empty line pair is a
 //! ping (RFC 5626 §3.5.1).
 
-use crate::limits::MESSAGE_BYTES_MAX;
-use memchr::memmem;
+use crate::{
+    limits::MESSAGE_BYTES_MAX,
+    message::parse::{digits, line},
+};
+use memchr::memchr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -15,61 +18,106 @@ pub enum Frame {
 #[error("the stream holds no SIP messages that can be told apart")]
 pub struct FramingError;
 
+/// Each byte is looked at a fixed number of times, however small the pieces are in which a stream arrives.
 #[derive(Default)]
 pub struct Framer {
     buffer: Vec<u8>,
-    /// Bytes already searched for the end of headers.
+    /// What is before this has been handed out.
+    start: usize,
+    /// What is before this holds no end of headers.
     searched: usize,
+    /// Length of the message at `start`, once its headers are here.
+    expected: Option<usize>,
 }
 
 impl Framer {
     /// Takes what arrived; then call [`Framer::next_frame`] until it gives nothing.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.searched = self.searched.saturating_sub(self.start);
+        self.start = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
-        loop {
-            if self.buffer.starts_with(b"\r\n\r\n") {
-                self.take(4);
-                return Ok(Some(Frame::Ping));
+        if self.expected.is_none() {
+            loop {
+                match self.rest() {
+                    [b'\r', b'\n', b'\r', b'\n', ..] => {
+                        self.start += 4;
+                        return Ok(Some(Frame::Ping));
+                    }
+                    [b'\r', b'\n', next, ..] if *next != b'\r' => self.start += 2,
+                    [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] | [b'\r'] | [] => return Ok(None),
+                    _ => break,
+                };
             }
-            match self.buffer.as_slice() {
-                [b'\r', b'\n', next, ..] if *next != b'\r' => self.take(2),
-                [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] | [b'\r'] | [] => return Ok(None),
-                _ => break,
+            let Some(end) = self.head_end() else {
+                return if self.rest().len() > MESSAGE_BYTES_MAX { Err(FramingError) } else { Ok(None) };
             };
+            let head = self.buffer.get(self.start..end).unwrap_or_default();
+            let length = content_length(head).ok_or(FramingError)?;
+            let total = head.len().checked_add(length).filter(|t| *t <= MESSAGE_BYTES_MAX);
+            self.expected = Some(total.ok_or(FramingError)?);
         }
-        let from = self.searched.saturating_sub(3);
-        let head = self.buffer.get(from..).unwrap_or_default();
-        let Some(end) = memmem::find(head, b"\r\n\r\n").map(|at| from + at + 4) else {
-            self.searched = self.buffer.len();
-            return if self.buffer.len() > MESSAGE_BYTES_MAX { Err(FramingError) } else { Ok(None) };
-        };
-        let length = content_length(self.buffer.get(..end).unwrap_or_default()).ok_or(FramingError)?;
-        let total = end.checked_add(length).filter(|t| *t <= MESSAGE_BYTES_MAX).ok_or(FramingError)?;
-        if self.buffer.len() < total {
-            self.searched = end.saturating_sub(1);
-            return Ok(None);
-        }
-        Ok(Some(Frame::Message(self.take(total))))
+        let end = self.start + self.expected.unwrap_or_default();
+        let Some(bytes) = self.buffer.get(self.start..end) else { return Ok(None) };
+        let bytes = bytes.to_vec();
+        (self.start, self.searched, self.expected) = (end, end, None);
+        Ok(Some(Frame::Message(bytes)))
     }
 
-    fn take(&mut self, count: usize) -> Vec<u8> {
-        let rest = self.buffer.split_off(count.min(self.buffer.len()));
-        self.searched = 0;
-        std::mem::replace(&mut self.buffer, rest)
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Where the body starts: after an empty line, whose end (as in `Message::parse`) may be a bare LF.
+    fn head_end(&mut self) -> Option<usize> {
+        let mut at = self.searched.max(self.start);
+        while let Some(found) = self.buffer.get(at..).and_then(|rest| memchr(b'\n', rest)) {
+            let next = at + found + 1;
+            match self.buffer.get(next..).unwrap_or_default() {
+                [b'\n', ..] => return Some(next + 1),
+                [b'\r', b'\n', ..] => return Some(next + 2),
+                // The rest of an empty line may still come.
+                [] | [b'\r'] => {
+                    self.searched = next - 1;
+                    return None;
+                }
+                _ => at = next,
+            }
+        }
+        self.searched = self.buffer.len();
+        None
     }
 }
 
+/// The one Content-Length of a head, read as `Message::parse` reads it: where the two disagreed, a body could be
+/// taken for a message. `None`: there is none, two, or no number (§18.3: the stream cannot be used any more).
 fn content_length(head: &[u8]) -> Option<usize> {
-    head.split(|b| *b == b'\n').find_map(|line| {
-        let text = std::str::from_utf8(line).ok()?;
-        let (name, value) = text.split_once(':')?;
-        let name = name.trim();
-        let wanted = name.eq_ignore_ascii_case("Content-Length") || name.eq_ignore_ascii_case("l");
-        wanted.then(|| value.trim().parse().ok()).flatten()
-    })
+    let (_, mut at) = line(head, 0)?;
+    let mut length = None;
+    while let Some((range, next)) = line(head, at).filter(|(range, _)| !range.is_empty()) {
+        let mut whole = range;
+        at = next;
+        while matches!(head.get(at), Some(b' ' | b'\t')) {
+            let (more, next) = line(head, at)?;
+            (whole.end, at) = (more.end, next);
+        }
+        let text = head.get(whole)?;
+        let Some((name, value)) = memchr(b':', text).and_then(|colon| text.split_at_checked(colon)) else {
+            continue;
+        };
+        let name = name.trim_ascii_end();
+        if name.eq_ignore_ascii_case(b"Content-Length") || name.eq_ignore_ascii_case(b"l") {
+            let value = std::str::from_utf8(value.get(1..)?).ok()?;
+            let first = length.replace(usize::try_from(digits(value)?).ok()?);
+            if first.is_some() {
+                return None;
+            }
+        }
+    }
+    length
 }
 
 #[cfg(test)]
@@ -96,10 +144,72 @@ mod tests {
 
     #[test]
     fn no_length_or_too_much_ends_the_stream() {
-        for bad in ["OPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n", "A\r\nContent-Length: 99999999999\r\n\r\n"] {
+        for bad in [
+            "OPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n",
+            "A\r\nContent-Length: 99999999999\r\n\r\n",
+            "A\r\nContent-Length: 65535\r\n\r\n",
+            "A\r\nContent-Length: -1\r\n\r\n",
+            "A\r\nContent-Length: +1\r\n\r\n",
+            "A\r\nContent-Length: 1\r\nl: 2\r\n\r\n",
+            "A\r\nX: folded\r\n Content-Length: 3\r\n\r\n",
+        ] {
             let mut framer = Framer::default();
             framer.push(bad.as_bytes());
-            assert_eq!(framer.next_frame(), Err(FramingError));
+            assert_eq!(framer.next_frame(), Err(FramingError), "{bad}");
+        }
+        let mut framer = Framer::default();
+        framer.push(&vec![b'x'; MESSAGE_BYTES_MAX + 1]);
+        assert_eq!(framer.next_frame(), Err(FramingError));
+    }
+
+    #[test]
+    fn odd_but_clear_lengths() {
+        for good in [
+            "A\r\nX: folded\r\n Content-Length: 9\r\nCONTENT-LENGTH :\r\n  3\r\n\r\nabc",
+            "A\r\nl:3\r\n\r\nabc",
+            "A\nl: 3\n\nabc",
+        ] {
+            let mut framer = Framer::default();
+            framer.push(good.as_bytes());
+            assert_eq!(framer.next_frame(), Ok(Some(Frame::Message(good.into()))), "{good}");
+            assert_eq!(framer.next_frame(), Ok(None));
+        }
+    }
+
+    /// A flood of line ends, and one long message a byte at a time: both were once quadratic.
+    #[test]
+    fn small_pieces_cost_no_more_than_large_ones() {
+        let mut framer = Framer::default();
+        let mut pings = 0;
+        framer.push(&b"\r\n".repeat(200_000));
+        while let Ok(Some(Frame::Ping)) = framer.next_frame() {
+            pings += 1;
+        }
+        assert_eq!(pings, 100_000);
+        let padding = "X: 1\r\n".repeat(5_000);
+        let message = format!("A\r\n{padding}l: 30000\r\n\r\n{}", "b".repeat(30_000));
+        let mut got = None;
+        for byte in message.as_bytes() {
+            framer.push(&[*byte]);
+            got = got.or(framer.next_frame().expect("a good stream"));
+        }
+        assert_eq!(got, Some(Frame::Message(message.into())));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_stream_makes_it_panic(parts in proptest::collection::vec("[A\r\nl: 0-3]{0,12}", 0..20)) {
+            let mut framer = Framer::default();
+            'stream: for part in parts {
+                framer.push(part.as_bytes());
+                loop {
+                    match framer.next_frame() {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        Err(_) => break 'stream,
+                    }
+                }
+            }
         }
     }
 }

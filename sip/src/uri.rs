@@ -1,6 +1,9 @@
 //! URIs (RFC 3261 §19.1): parts, escapes, comparison.
 
-use crate::message::values::{find_outside, param, split_host_port};
+use crate::message::values::{is_host, param, params, split_host_port};
+
+/// Parameters of one URI that are compared; more make it unequal to all others.
+const PARAMS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a URI that can be used here")]
@@ -31,8 +34,7 @@ impl<'a> Uri<'a> {
         let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
         let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = split_host_port(hostport).ok_or(BadUri)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:%~".contains(c);
-        if !host.chars().all(plain) || user == Some("") {
+        if !is_host(host) || user == Some("") {
             return Err(BadUri);
         }
         Ok(Uri { scheme, user, host, port, params, headers })
@@ -67,21 +69,21 @@ impl<'a> Uri<'a> {
             && self.user.map(unescape) == other.user.map(unescape)
             && self.host.eq_ignore_ascii_case(other.host)
             && self.port == other.port
-            && find_param_eq(self.params, other.params)
-            && self.headers.is_empty() == other.headers.is_empty()
+            && same_params(self.params, other.params)
+            && same_headers(self.headers, other.headers)
     }
 }
 
-/// `%61` to `a`. What is no escape stays.
+/// `%61` to `a`, once (`%2541` is `%41`). What is no escape stays.
 pub fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(b) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok());
-        match (b, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
+        let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (b, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
                 at += 3;
             }
             _ => {
@@ -107,25 +109,30 @@ pub fn escape_user(text: &str) -> String {
 }
 
 /// Parameters that both have must agree; `user`, `ttl`, `method`, `maddr` and `transport` must be in both or neither.
-fn find_param_eq(a: &str, b: &str) -> bool {
+fn same_params(a: &str, b: &str) -> bool {
     const STRICT: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
     let agree = |name: &str| match (param(a, name), param(b, name)) {
         (Some(x), Some(y)) => unescape(x).eq_ignore_ascii_case(&unescape(y)),
         (None, None) => true,
         _ => !STRICT.iter().any(|s| s.eq_ignore_ascii_case(name)),
     };
-    STRICT.iter().all(|name| agree(name)) && names(a).into_iter().all(agree)
+    let names: Vec<&str> = params(a).map(|(name, _)| name).take(PARAMS_MAX + 1).collect();
+    names.len() <= PARAMS_MAX && STRICT.iter().all(|name| agree(name)) && names.into_iter().all(agree)
 }
 
-fn names(params: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    let mut rest = params;
-    while !rest.is_empty() && out.len() < 64 {
-        let end = find_outside(rest, b';').unwrap_or(rest.len());
-        out.push(rest.get(..end).unwrap_or_default().split('=').next().unwrap_or_default().trim());
-        rest = rest.get(end + 1..).unwrap_or_default();
-    }
-    out
+/// Headers are never ignored: the same ones, in any order.
+fn same_headers(a: &str, b: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut all: Vec<(String, String)> = text
+            .split('&')
+            .filter(|one| !one.is_empty())
+            .map(|one| one.split_once('=').unwrap_or((one, "")))
+            .map(|(name, value)| (unescape(name).to_ascii_lowercase(), unescape(value)))
+            .collect();
+        all.sort();
+        all
+    };
+    a == b || sorted(a) == sorted(b)
 }
 
 #[cfg(test)]
@@ -138,17 +145,74 @@ mod tests {
             ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
             ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
             ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;newparam=5"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
         ];
         let other = [
             ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
             ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:carol@c.com?Subject=a", "sip:carol@c.com?Subject=b"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
         ];
         let eq = |(a, b): (&str, &str)| Uri::parse(a).expect(a).equals(&Uri::parse(b).expect(b));
         assert!(same.into_iter().all(eq));
         assert!(!other.into_iter().any(eq));
         let v6 = Uri::parse("sip:a;x@[2001:db8::1]:5070;lr").expect("a URI");
         assert_eq!((v6.user(), v6.host(), v6.port()), (Some("a;x"), "[2001:db8::1]", Some(5070)));
+    }
+
+    #[test]
+    fn parts_and_escapes() {
+        // RFC 4475 §3.1.1.9: the semicolon and the escaped @ belong to the user.
+        let semi = Uri::parse("sip:user;par=u%40example.net@example.com").expect("a URI");
+        assert_eq!(
+            (semi.user(), semi.host(), semi.params()),
+            (Some("user;par=u%40example.net"), "example.com", "")
+        );
+        let full = Uri::parse("sips:a:secret@h.test:5061;lr;x=%31?Route=y").expect("a URI");
+        assert_eq!((full.scheme(), full.user(), full.port()), ("sips", Some("a"), Some(5061)));
+        assert_eq!((full.param("LR"), full.param("x"), full.headers()), (Some(""), Some("%31"), "Route=y"));
+        for bad in [
+            "sip:",
+            "sip:@h",
+            "sip:a@",
+            "sip:a@h:x",
+            "sip:a@h:+5",
+            "sip:a@h:70000",
+            "sip:2001:db8::10",
+            "sip:[::1",
+            "sip:[::1]x",
+            "tel:1",
+        ] {
+            assert_eq!(Uri::parse(bad), Err(BadUri), "{bad}");
+        }
+        for (escaped, plain) in [
+            ("%61%6C", "al"),
+            ("%2541", "%41"),
+            ("%+1", "%+1"),
+            ("%4", "%4"),
+            ("%ff", "%ff"),
+            ("\u{e9}", "\u{e9}"),
+        ] {
+            assert_eq!(unescape(escaped), plain);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_all_users_come_back(text in "\\PC{0,40}") {
+            let _ = Uri::parse(&text).map(|u| u.equals(&u));
+            let _ = Uri::parse(&format!("sip:{text}")).map(|u| u.equals(&u));
+            proptest::prop_assert_eq!(unescape(&escape_user(&text)), text);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Core, Hop, Now, ServerKey, ServerMachine, ServerTx, TRANSACTIONS_MAX, host_of};
 use crate::{
-    message::{Message, Name, ParseError, ResponseBuilder, stamp_via},
+    message::{Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
     transaction::{InviteServer, NonInviteServer, Server},
 };
 
@@ -40,18 +40,20 @@ impl Core {
         self.count("sip_malformed");
         let Hop::Phone(flow) = hop else { return };
         let Ok(message) = Message::parse_lenient(bytes) else { return };
-        let answerable = message.is_request() && message.via().is_some() && message.from().is_some();
-        if !answerable || message.call_id().is_none() || message.method() == "ACK" {
+        // A sender finds its request again by branch and CSeq (§17.1.3), even where From, To or Call-ID are broken; an
+        // old one by all of those.
+        let has = |name: Name| message.header(&name).is_some();
+        let has_branch = message.values(&Name::Via).next().is_some_and(|via| param(via, "branch").is_some());
+        let has_old_key = [Name::Via, Name::From, Name::To, Name::CallId].into_iter().all(has);
+        let answerable = message.is_request() && has(Name::CSeq) && (has_branch || has_old_key);
+        if !answerable || message.method() == "ACK" {
             return;
         }
         let (status, reason) =
             if why == ParseError::Version { (505, "Version Not Supported") } else { (400, "Bad Request") };
         let tag = self.random_text();
         let bytes = ResponseBuilder::new(&message, status, reason).to_tag(&tag).source(flow.remote).build();
-        // What its sender could not match to its request helps nobody.
-        if Message::parse(bytes.clone()).is_ok() {
-            self.send(hop, bytes, None, false);
-        }
+        self.send(hop, bytes, None, false);
     }
 
     fn on_request(&mut self, now: Now, hop: Hop, request: Message, caller: Option<String>) {

@@ -3,6 +3,7 @@
 use super::{Ask, Core, Hop, Now, ServerKey};
 use crate::{
     Output,
+    address::AddressError,
     auth::{
         AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, takes_sha256,
     },
@@ -18,8 +19,10 @@ impl Core {
             return self.respond(now, key, 403, "Forbidden", &[]);
         }
         let to = request.to().map(|t| t.uri().to_owned()).unwrap_or_default();
-        let Ok(aor) = self.config.addressing.canonical_aor(&to) else {
-            return self.respond(now, key, 404, "Not Found", &[]);
+        let aor = match self.config.addressing.canonical_aor(&to) {
+            Ok(aor) => aor,
+            Err(AddressError::Scheme) => return self.respond(now, key, 400, "Bad Address-of-Record", &[]),
+            Err(_) => return self.respond(now, key, 404, "Not Found", &[]),
         };
         let realm = realm_of(&aor).to_owned();
         let register = match Register::read(request) {

@@ -8,7 +8,7 @@
 mod build;
 mod edit;
 mod name;
-mod parse;
+pub(crate) mod parse;
 pub mod values;
 
 pub use build::{RequestBuilder, ResponseBuilder, stamp_via};
@@ -24,6 +24,8 @@ use std::ops::Range;
 pub struct Message {
     raw: Vec<u8>,
     start: StartLine,
+    /// Where the start line ends, without its line end.
+    start_end: usize,
     lines: Vec<Line>,
     body: Range<usize>,
 }
@@ -40,6 +42,8 @@ struct Line {
     /// The whole line without its line end.
     whole: Range<usize>,
     value: Range<usize>,
+    /// The value as text where its bytes are not UTF-8 (some phones write Latin-1 names); the bytes pass unchanged.
+    lossy: Option<Box<str>>,
 }
 
 impl Message {
@@ -81,11 +85,11 @@ impl Message {
 
     /// The value of the first line of that name.
     pub fn header(&self, name: &Name) -> Option<&str> {
-        self.lines.iter().find(|l| l.name == *name).map(|l| self.text(&l.value))
+        self.lines.iter().find(|l| l.name == *name).map(|l| self.value(l))
     }
     /// The values of all lines of that name, unsplit.
     pub fn header_lines<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a str> {
-        self.lines.iter().filter(move |l| l.name == *name).map(|l| self.text(&l.value))
+        self.lines.iter().filter(move |l| l.name == *name).map(|l| self.value(l))
     }
     /// The single values of a list header (§7.3.1: lines and commas mean the same).
     pub fn values<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a str> {
@@ -97,8 +101,11 @@ impl Message {
     }
     pub fn cseq(&self) -> Option<(u32, &str)> {
         let mut parts = self.header(&Name::CSeq)?.split_ascii_whitespace();
-        let number = parts.next()?.parse().ok()?;
-        Some((number, parts.next()?))
+        let number = parse::digits(parts.next()?).and_then(|n| u32::try_from(n).ok());
+        let method = parts.next().filter(|m| parse::is_token(m))?;
+        // §8.1.1.5: less than 2^31.
+        let number = number.filter(|n| *n < 1 << 31 && parts.next().is_none())?;
+        Some((number, method))
     }
     pub fn from(&self) -> Option<NameAddr<'_>> {
         NameAddr::parse(self.header(&Name::From)?)
@@ -111,11 +118,19 @@ impl Message {
         Via::parse(self.values(&Name::Via).next()?)
     }
     pub fn max_forwards(&self) -> Option<u32> {
-        self.header(&Name::MaxForwards)?.trim().parse().ok()
+        u32::try_from(parse::digits(self.header(&Name::MaxForwards)?)?).ok()
     }
 
+    fn value<'a>(&'a self, line: &'a Line) -> &'a str {
+        line.lossy.as_deref().unwrap_or_else(|| self.text(&line.value))
+    }
+    /// The exact bytes of all values of that name, one per line.
+    fn value_bytes<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.lines.iter().filter(move |l| l.name == *name);
+        lines.map(|l| self.raw.get(l.value.clone()).unwrap_or_default())
+    }
     fn text(&self, range: &Range<usize>) -> &str {
-        // Lines that are not UTF-8 read as nothing; their bytes still pass (see `Editor`).
+        // A reason phrase that is not UTF-8 reads as nothing; its bytes still pass.
         self.raw.get(range.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
     }
 }

@@ -53,4 +53,17 @@ names! {
     Subject, "Subject", "s";
     ReferTo, "Refer-To", "r";
     UserAgent, "User-Agent";
+    Allow, "Allow";
+    AllowEvents, "Allow-Events", "u";
+    Accept, "Accept";
+    ContentEncoding, "Content-Encoding", "e";
+    Date, "Date";
+    MinExpires, "Min-Expires";
+    MinSe, "Min-SE";
+    ReferredBy, "Referred-By", "b";
+    Replaces, "Replaces";
+    Server, "Server";
+    SessionExpires, "Session-Expires", "x";
+    Timestamp, "Timestamp";
+    Unsupported, "Unsupported";
 }

@@ -1,8 +1,15 @@
 //! The one scan.
+//!
+//! [`Message::parse`] is strict where a guess would let two elements read one message differently (two From lines, an
+//! open quote, a second Content-Length, a bare CR): such a message is refused, never repaired and forwarded.
+//! [`Message::parse_lenient`] reads the same bytes and keeps what it can, so that a refusal can be sent.
 
-use super::{Line, Message, Name, StartLine};
-use crate::limits::{HEADERS_MAX, MESSAGE_BYTES_MAX};
-use memchr::memchr;
+use super::{Line, Message, Name, StartLine, Via};
+use crate::{
+    limits::{HEADERS_MAX, MESSAGE_BYTES_MAX},
+    uri::Uri,
+};
+use memchr::{memchr, memchr2_iter};
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,75 +22,135 @@ pub enum ParseError {
     StartLine,
     #[error("a version other than SIP/2.0")]
     Version,
-    #[error("a header line without a colon, or with a broken name")]
+    #[error("a header line without a colon, with a broken name or with a control character")]
     Header,
     #[error("no empty line after the headers")]
     Truncated,
     #[error("Content-Length is no number or goes beyond the datagram")]
     ContentLength,
-    #[error("Via, From, To, Call-ID or CSeq is missing, or CSeq names another method")]
+    #[error("Via, From, To, Call-ID or CSeq is missing or broken, or CSeq names another method")]
     Mandatory,
+    #[error("a header that may stand once stands twice")]
+    Repeated,
 }
+
+/// Two of these would be read differently by different elements (RFC 4475 §3.3.8, §3.3.9).
+const SINGLE: [Name; 6] =
+    [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::ContentLength];
 
 impl Message {
     /// One whole message: a datagram, or what `framing` cut from a stream. Octets after Content-Length are dropped
     /// (RFC 3261 §18.3).
-    pub fn parse(mut raw: Vec<u8>) -> Result<Message, ParseError> {
-        let message = Message::parse_lenient(std::mem::take(&mut raw))?;
-        let complete = message.via().is_some()
-            && message.from().is_some()
-            && message.to().is_some()
-            && message.call_id().is_some_and(|c| !c.is_empty());
-        let (_, cseq_method) = message.cseq().ok_or(ParseError::Mandatory)?;
-        if !complete || (message.is_request() && cseq_method != message.method()) {
-            return Err(ParseError::Mandatory);
+    pub fn parse(raw: Vec<u8>) -> Result<Message, ParseError> {
+        let (message, fault) = scan(raw)?;
+        match fault {
+            Some(fault) => Err(fault),
+            None => message.check().map(|()| message),
         }
-        Ok(message)
     }
 
-    /// The lines of a message, mandatory headers unchecked: enough to answer 400 where an answer is possible.
-    pub fn parse_lenient(mut raw: Vec<u8>) -> Result<Message, ParseError> {
-        let lead = raw.iter().take_while(|b| matches!(b, b'\r' | b'\n' | 0)).count();
-        if lead > 0 {
-            raw.drain(..lead);
-        }
-        if raw.is_empty() {
-            return Err(ParseError::Empty);
-        }
-        if raw.len() > MESSAGE_BYTES_MAX {
-            return Err(ParseError::TooLarge);
-        }
-        let (first, mut at) = line(&raw, 0).ok_or(ParseError::Truncated)?;
-        let start = start_line(&raw, first)?;
-        let mut lines = Vec::with_capacity(16);
-        loop {
-            let (range, next) = line(&raw, at).ok_or(ParseError::Truncated)?;
-            if range.is_empty() {
-                at = next;
-                break;
+    /// What can be read of a message that `parse` refused: enough to answer 400 or 505 where an answer is possible.
+    /// Never forward it.
+    pub fn parse_lenient(raw: Vec<u8>) -> Result<Message, ParseError> {
+        scan(raw).map(|(message, _)| message)
+    }
+
+    fn check(&self) -> Result<(), ParseError> {
+        for name in &SINGLE {
+            if self.header_lines(name).nth(1).is_some() {
+                return Err(ParseError::Repeated);
             }
-            let (range, next) = unfold(&mut raw, range, next);
-            at = next;
-            if lines.len() >= HEADERS_MAX {
-                return Err(ParseError::TooLarge);
-            }
-            lines.push(header_line(&raw, range)?);
         }
-        let mut message = Message { body: at..raw.len(), raw, start, lines };
-        if let Some(text) = message.header(&Name::ContentLength) {
-            let length: usize = text.trim().parse().map_err(|_| ParseError::ContentLength)?;
-            let end = at.checked_add(length).filter(|end| *end <= message.raw.len());
-            message.body = at..end.ok_or(ParseError::ContentLength)?;
+        let mut vias = self.values(&Name::Via).peekable();
+        let complete = vias.peek().is_some()
+            && vias.all(|via| Via::parse(via).is_some())
+            && self.from().is_some()
+            && self.to().is_some()
+            && self.call_id().is_some_and(|c| !c.is_empty() && !c.contains(is_blank));
+        let (_, cseq_method) = self.cseq().ok_or(ParseError::Mandatory)?;
+        if !complete || (self.is_request() && cseq_method != self.method()) {
+            return Err(ParseError::Mandatory);
         }
-        Ok(message)
+        match self.uri() {
+            Some(uri) if !is_request_uri(uri) => Err(ParseError::StartLine),
+            _ => Ok(()),
+        }
     }
 }
 
+/// The lines of a message, and the first thing that is wrong with it. An error: nothing can be made of it at all.
+fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
+    let lead = raw.iter().take_while(|b| matches!(b, b'\r' | b'\n' | 0)).count();
+    raw.drain(..lead);
+    if raw.is_empty() {
+        return Err(ParseError::Empty);
+    }
+    if raw.len() > MESSAGE_BYTES_MAX {
+        return Err(ParseError::TooLarge);
+    }
+    let (first, mut at) = line(&raw, 0).ok_or(ParseError::Truncated)?;
+    let (start, mut fault) = start_line(&raw, first.clone())?;
+    let mut lines = Vec::with_capacity(24);
+    loop {
+        let Some((range, next)) = line(&raw, at) else {
+            fault = fault.or(Some(ParseError::Truncated));
+            at = raw.len();
+            break;
+        };
+        if range.is_empty() {
+            at = next;
+            break;
+        }
+        let (range, next) = unfold(&mut raw, range, next);
+        at = next;
+        if lines.len() >= HEADERS_MAX {
+            fault = fault.or(Some(ParseError::TooLarge));
+            at = raw.len();
+            break;
+        }
+        match header_line(&raw, range) {
+            Ok(line) => lines.push(line),
+            Err(why) => fault = fault.or(Some(why)),
+        }
+    }
+    let mut message = Message { body: at..raw.len(), raw, start_end: first.end, start, lines };
+    if let Some(text) = message.header(&Name::ContentLength) {
+        let end = digits(text).and_then(|length| at.checked_add(usize::try_from(length).ok()?));
+        match end.filter(|end| *end <= message.raw.len()) {
+            Some(end) => message.body = at..end,
+            None => fault = fault.or(Some(ParseError::ContentLength)),
+        }
+    }
+    Ok((message, fault))
+}
+
 /// The line from `at` without its end (CRLF, or a bare LF as some phones send), and where the next one starts.
-fn line(raw: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
+pub(crate) fn line(raw: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     let end = at + memchr(b'\n', raw.get(at..)?)?;
     let stop = if end > at && raw.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
     Some((at..stop, end + 1))
+}
+
+/// A CR that is no line end would be one to somebody else; NUL may stand only as a quoted pair (§25.1).
+fn has_bare_control(bytes: &[u8]) -> bool {
+    let mut found = memchr2_iter(b'\r', 0, bytes);
+    found.any(|at| {
+        bytes.get(at) == Some(&b'\r') || at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\\')
+    })
+}
+
+/// 1*DIGIT: no sign, no blank inside.
+pub(crate) fn digits(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
+}
+
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
+}
+
+pub(super) fn is_blank(c: char) -> bool {
+    c == ' ' || c == '\t'
 }
 
 /// Joins continuation lines (§7.3.1) by turning their line ends into spaces.
@@ -99,51 +166,79 @@ fn unfold(raw: &mut [u8], mut range: Range<usize>, mut next: usize) -> (Range<us
     (range, next)
 }
 
-fn start_line(raw: &[u8], range: Range<usize>) -> Result<StartLine, ParseError> {
-    let base = range.start;
-    let bytes = raw.get(range).ok_or(ParseError::StartLine)?;
-    let text = std::str::from_utf8(bytes).map_err(|_| ParseError::StartLine)?;
-    if let Some(rest) = text.strip_prefix("SIP/") {
-        let rest = rest.strip_prefix("2.0 ").ok_or(ParseError::Version)?;
-        let digits = rest.get(..3).ok_or(ParseError::StartLine)?;
-        let status: u16 = digits.parse().map_err(|_| ParseError::StartLine)?;
-        if !(100..700).contains(&status) || !matches!(rest.as_bytes().get(3), None | Some(b' ')) {
-            return Err(ParseError::StartLine);
-        }
-        let from = (base + 12).min(base + text.len());
-        return Ok(StartLine::Response { status, reason: from..base + text.len() });
+type Start = (StartLine, Option<ParseError>);
+
+fn start_line(raw: &[u8], range: Range<usize>) -> Result<Start, ParseError> {
+    let bytes = raw.get(range.clone()).ok_or(ParseError::StartLine)?;
+    match bytes.get(..4) {
+        Some(head) if head.eq_ignore_ascii_case(b"SIP/") => status_line(bytes, range),
+        _ => request_line(bytes, range.start),
     }
-    let (head, version) = text.rsplit_once(' ').ok_or(ParseError::StartLine)?;
-    if !version.eq_ignore_ascii_case("SIP/2.0") {
-        let sip = version.get(..4).is_some_and(|v| v.eq_ignore_ascii_case("SIP/"));
-        return Err(if sip { ParseError::Version } else { ParseError::StartLine });
+}
+
+/// `SIP/2.0 200 Any words, in any bytes` (§7.2). Without the words some forget the space too.
+fn status_line(bytes: &[u8], range: Range<usize>) -> Result<Start, ParseError> {
+    if bytes.get(4..8) != Some(b"2.0 ".as_slice()) {
+        return Err(ParseError::Version);
     }
-    let (method, uri) = head.split_once(' ').ok_or(ParseError::StartLine)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
-    if method.is_empty()
-        || !method.chars().all(plain)
-        || uri.is_empty()
-        || uri.contains([' ', '<', '>', '\t'])
-    {
+    let code = bytes.get(8..11).and_then(|code| std::str::from_utf8(code).ok());
+    let status =
+        code.and_then(digits).and_then(|code| u16::try_from(code).ok()).ok_or(ParseError::StartLine)?;
+    if !(100..700).contains(&status) || !matches!(bytes.get(11), None | Some(b' ')) {
         return Err(ParseError::StartLine);
     }
+    let reason = (range.start + 12).min(range.end)..range.end;
+    Ok((StartLine::Response { status, reason }, None))
+}
+
+/// `METHOD uri SIP/2.0` with single spaces (§7.1, RFC 4475 §3.1.2.8 to §3.1.2.10).
+fn request_line(bytes: &[u8], base: usize) -> Result<Start, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ParseError::StartLine)?;
+    let (method, rest) = text.split_once(' ').ok_or(ParseError::StartLine)?;
+    let (uri, version) = rest.trim_end().rsplit_once(' ').ok_or(ParseError::StartLine)?;
+    let is_sip = version.get(..4).is_some_and(|v| v.eq_ignore_ascii_case("SIP/"));
+    if !is_token(method) || !is_sip {
+        return Err(ParseError::StartLine);
+    }
+    let wrong = |c: char| matches!(c, '<' | '>' | '"') || c.is_whitespace() || c.is_control();
+    let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
+        Some(ParseError::Version)
+    } else if uri.is_empty() || uri.contains(wrong) || rest.ends_with([' ', '\t', '\r']) {
+        Some(ParseError::StartLine)
+    } else {
+        None
+    };
     let uri_at = base + method.len() + 1;
-    Ok(StartLine::Request { method: base..base + method.len(), uri: uri_at..uri_at + uri.len() })
+    let start = StartLine::Request { method: base..base + method.len(), uri: uri_at..uri_at + uri.len() };
+    Ok((start, fault))
+}
+
+/// Of SIP URIs what §19.1.1 allows there: no headers; other schemes are for the proxy to refuse (416).
+fn is_request_uri(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else { return false };
+    match scheme {
+        s if s.eq_ignore_ascii_case("sip") || s.eq_ignore_ascii_case("sips") => {
+            Uri::parse(uri).is_ok_and(|u| u.headers().is_empty())
+        }
+        s => is_token(s),
+    }
 }
 
 fn header_line(raw: &[u8], whole: Range<usize>) -> Result<Line, ParseError> {
     let bytes = raw.get(whole.clone()).ok_or(ParseError::Header)?;
     let colon = memchr(b':', bytes).ok_or(ParseError::Header)?;
     let (name, value) = bytes.split_at(colon);
-    let name = name.trim_ascii_end();
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(b);
-    if name.is_empty() || !name.iter().all(plain) {
+    let name = std::str::from_utf8(name.trim_ascii_end()).map_err(|_| ParseError::Header)?;
+    if !is_token(name) || has_bare_control(bytes) {
         return Err(ParseError::Header);
     }
-    let name = std::str::from_utf8(name).map_err(|_| ParseError::Header)?;
     let value = value.get(1..).unwrap_or_default();
     let lead = value.len() - value.trim_ascii_start().len();
+    let value = value.trim_ascii();
     let start = whole.start + colon + 1 + lead;
-    let length = value.trim_ascii().len();
-    Ok(Line { name: Name::parse(name), whole, value: start..start + length })
+    let lossy = match std::str::from_utf8(value) {
+        Ok(_) => None,
+        Err(_) => Some(String::from_utf8_lossy(value).into()),
+    };
+    Ok(Line { name: Name::parse(name), whole, value: start..start + value.len(), lossy })
 }

@@ -66,7 +66,13 @@ impl Peer {
         while let Some(output) = self.core.poll_output() {
             let input = match output {
                 Output::Send { flow, bytes } => {
-                    let message = Message::parse(bytes).expect("the core writes messages that can be read");
+                    // A refusal echoes what was broken; all else that the core writes can be read.
+                    let is_refusal = bytes.starts_with(b"SIP/2.0 400 ") || bytes.starts_with(b"SIP/2.0 505 ");
+                    let message = match is_refusal {
+                        true => Message::parse_lenient(bytes),
+                        false => Message::parse(bytes),
+                    };
+                    let message = message.expect("the core writes messages that can be read");
                     self.inbox.push_back((flow, message));
                     continue;
                 }
