@@ -1,6 +1,12 @@
 //! The overlay of DOTS, sans-IO: who is where, and why anybody should believe it.
 
+pub mod core;
+pub mod dht;
+pub mod directory;
 pub mod link;
+pub mod log;
 pub mod names;
 pub mod nonce;
+pub mod records;
 pub mod transport;
+pub mod verify;

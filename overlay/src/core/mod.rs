@@ -1,0 +1,289 @@
+//! The overlay core: log, directory, verification and DHT records composed. Links are separate, see [`crate::link`].
+//!
+//! ```text
+//!  append(Bind) ─▶ author ─ Append ─▶ disk ─ durable ─▶ chains ─▶ directory ─▶ lookup
+//!                                                 └────▶ Publish     ▲    └──▶ verifier ─▶ challenge ─▶ Attest ─▶ author
+//!  Gossip, Response ─────────────────────────────────▶ chains ───────┘
+//! ```
+//!
+//! Nothing here reads a clock, a socket or a disk, and the seed makes every random choice repeatable.
+
+mod gossip;
+mod net;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    dht::{self, Puts},
+    directory::{Directory, Found},
+    log::{AuthorLog, Chains, Sync, quota},
+    records::{Entry, Event, Incarnation},
+    transport::{NetCommand, Protocol},
+    verify::{Pinger, Verifier},
+};
+use dots_wire::{Hash, Now, PeerId, SecretKey};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// How often what has ended is thrown out of the directory.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Stored records looked at after a start, from the newest back: enough to find our last life.
+const RESTORED_MAX: usize = 10_000;
+/// Tokens of records that nobody waits for.
+const NOTE: u64 = 1 << 55;
+
+/// What the core asks of whoever holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OverlayOutput {
+    Net(NetCommand),
+    /// Write this record to the log's segments, fdatasync, and call [`OverlayCore::durable`].
+    Append {
+        token: u64,
+        record: Vec<u8>,
+    },
+    /// Send an OPTIONS to this phone of ours and call [`OverlayCore::pinged`].
+    PingPhone {
+        id: u64,
+        aor_id: Hash,
+        instance: Hash,
+    },
+    /// [`OverlayCore::lookup`] of this AOR may answer otherwise now.
+    DirectoryChanged {
+        aor_id: Hash,
+    },
+    /// Our key signs entries somewhere else, later than here: stop.
+    RunsTwice,
+    Count(&'static str),
+}
+
+pub struct OverlayCore {
+    key: SecretKey,
+    me: PeerId,
+    network: String,
+    rng: ChaCha20Rng,
+    latest: Now,
+    author: AuthorLog,
+    chains: Chains,
+    sync: Sync,
+    directory: Directory,
+    verifier: Verifier,
+    pinger: Pinger,
+    puts: Puts,
+    sweep_at: Instant,
+    next_note: u64,
+    out: VecDeque<OverlayOutput>,
+}
+
+impl OverlayCore {
+    /// A new life of this key. `network`: gossip of another network is refused.
+    pub fn new(key: SecretKey, network: String, seed: u64, now: Now) -> OverlayCore {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let me = key.peer_id();
+        let author = AuthorLog::new(key.clone(), rng.random(), now);
+        let jitter = Duration::from_millis(rng.random_range(0..10_000));
+        OverlayCore {
+            me,
+            network,
+            latest: now,
+            chains: Chains::new(me, author.incarnation()),
+            author,
+            sync: Sync::new(now, jitter),
+            directory: Directory::default(),
+            verifier: Verifier::new(me),
+            pinger: Pinger::new(key.clone()),
+            puts: Puts::default(),
+            sweep_at: now.mono + SWEEP,
+            next_note: NOTE,
+            out: VecDeque::new(),
+            key,
+            rng,
+        }
+    }
+
+    /// The log's segments, oldest first, before anything is appended: this life must be later than each before it, and
+    /// who was caught lying stays convicted. Live bindings are not taken from here; publish them with
+    /// [`OverlayCore::append`].
+    pub fn restore(&mut self, now: Now, records: &[Vec<u8>]) {
+        self.latest = now;
+        let mut seen: BTreeMap<(PeerId, Incarnation, u64), &[u8]> = BTreeMap::new();
+        for record in records.iter().rev().take(RESTORED_MAX) {
+            let Some(entry) = Entry::read(record) else { continue };
+            let header = entry.header();
+            if header.author == self.me {
+                self.author.outlive(header.incarnation);
+                continue;
+            }
+            if let Some(other) = seen.insert((header.author, header.incarnation, header.seq), record) {
+                self.chains.check_proof(other, record);
+            }
+        }
+        self.chains.set_own(self.author.incarnation());
+    }
+
+    /// Says `event` in our log; others hear it when it is on disk.
+    pub fn append(&mut self, now: Now, event: Event) {
+        self.latest = now;
+        if !self.author.append(now, event) {
+            self.count("log_full");
+        }
+        self.write_due(now);
+    }
+
+    /// `Append` with this token is on disk.
+    pub fn durable(&mut self, now: Now, token: u64) {
+        self.latest = now;
+        for entry in self.author.durable(token) {
+            let restart = entry.header.seq == 0 || entry.is_checkpoint();
+            self.chains.put_own(now, entry.clone());
+            self.directory.apply(now, &entry, restart, quota::TRUSTED.live_bytes);
+            for event in &entry.events {
+                match event {
+                    Event::Bind(b) => self.puts.changed(now, b.aor_id),
+                    Event::Unbind(u) => self.puts.changed(now, u.aor_id),
+                    _ => {}
+                }
+            }
+            let body = gossip::entry(&self.network, &entry.bytes);
+            self.net(NetCommand::Publish { body });
+            self.sync.on_published(now, self.chains.authors());
+        }
+        self.tell_changes();
+        self.write_due(now);
+    }
+
+    /// The ping of `PingPhone` `id` has ended; any response of the phone is life.
+    pub fn pinged(&mut self, now: Now, id: u64, alive: bool) {
+        self.latest = now;
+        self.pinger.on_pinged(now, id, alive);
+        self.flush_verify();
+    }
+
+    /// Who serves this AOR, best first. Grants are held, not checked: check before routing.
+    pub fn lookup(&self, aor_id: Hash) -> Vec<Found> {
+        self.directory.lookup(self.latest, aor_id)
+    }
+
+    /// The operator vouches for this peer: it may say more than a stranger.
+    pub fn trust(&mut self, peer: PeerId) {
+        self.chains.trust(peer);
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Bindings in the directory.
+    pub fn len(&self) -> usize {
+        self.directory.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.directory.is_empty()
+    }
+
+    /// Peers whose logs we hold, our own included.
+    pub fn authors(&self) -> usize {
+        self.chains.authors()
+    }
+
+    pub fn poll_output(&mut self) -> Option<OverlayOutput> {
+        self.out.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.author.poll_timeout(),
+            self.sync.poll_timeout(),
+            self.verifier.poll_timeout(),
+            self.pinger.poll_timeout(),
+            self.puts.poll_timeout(),
+            Some(self.sweep_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.latest = now;
+        self.write_due(now);
+        self.sync.handle_timeout(now, &mut self.rng, &mut self.chains);
+        self.flush_sync();
+        let directory = &self.directory;
+        let is_bound = |w: &(Hash, Hash, PeerId)| directory.holds(w.0, w.1, w.2);
+        self.verifier.handle_timeout(now, &mut self.rng, self.sync.neighbours(), is_bound);
+        self.pinger.handle_timeout(now);
+        self.flush_verify();
+        self.put_due(now);
+        if self.sweep_at <= now.mono {
+            self.sweep_at = now.mono + SWEEP;
+            self.directory.sweep(now);
+            self.tell_changes();
+        }
+    }
+
+    fn write_due(&mut self, now: Now) {
+        for write in self.author.seal_due(now) {
+            let record = write.entry.bytes.to_vec();
+            self.out.push_back(OverlayOutput::Append { token: write.token, record });
+        }
+    }
+
+    fn put_due(&mut self, now: Now) {
+        while let Some(aor_id) = self.puts.take_due(now) {
+            let live = self.directory.of_author(self.me, aor_id).filter(|b| b.until > now.wall);
+            let value = dht::value(&self.key, live, now.wall);
+            if dht::read(&value, now.wall).is_empty() {
+                continue;
+            }
+            let ttl_secs = dht::ttl_secs(&value, now.wall);
+            self.puts.put(now, aor_id);
+            self.net(NetCommand::DhtPut { key: aor_id.0.to_vec(), value, ttl_secs });
+        }
+    }
+
+    fn flush_sync(&mut self) {
+        while let Some(ask) = self.sync.poll_ask() {
+            let id = net::sync_id(ask.id);
+            self.net(NetCommand::Request { id, peer: ask.peer, protocol: Protocol::Log, body: ask.body });
+        }
+    }
+
+    fn flush_verify(&mut self) {
+        while let Some(c) = self.verifier.poll_challenge() {
+            let id = net::verify_id(c.id);
+            self.net(NetCommand::Request { id, peer: c.peer, protocol: Protocol::Verify, body: c.body });
+        }
+        while let Some(ping) = self.pinger.poll_ping() {
+            let (id, aor_id, instance) = (ping.id, ping.aor_id, ping.instance);
+            self.out.push_back(OverlayOutput::PingPhone { id, aor_id, instance });
+        }
+        while let Some((id, body)) = self.pinger.poll_reply() {
+            self.net(NetCommand::Respond { id, body });
+        }
+    }
+
+    fn tell_changes(&mut self) {
+        for aor_id in self.directory.take_changed() {
+            self.out.push_back(OverlayOutput::DirectoryChanged { aor_id });
+        }
+    }
+
+    /// Writes a record that nobody waits for.
+    fn note(&mut self, record: Vec<u8>) {
+        self.next_note += 1;
+        self.out.push_back(OverlayOutput::Append { token: self.next_note, record });
+    }
+
+    fn net(&mut self, command: NetCommand) {
+        self.out.push_back(OverlayOutput::Net(command));
+    }
+
+    fn count(&mut self, name: &'static str) {
+        self.out.push_back(OverlayOutput::Count(name));
+    }
+}

@@ -1,0 +1,300 @@
+//! Three cores over a network that loses every third gossip message.
+
+use super::*;
+use crate::{
+    directory::State,
+    records::{Bind, Header, Unbind, entry::VERSION},
+    transport::NetEvent,
+};
+use dots_wire::{Label20, Timestamp, encode};
+
+struct Net {
+    now: Now,
+    keys: Vec<SecretKey>,
+    cores: Vec<OverlayCore>,
+    disks: Vec<Vec<Vec<u8>>>,
+    wire: VecDeque<(usize, NetEvent)>,
+    /// Answers to come: inbound id -> (who asked, its id).
+    asked: BTreeMap<u64, (usize, u64)>,
+    ids: u64,
+    rng: ChaCha20Rng,
+    loss: f64,
+    alive: bool,
+    counts: BTreeMap<&'static str, usize>,
+    verdicts_against: usize,
+    runs_twice: usize,
+    puts: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar")
+}
+
+impl Net {
+    fn new(peers: u8, loss: f64, seed: u64) -> Net {
+        let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000) };
+        let keys: Vec<SecretKey> = (1..=peers).map(key).collect();
+        let cores =
+            keys.iter().map(|k| OverlayCore::new(k.clone(), "test".into(), seed, now)).collect::<Vec<_>>();
+        let mut net = Net {
+            now,
+            disks: vec![vec![]; cores.len()],
+            keys,
+            cores,
+            wire: VecDeque::new(),
+            asked: BTreeMap::new(),
+            ids: 0,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            loss,
+            alive: true,
+            counts: BTreeMap::new(),
+            verdicts_against: 0,
+            runs_twice: 0,
+            puts: vec![],
+        };
+        for a in 0..net.cores.len() {
+            net.connect(a);
+        }
+        net
+    }
+
+    fn connect(&mut self, a: usize) {
+        for b in (0..self.cores.len()).filter(|b| *b != a) {
+            let peer = self.keys[b].peer_id();
+            self.wire.push_back((a, NetEvent::Connected { peer }));
+        }
+    }
+
+    fn restart(&mut self, a: usize) {
+        self.wire.retain(|(to, _)| *to != a);
+        self.cores[a] = OverlayCore::new(self.keys[a].clone(), "test".into(), self.ids, self.now);
+        self.cores[a].restore(self.now, &self.disks[a].clone());
+        self.connect(a);
+    }
+
+    fn index(&self, peer: PeerId) -> usize {
+        self.keys.iter().position(|k| k.peer_id() == peer).expect("one of us")
+    }
+
+    fn collect(&mut self) {
+        for at in 0..self.cores.len() {
+            while let Some(output) = self.cores[at].poll_output() {
+                self.on_output(at, output);
+            }
+        }
+    }
+
+    fn on_output(&mut self, at: usize, output: OverlayOutput) {
+        match output {
+            OverlayOutput::Append { token, record } => {
+                self.disks[at].push(record);
+                self.cores[at].durable(self.now, token);
+            }
+            OverlayOutput::PingPhone { id, .. } => self.cores[at].pinged(self.now, id, self.alive),
+            OverlayOutput::DirectoryChanged { .. } => {}
+            OverlayOutput::RunsTwice => self.runs_twice += 1,
+            OverlayOutput::Count(name) => *self.counts.entry(name).or_default() += 1,
+            OverlayOutput::Net(command) => self.on_command(at, command),
+        }
+    }
+
+    fn on_command(&mut self, at: usize, command: NetCommand) {
+        self.ids += 1;
+        let me = self.keys[at].peer_id();
+        match command {
+            NetCommand::Publish { body } => {
+                for other in (0..self.cores.len()).filter(|o| *o != at) {
+                    if !self.rng.random_bool(self.loss) {
+                        let event = NetEvent::Gossip { from: me, id: self.ids, body: body.clone() };
+                        self.wire.push_back((other, event));
+                    }
+                }
+            }
+            NetCommand::Request { id, peer, protocol, body } => {
+                if self.rng.random_bool(self.loss) {
+                    let result = Err(crate::transport::RequestError::Timeout);
+                    return self.wire.push_back((at, NetEvent::Response { id, result }));
+                }
+                self.asked.insert(self.ids, (at, id));
+                let event = NetEvent::Request { peer: me, protocol, id: self.ids, body };
+                self.wire.push_back((self.index(peer), event));
+            }
+            NetCommand::Respond { id, body } => {
+                let Some((asker, id)) = self.asked.remove(&id) else { panic!("answered twice") };
+                let result = body.ok_or(crate::transport::RequestError::Refused);
+                self.wire.push_back((asker, NetEvent::Response { id, result }));
+            }
+            NetCommand::GossipVerdict { accept, .. } => self.verdicts_against += usize::from(!accept),
+            NetCommand::DhtPut { key, value, .. } => self.puts.push((key, value)),
+            other => panic!("the overlay core does not say {other:?}"),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        loop {
+            self.collect();
+            while let Some((at, event)) = self.wire.pop_front() {
+                self.cores[at].handle_net(self.now, event);
+                self.collect();
+            }
+            let Some(at) = self.cores.iter().filter_map(OverlayCore::poll_timeout).min() else { break };
+            if at > end {
+                break;
+            }
+            self.tick(at);
+            for core in &mut self.cores {
+                core.handle_timeout(self.now);
+            }
+        }
+        self.tick(end);
+    }
+
+    fn tick(&mut self, to: Instant) {
+        let step = to.saturating_duration_since(self.now.mono);
+        self.now = Now { mono: self.now.mono + step, wall: self.now.wall.plus(step) };
+    }
+
+    fn bind(&mut self, at: usize, aor: u8, phone: u8) {
+        let bind = Bind {
+            aor_id: Hash([aor; 32]),
+            realm: Label20([0; 20]),
+            instance: Hash([phone; 32]),
+            until: self.now.wall.plus(Duration::from_secs(3_600)),
+            grant: None,
+        };
+        self.cores[at].append(self.now, Event::Bind(bind));
+    }
+
+    /// What each core says of these AORs, attestations aside (they go on spreading).
+    fn views(&self, aors: u8) -> Vec<Vec<Vec<(PeerId, Hash, Timestamp)>>> {
+        let of = |core: &OverlayCore, aor: u8| {
+            let mut found: Vec<_> =
+                core.lookup(Hash([aor; 32])).into_iter().map(|f| (f.serving, f.instance, f.until)).collect();
+            found.sort();
+            found
+        };
+        self.cores.iter().map(|core| (0..aors).map(|aor| of(core, aor)).collect()).collect()
+    }
+
+    fn assert_agreed(&self, aors: u8, bindings: usize) {
+        let views = self.views(aors);
+        assert!(views.windows(2).all(|w| w[0] == w[1]), "{views:?}");
+        assert_eq!(views[0].iter().map(Vec::len).sum::<usize>(), bindings);
+        assert_eq!((self.verdicts_against, self.runs_twice), (0, 0));
+    }
+}
+
+#[test]
+fn three_peers_agree_whatever_was_lost() {
+    for seed in 0..20 {
+        let mut net = Net::new(3, 0.33, seed);
+        for n in 0..20u8 {
+            net.bind(usize::from(n % 3), n, 1);
+            net.pass(Duration::from_millis(30));
+        }
+        net.bind(1, 0, 2);
+        let gone = Unbind { aor_id: Hash([1; 32]), instance: Hash([1; 32]) };
+        net.cores[1].append(net.now, Event::Unbind(gone));
+        net.pass(Duration::from_secs(60));
+        net.assert_agreed(20, 20);
+    }
+}
+
+#[test]
+fn at_five_percent_loss_five_quiet_seconds_are_enough() {
+    for seed in 100..150 {
+        let mut net = Net::new(5, 0.05, seed);
+        for n in 0..20u8 {
+            net.bind(usize::from(n % 5), n, 1);
+            net.pass(Duration::from_millis(30));
+        }
+        net.pass(Duration::from_secs(5));
+        net.assert_agreed(20, 20);
+    }
+}
+
+#[test]
+fn a_binding_is_pending_then_verified_by_others() {
+    let mut net = Net::new(3, 0.0, 1);
+    net.bind(0, 7, 1);
+    net.pass(Duration::from_millis(60));
+    let state = |net: &Net, at: usize| net.cores[at].lookup(Hash([7; 32])).first().map(|f| f.state);
+    assert_eq!(state(&net, 1), Some(State::Pending));
+    net.pass(Duration::from_secs(2));
+    for at in 0..3 {
+        assert_eq!(state(&net, at), Some(State::Verified));
+    }
+    let found = net.cores[2].lookup(Hash([7; 32]));
+    assert_eq!(found.first().map(|f| f.attested.len()), Some(2), "both others have looked");
+    net.alive = false;
+    net.pass(Duration::from_secs(1_500));
+    assert_eq!(state(&net, 0), Some(State::Stale), "two verifiers say so");
+    let puts = net.puts.iter().filter(|(k, _)| *k == [7; 32]).count();
+    assert!((1..=3).contains(&puts), "off the hot path, and refreshed: {puts}");
+}
+
+#[test]
+fn a_restarted_peer_says_its_bindings_again_and_the_rest_lapses() {
+    let mut net = Net::new(3, 0.0, 1);
+    net.bind(0, 1, 1);
+    net.bind(0, 2, 1);
+    net.pass(Duration::from_secs(5));
+    net.assert_agreed(3, 2);
+    net.restart(0);
+    net.bind(0, 1, 1);
+    net.pass(Duration::from_secs(60));
+    net.assert_agreed(3, 1);
+    assert_eq!(net.disks[0].len(), net.disks[0].iter().filter(|r| Entry::read(r).is_some()).count());
+}
+
+#[test]
+fn a_liar_loses_everything_everywhere() {
+    let mut net = Net::new(3, 0.0, 1);
+    net.bind(0, 1, 1);
+    net.pass(Duration::from_secs(1));
+    let first = Entry::read(&net.disks[0][0]).and_then(|e| e.verify()).expect("an entry");
+    let header = Header { time: first.header.time.plus(Duration::from_millis(1)), ..first.header.clone() };
+    assert_eq!(header.version, VERSION);
+    let gone = Event::Unbind(Unbind { aor_id: Hash([1; 32]), instance: Hash([1; 32]) });
+    let second = Entry::seal(&key(1), header, vec![encode(&gone)]);
+    let body = gossip::entry("test", &second.bytes);
+    let from = key(1).peer_id();
+    net.wire.push_back((1, NetEvent::Gossip { from, id: 999, body }));
+    net.pass(Duration::from_secs(5));
+    for at in [1, 2] {
+        assert!(net.cores[at].lookup(Hash([1; 32])).is_empty(), "one saw it, both know it");
+    }
+    assert_eq!(net.counts.get("log_equivocation"), Some(&2));
+    assert_eq!(net.runs_twice, 1, "it hears that somebody has its key");
+    net.restart(2);
+    net.pass(Duration::from_secs(30));
+    assert!(net.cores[2].lookup(Hash([1; 32])).is_empty(), "a conviction survives a restart");
+}
+
+#[test]
+fn a_key_that_runs_twice_is_noticed_by_the_older_one() {
+    let mut net = Net::new(2, 0.0, 1);
+    net.bind(0, 1, 1);
+    net.pass(Duration::from_secs(1));
+    let mut later = net.now;
+    later.wall = later.wall.plus(Duration::from_secs(5));
+    let mut copy = OverlayCore::new(key(1), "test".into(), 99, later);
+    copy.append(later, Event::Unbind(Unbind { aor_id: Hash([1; 32]), instance: Hash([1; 32]) }));
+    later.mono += Duration::from_secs(1);
+    copy.handle_timeout(later);
+    let Some(OverlayOutput::Append { record, .. }) = copy.poll_output() else { panic!("an entry is due") };
+    let body = gossip::entry("test", &record);
+    net.wire.push_back((1, NetEvent::Gossip { from: key(1).peer_id(), id: 999, body }));
+    net.pass(Duration::from_secs(15));
+    assert!(net.runs_twice > 0, "anti-entropy brings it home");
+}
+
+#[test]
+fn gossip_of_another_network_is_refused() {
+    let mut net = Net::new(2, 0.0, 1);
+    let body = gossip::entry("other", b"");
+    net.wire.push_back((1, NetEvent::Gossip { from: key(1).peer_id(), id: 999, body }));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.verdicts_against, 1);
+}

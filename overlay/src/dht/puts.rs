@@ -1,0 +1,69 @@
+//! When to put: off the hot path, once per AOR for a burst of changes, and not more often than the DHT can bear.
+
+use dots_wire::{Hash, Now};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+/// Changes of one AOR within this time make one put.
+const COALESCE: Duration = Duration::from_secs(2);
+/// Between two puts of one AOR.
+const PER_AOR: Duration = Duration::from_secs(30);
+/// A live AOR is put again this often: holders come and go.
+const REFRESH: Duration = Duration::from_secs(1_200);
+/// Between any two puts.
+const GAP: Duration = Duration::from_millis(50);
+/// AORs that wait or are kept alive; beyond, the directory and the home must do.
+const AORS_MAX: usize = 100_000;
+
+#[derive(Default)]
+pub struct Puts {
+    due: BTreeSet<(Instant, Hash)>,
+    planned: BTreeMap<Hash, Instant>,
+    last: BTreeMap<Hash, Instant>,
+    next_at: Option<Instant>,
+}
+
+impl Puts {
+    /// Our bindings of `aor_id` changed.
+    pub fn changed(&mut self, now: Now, aor_id: Hash) {
+        let rested = self.last.get(&aor_id).map_or(now.mono, |at| *at + PER_AOR);
+        self.plan(aor_id, (now.mono + COALESCE).max(rested));
+    }
+
+    fn plan(&mut self, aor_id: Hash, at: Instant) {
+        match self.planned.get(&aor_id) {
+            Some(planned) if *planned <= at => return,
+            Some(planned) => {
+                self.due.remove(&(*planned, aor_id));
+            }
+            None if self.planned.len() >= AORS_MAX => return,
+            None => {}
+        }
+        self.planned.insert(aor_id, at);
+        self.due.insert((at, aor_id));
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let (at, _) = self.due.first()?;
+        Some(self.next_at.map_or(*at, |gap| gap.max(*at)))
+    }
+
+    /// The AOR to put now. If there is anything to put, say so with [`Puts::put`].
+    pub fn take_due(&mut self, now: Now) -> Option<Hash> {
+        if self.poll_timeout()? > now.mono {
+            return None;
+        }
+        let (_, aor_id) = self.due.pop_first()?;
+        self.planned.remove(&aor_id);
+        self.last.remove(&aor_id);
+        Some(aor_id)
+    }
+
+    pub fn put(&mut self, now: Now, aor_id: Hash) {
+        self.next_at = Some(now.mono + GAP);
+        self.last.insert(aor_id, now.mono);
+        self.plan(aor_id, now.mono + REFRESH);
+    }
+}

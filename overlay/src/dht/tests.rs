@@ -1,0 +1,103 @@
+use super::*;
+use dots_wire::Now;
+use proptest::prelude::*;
+use std::time::Instant;
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar")
+}
+
+const AOR: Hash = Hash([1; 32]);
+
+fn bind(phone: u8, until: u64) -> Bind {
+    Bind {
+        aor_id: AOR,
+        realm: Label20([0; 20]),
+        instance: Hash([phone; 32]),
+        until: Timestamp(until),
+        grant: None,
+    }
+}
+
+fn offer(serving: u8, phone: u8, until: u64, time: u64) -> Vec<u8> {
+    value(&key(serving), [bind(phone, until)].iter(), Timestamp(time))
+}
+
+fn all(_: &Held) -> bool {
+    true
+}
+
+#[test]
+fn a_holder_keeps_the_union_and_readers_see_what_lives() {
+    let now = Timestamp(1_000);
+    let one = merge(&AOR.0, None, &offer(1, 1, 5_000, 900), now, all).expect("new");
+    let two = merge(&AOR.0, Some(&one), &offer(2, 1, 6_000, 900), now, all).expect("another peer");
+    assert_eq!(read(&two, now).len(), 2);
+    assert_eq!(merge(&AOR.0, Some(&two), &offer(1, 1, 5_000, 900), now, all), None, "known");
+    assert_eq!(read(&two, Timestamp(5_500)).len(), 1);
+    assert_eq!(ttl_secs(&two, now), 5);
+    let newer = merge(&AOR.0, Some(&two), &offer(1, 1, 7_000, 950), now, all).expect("said anew");
+    assert_eq!(read(&newer, now).len(), 2);
+    assert_eq!(merge(&AOR.0, Some(&newer), &offer(1, 1, 5_000, 900), now, all), None, "an older word");
+}
+
+#[test]
+fn what_is_not_signed_timely_and_about_this_key_is_not_held() {
+    let now = Timestamp(1_000);
+    let mut forged: Value = decode(&offer(1, 1, 5_000, 900)).expect("ours");
+    forged.binds[0].signature.0[5] ^= 1;
+    let table: [(&str, Vec<u8>); 6] = [
+        ("forged", encode(&forged)),
+        ("over", offer(1, 1, 1_000, 900)),
+        ("from the future", offer(1, 1, 500_000, 100_000)),
+        ("longer than any grant", offer(1, 1, 4_000_000, 900)),
+        ("junk", vec![1, 2, 3]),
+        ("too long", vec![0; VALUE_MAX + 1]),
+    ];
+    for (why, bytes) in table {
+        assert_eq!(merge(&AOR.0, None, &bytes, now, all), None, "{why}");
+        assert!(read(&bytes, now).is_empty(), "{why}");
+    }
+    let good = offer(1, 1, 5_000, 900);
+    assert_eq!(merge(&[9; 32], None, &good, now, all), None, "another key");
+    assert_eq!(merge(&AOR.0, None, &good, now, |_| false), None, "the holder knows better");
+}
+
+#[test]
+fn a_crowd_does_not_fit() {
+    let now = Timestamp(1_000);
+    let mut held = None;
+    for n in 1..=12u8 {
+        held = merge(&AOR.0, held.as_deref(), &offer(n, 1, 5_000 + u64::from(n), 900), now, all).or(held);
+    }
+    let kept = read(&held.unwrap_or_default(), now);
+    assert_eq!(kept.len(), BINDS_MAX);
+    assert!(kept.iter().all(|h| h.until > Timestamp(5_004)), "those that live longest");
+}
+
+#[test]
+fn a_burst_is_one_put_and_a_live_one_is_refreshed() {
+    let mut now = Now { mono: Instant::now(), wall: Timestamp(0) };
+    let mut puts = Puts::default();
+    for _ in 0..10 {
+        puts.changed(now, AOR);
+    }
+    assert_eq!(puts.take_due(now), None);
+    now.mono += Duration::from_secs(2);
+    assert_eq!(puts.take_due(now), Some(AOR));
+    puts.put(now, AOR);
+    assert_eq!(puts.take_due(now), None);
+    puts.changed(now, AOR);
+    now.mono += Duration::from_secs(3);
+    assert_eq!(puts.take_due(now), None, "not again so soon");
+    now.mono += Duration::from_secs(30);
+    assert_eq!(puts.take_due(now), Some(AOR));
+    assert_eq!(puts.poll_timeout(), None, "nothing was put: nothing to refresh");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(read(&bytes, Timestamp(0)).is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! A small world of three authors.
+
+use super::*;
+use crate::records::{AttestKind, Header, Incarnation, Revoke, Unbind, entry::VERSION};
+use dots_wire::{SecretKey, Signed};
+use std::time::Instant;
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar")
+}
+
+fn at(wall: u64) -> Now {
+    Now { mono: Instant::now(), wall: Timestamp(wall) }
+}
+
+fn entry(author: u8, time: u64, events: &[Event]) -> Entry {
+    let header = Header {
+        version: VERSION,
+        author: key(author).peer_id(),
+        incarnation: Incarnation { started: Timestamp(1), random: 1 },
+        shard: String::new(),
+        seq: 0,
+        prev: Hash([0; 32]),
+        time: Timestamp(time),
+        count: 0,
+        events_root: Hash([0; 32]),
+    };
+    Entry::seal(&key(author), header, events.iter().map(encode).collect())
+}
+
+const AOR: Hash = Hash([1; 32]);
+const PHONE: Hash = Hash([2; 32]);
+
+fn bind(phone: Hash, until: u64) -> Event {
+    let until = Timestamp(until);
+    Event::Bind(Bind { aor_id: AOR, realm: Label20([0; 20]), instance: phone, until, grant: None })
+}
+
+fn attest(serving: u8, verifier: u8, life: Life, time: u64) -> Event {
+    let outcome = PingOutcome {
+        version: VERSION,
+        serving: key(serving).peer_id(),
+        verifier: key(verifier).peer_id(),
+        aor_id: AOR,
+        instance: PHONE,
+        challenge: Hash([0; 32]),
+        life,
+        time: Timestamp(time),
+    };
+    let proof = Signed::new(&key(serving), PING_DOMAIN, &outcome);
+    Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })
+}
+
+#[test]
+fn states_follow_what_others_attest() {
+    type Case = (&'static str, Vec<(u8, Event)>, State);
+    let table: [Case; 9] = [
+        ("nobody looked", vec![], State::Pending),
+        ("one saw it", vec![(2, attest(1, 2, Life::Alive, 20))], State::Verified),
+        ("its own word is none", vec![(1, attest(1, 1, Life::Alive, 20))], State::Pending),
+        ("another's outcome", vec![(3, attest(1, 2, Life::Alive, 20))], State::Pending),
+        ("never answers", vec![(2, attest(1, 2, Life::Unpingable, 20))], State::Unpingable),
+        (
+            "one verifier is not enough",
+            vec![(2, attest(1, 2, Life::Alive, 20)), (3, attest(1, 3, Life::Silent, 30))],
+            State::Verified,
+        ),
+        (
+            "two are",
+            vec![(2, attest(1, 2, Life::Silent, 20)), (3, attest(1, 3, Life::Silent, 30))],
+            State::Stale,
+        ),
+        (
+            "and it came back",
+            vec![
+                (2, attest(1, 2, Life::Silent, 20)),
+                (3, attest(1, 3, Life::Silent, 30)),
+                (2, attest(1, 2, Life::Alive, 40)),
+            ],
+            State::Verified,
+        ),
+        (
+            "an older word does not displace a newer one",
+            vec![(2, attest(1, 2, Life::Alive, 40)), (2, attest(1, 2, Life::Silent, 20))],
+            State::Verified,
+        ),
+    ];
+    for (why, words, state) in table {
+        let mut dir = Directory::default();
+        dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, 1 << 16);
+        for (author, event) in words {
+            dir.apply(at(50), &entry(author, 50, &[event]), false, 1 << 16);
+        }
+        assert_eq!(dir.lookup(at(50), AOR).first().map(|f| f.state), Some(state), "{why}");
+    }
+}
+
+#[test]
+fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once_stale() {
+    let mut dir = Directory::default();
+    let (a, b) = (key(1).peer_id(), key(2).peer_id());
+    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, 1 << 16);
+    dir.apply(at(10), &entry(2, 10, &[bind(PHONE, 2_000), bind(Hash([9; 32]), 1_500)]), true, 1 << 16);
+    assert_eq!(dir.lookup(at(20), AOR).len(), 3, "a live binding is not displaced");
+    dir.set_dead(a, true);
+    let left: Vec<PeerId> = dir.lookup(at(20), AOR).iter().map(|f| f.serving).collect();
+    assert_eq!(left, [b, b], "the stale one gives way");
+    dir.set_dead(a, false);
+    assert_eq!(dir.lookup(at(20), AOR).len(), 3);
+    assert_eq!(dir.lookup(at(1_000), AOR).len(), 2, "ended");
+    dir.apply(
+        at(30),
+        &entry(2, 30, &[Event::Unbind(Unbind { aor_id: AOR, instance: PHONE })]),
+        false,
+        1 << 16,
+    );
+    dir.sweep(at(1_000));
+    assert_eq!(dir.len(), 1);
+    assert_eq!(dir.take_changed().into_iter().collect::<Vec<_>>(), [AOR]);
+}
+
+#[test]
+fn a_restart_keeps_what_is_said_again_and_a_liar_loses_all() {
+    let mut dir = Directory::default();
+    let other = Hash([9; 32]);
+    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 100_000), bind(other, 100_000)]), true, 1 << 16);
+    dir.apply(at(20), &entry(1, 20, &[bind(PHONE, 100_000)]), true, 1 << 16);
+    assert_eq!(dir.lookup(at(21), AOR).len(), 2, "the rest may be on its way");
+    let later = at(20 + RESTATE.as_millis() as u64);
+    assert_eq!(dir.lookup(later, AOR).len(), 1);
+    dir.sweep(later);
+    assert_eq!(dir.len(), 1);
+    dir.drop_author(key(1).peer_id());
+    assert!(dir.is_empty() && dir.lookup(later, AOR).is_empty());
+}
+
+#[test]
+fn nobody_gets_more_room_than_its_quota() {
+    let mut dir = Directory::default();
+    let phones: Vec<Event> = (0..40u8).map(|n| bind(Hash([n; 32]), 1_000)).collect();
+    assert_eq!(dir.apply(at(10), &entry(1, 10, &phones), true, 1 << 16), 40 - PER_AOR_MAX);
+    let mut dir = Directory::default();
+    assert!(dir.apply(at(10), &entry(1, 10, &phones), true, 500) > 30);
+    assert!(dir.len() < 10);
+    let revoke = Event::Revoke(Revoke { aor_id: AOR, before: Timestamp(5) });
+    dir.apply(at(10), &entry(1, 11, &[revoke]), false, 500);
+    assert_eq!(dir.revoked_before(AOR, key(1).peer_id()), Some(Timestamp(5)));
+    assert_eq!(dir.revoked_before(AOR, key(2).peer_id()), None, "a stranger's word");
+}

@@ -1,0 +1,271 @@
+//! Our own log: events of the last 20 ms become one signed entry, and no entry leaves before it is on disk.
+//!
+//! Restating: the peer publishes its live bindings anew at every start, so the first entries of an incarnation say all
+//! that counts; at a checkpoint this file says them again itself.
+
+use crate::records::{Bind, Checkpoint, Entry, Event, Header, Incarnation, entry};
+use dots_wire::{Hash, Now, SecretKey, Timestamp, encode, merkle_root};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// One signature for all events of this time.
+pub const BATCH: Duration = Duration::from_millis(20);
+/// Bytes of events per entry: the header, its signature and the CBOR around each event stay under `ENTRY_MAX`.
+const BATCH_BYTES: usize = 40 * 1024;
+const BATCH_EVENTS: usize = entry::EVENTS_MAX;
+/// Events that wait for a slow disk.
+const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Entries handed to the disk and not yet durable.
+const UNWRITTEN_MAX: usize = 256;
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);
+pub const CHECKPOINT_ENTRIES: u64 = 10_000;
+/// Also after this much, so that what others must keep of us stays bounded.
+const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES + BATCH_EVENTS * 3 + 1024 < entry::ENTRY_MAX);
+
+/// An entry that must be on disk before [`AuthorLog::durable`] gives it back.
+pub struct ToWrite {
+    pub token: u64,
+    pub entry: Arc<Entry>,
+}
+
+pub struct AuthorLog {
+    key: SecretKey,
+    incarnation: Incarnation,
+    seq: u64,
+    prev: Hash,
+    time: Timestamp,
+    /// Encoded events, and whether each is a checkpoint.
+    pending: VecDeque<(Vec<u8>, bool)>,
+    pending_bytes: usize,
+    flush_at: Option<Instant>,
+    live: BTreeMap<(Hash, Hash), Bind>,
+    since_entries: u64,
+    since_bytes: usize,
+    checkpoint_at: Instant,
+    unwritten: VecDeque<(u64, Arc<Entry>, bool)>,
+    next_token: u64,
+}
+
+impl AuthorLog {
+    pub fn new(key: SecretKey, random: u64, now: Now) -> AuthorLog {
+        AuthorLog {
+            key,
+            incarnation: Incarnation { started: now.wall, random },
+            seq: 0,
+            prev: Hash([0; 32]),
+            time: now.wall,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            flush_at: None,
+            live: BTreeMap::new(),
+            since_entries: 0,
+            since_bytes: 0,
+            checkpoint_at: now.mono + CHECKPOINT_EVERY,
+            unwritten: VecDeque::new(),
+            next_token: 0,
+        }
+    }
+
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// An earlier life of ours, from our own disk: ours must be higher even if the clock went back.
+    pub fn outlive(&mut self, earlier: Incarnation) {
+        if self.seq == 0 && self.incarnation <= earlier {
+            self.incarnation.started = earlier.started.plus(Duration::from_millis(1));
+        }
+    }
+
+    /// `false`: too long, or the disk is so far behind that no more can wait.
+    pub fn append(&mut self, now: Now, event: Event) -> bool {
+        let bytes = encode(&event);
+        if bytes.len() > entry::EVENT_MAX || self.pending_bytes + bytes.len() > PENDING_BYTES_MAX {
+            return false;
+        }
+        match event {
+            Event::Bind(bind) => {
+                self.live.insert((bind.aor_id, bind.instance), bind);
+            }
+            Event::Unbind(unbind) => {
+                self.live.remove(&(unbind.aor_id, unbind.instance));
+            }
+            _ => {}
+        }
+        self.push(bytes, false);
+        self.flush_at.get_or_insert(now.mono + BATCH);
+        if self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_EVENTS {
+            self.flush_at = Some(now.mono);
+        }
+        true
+    }
+
+    fn push(&mut self, bytes: Vec<u8>, checkpoint: bool) {
+        self.pending_bytes += bytes.len();
+        self.pending.push_back((bytes, checkpoint));
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let flush = self.flush_at.filter(|_| self.unwritten.len() < UNWRITTEN_MAX);
+        flush.into_iter().chain((!self.live.is_empty()).then_some(self.checkpoint_at)).min()
+    }
+
+    /// Entries that are due. Call at [`AuthorLog::poll_timeout`] and after [`AuthorLog::durable`].
+    pub fn seal_due(&mut self, now: Now) -> Vec<ToWrite> {
+        self.checkpoint_if_due(now);
+        let mut sealed = Vec::new();
+        while self.flush_at.is_some_and(|at| at <= now.mono) && self.unwritten.len() < UNWRITTEN_MAX {
+            sealed.push(self.seal_one(now));
+            if self.pending.is_empty() {
+                self.flush_at = None;
+            }
+        }
+        sealed
+    }
+
+    fn seal_one(&mut self, now: Now) -> ToWrite {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while let Some((next, starts)) = self.pending.front() {
+            // A checkpoint is always the first of its entry, so that readers find it.
+            if !events.is_empty()
+                && (*starts || bytes + next.len() > BATCH_BYTES || events.len() >= BATCH_EVENTS)
+            {
+                break;
+            }
+            bytes += next.len();
+            events.extend(self.pending.pop_front().map(|(bytes, _)| bytes));
+        }
+        self.pending_bytes -= bytes;
+        self.time = self.time.max(now.wall);
+        let header = Header {
+            version: entry::VERSION,
+            author: self.key.peer_id(),
+            incarnation: self.incarnation,
+            shard: String::new(),
+            seq: self.seq,
+            prev: self.prev,
+            time: self.time,
+            count: 0,
+            events_root: Hash([0; 32]),
+        };
+        let entry = Arc::new(Entry::seal(&self.key, header, events));
+        debug_assert!(entry.bytes.len() <= entry::ENTRY_MAX, "an entry of ours fits");
+        self.seq += 1;
+        self.prev = entry.hash;
+        self.since_entries += 1;
+        self.since_bytes += entry.bytes.len();
+        self.next_token += 1;
+        self.unwritten.push_back((self.next_token, entry.clone(), false));
+        ToWrite { token: self.next_token, entry }
+    }
+
+    /// LOG-8: the live bindings as a root, then each of them again.
+    fn checkpoint_if_due(&mut self, now: Now) {
+        let due = now.mono >= self.checkpoint_at
+            || self.since_entries >= CHECKPOINT_ENTRIES
+            || self.since_bytes >= CHECKPOINT_BYTES.max(self.live.len().saturating_mul(2 * 512));
+        if !due {
+            return;
+        }
+        self.checkpoint_at = now.mono + CHECKPOINT_EVERY;
+        (self.since_entries, self.since_bytes) = (0, 0);
+        self.live.retain(|_, b| b.until > now.wall);
+        let restated: Vec<Vec<u8>> = self.live.values().map(|b| encode(&Event::Bind(b.clone()))).collect();
+        let checkpoint = Checkpoint { root: merkle_root(&restated), count: restated.len() as u32 };
+        self.push(encode(&Event::Checkpoint(checkpoint)), true);
+        for bytes in restated {
+            self.push(bytes, false);
+        }
+        self.flush_at = Some(now.mono);
+    }
+
+    /// The entry of `token` is on disk. Gives back what may leave now, in order.
+    pub fn durable(&mut self, token: u64) -> Vec<Arc<Entry>> {
+        for (t, _, done) in &mut self.unwritten {
+            *done |= *t == token;
+        }
+        let mut ready = Vec::new();
+        while self.unwritten.front().is_some_and(|(_, _, done)| *done) {
+            ready.extend(self.unwritten.pop_front().map(|(_, e, _)| e));
+        }
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(n: u8) -> Event {
+        Event::Bind(Bind {
+            aor_id: Hash([n; 32]),
+            realm: dots_wire::Label20([0; 20]),
+            instance: Hash([n; 32]),
+            until: Timestamp(u64::MAX),
+            grant: None,
+        })
+    }
+
+    #[test]
+    fn events_of_one_moment_share_a_signature_and_entries_leave_in_order() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let mut now = Now { mono: Instant::now(), wall: Timestamp(1_000) };
+        let mut log = AuthorLog::new(key, 7, now);
+        assert!(log.append(now, bind(1)) && log.append(now, bind(2)));
+        assert!(log.seal_due(now).is_empty());
+        now.mono += BATCH;
+        let first = log.seal_due(now);
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].entry.events.len(), 2);
+        assert!(log.append(now, bind(3)));
+        now.mono += BATCH;
+        let second = log.seal_due(now);
+        assert_eq!(second[0].entry.header.prev, first[0].entry.hash);
+        assert!(log.durable(second[0].token).is_empty(), "the first is not on disk yet");
+        let ready: Vec<u64> = log.durable(first[0].token).iter().map(|e| e.header.seq).collect();
+        assert_eq!(ready, [0, 1]);
+        for e in [&first[0].entry, &second[0].entry] {
+            let read = Entry::read(&e.bytes).and_then(|u| u.verify());
+            assert_eq!(read.as_ref(), Some(e.as_ref()));
+        }
+    }
+
+    #[test]
+    fn many_events_make_several_entries_and_an_hour_makes_a_checkpoint() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let mut now = Now { mono: Instant::now(), wall: Timestamp(1_000) };
+        let mut log = AuthorLog::new(key, 7, now);
+        for i in 0..2_000u32 {
+            let Event::Bind(mut b) = bind(0) else { return };
+            b.aor_id.0[..4].copy_from_slice(&i.to_be_bytes());
+            assert!(log.append(now, Event::Bind(b)));
+        }
+        now.mono += BATCH;
+        let sealed = log.seal_due(now);
+        assert!(sealed.len() > 1);
+        assert!(sealed.iter().all(|s| Entry::read(&s.entry.bytes).is_some()));
+        for s in &sealed {
+            log.durable(s.token);
+        }
+        now.mono += CHECKPOINT_EVERY;
+        let sealed = log.seal_due(now);
+        assert!(sealed[0].entry.is_checkpoint());
+        assert_eq!(sealed.iter().map(|s| s.entry.events.len()).sum::<usize>(), 2_001);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_does_not_lower_the_incarnation() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let now = Now { mono: Instant::now(), wall: Timestamp(1_000) };
+        let mut log = AuthorLog::new(key, 7, now);
+        let earlier = Incarnation { started: Timestamp(5_000), random: 9 };
+        log.outlive(earlier);
+        assert!(log.incarnation() > earlier);
+    }
+}

@@ -1,0 +1,14 @@
+//! The log (docs/spec/1-log.md): every peer's signed, hash-chained word on who is where.
+//!
+//! [`author`] writes ours, [`chains`] judges everybody's, [`sync`] finds out what we missed.
+
+pub mod author;
+pub mod chains;
+pub mod quota;
+pub mod sync;
+#[cfg(test)]
+mod tests;
+
+pub use author::AuthorLog;
+pub use chains::{Accepted, Chains, Head};
+pub use sync::Sync;

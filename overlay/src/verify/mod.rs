@@ -1,0 +1,208 @@
+//! Ping verification: is the phone really there? Asked by peers that gain nothing from a lie.
+//!
+//! ```text
+//!  verifier                         serving peer                 phone
+//!     │── challenge (/dots/verify/1) ──▶│── OPTIONS ───────────────▶│
+//!     │                                 │◀── any response, or none ─│
+//!     │◀── PingOutcome, signed ─────────│
+//!     └─ Attest into its own log
+//! ```
+//!
+//! No verifier contacts a phone. Who verifies what is drawn by hash: the three known peers closest to
+//! H(aor_id | epoch), so nobody chooses its own judges for long.
+
+mod serving;
+#[cfg(test)]
+mod tests;
+
+pub use serving::{Pinger, Question};
+
+use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, entry::PING_DOMAIN};
+use dots_wire::{Hash, Now, PeerId, Signed, Timestamp, decode, encode, sha256};
+use rand::Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Verifiers of one binding.
+pub const VERIFIERS: usize = 3;
+/// The draw changes this often.
+const EPOCH: Duration = Duration::from_secs(3600);
+/// Bindings that this peer watches.
+const WATCHED_MAX: usize = 50_000;
+/// Challenges under way.
+const ASKED_MAX: usize = 32;
+/// A new binding is looked at after this much and up to twice that: its serving peer's log has then spread.
+const FIRST: Duration = Duration::from_millis(100);
+/// Then again about this often; one that was silent sooner.
+const AGAIN: Duration = Duration::from_secs(600);
+const SOON: Duration = Duration::from_secs(30);
+/// A challenge that nobody answers is given up.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// An outcome is from now, give or take a clock.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// A binding: (aor_id, instance, serving).
+pub type Watched = (Hash, Hash, PeerId);
+
+pub struct Challenge {
+    pub id: u64,
+    pub peer: PeerId,
+    pub body: Vec<u8>,
+}
+
+struct Asked {
+    what: Watched,
+    challenge: Hash,
+    since: Instant,
+}
+
+/// The verifier's side.
+pub struct Verifier {
+    me: PeerId,
+    due: BTreeSet<(Instant, Watched)>,
+    watched: BTreeMap<Watched, Instant>,
+    asked: BTreeMap<u64, Asked>,
+    next_id: u64,
+    out: VecDeque<Challenge>,
+}
+
+impl Verifier {
+    pub fn new(me: PeerId) -> Verifier {
+        Verifier {
+            me,
+            due: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_id: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// `what` is bound (anew).
+    pub fn on_bind(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
+        let known = self.watched.contains_key(&what);
+        if what.2 != self.me && !known && self.watched.len() < WATCHED_MAX {
+            self.schedule(now, what, FIRST, rng);
+        }
+    }
+
+    fn schedule(&mut self, now: Now, what: Watched, after: Duration, rng: &mut impl Rng) {
+        self.unschedule(&what);
+        // Spread, so that three verifiers of a thousand bindings do not ask at once.
+        let at = now.mono + after + after.mul_f64(rng.random::<f64>());
+        self.due.insert((at, what));
+        self.watched.insert(what, at);
+    }
+
+    fn unschedule(&mut self, what: &Watched) {
+        if let Some(at) = self.watched.remove(what) {
+            self.due.remove(&(at, *what));
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.due.first().map(|(at, _)| *at).filter(|_| self.asked.len() < ASKED_MAX);
+        let patience = self.asked.values().map(|a| a.since + PATIENCE).min();
+        next.into_iter().chain(patience).min()
+    }
+
+    /// Asks about what is due, if it is still bound and we are among its verifiers of this epoch. `peers`: all that we
+    /// are connected to.
+    pub fn handle_timeout(
+        &mut self,
+        now: Now,
+        rng: &mut impl Rng,
+        peers: &BTreeSet<PeerId>,
+        is_bound: impl Fn(&Watched) -> bool,
+    ) {
+        let lost: Vec<u64> =
+            self.asked.iter().filter(|(_, a)| a.since + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(asked) = self.asked.remove(&id) {
+                self.schedule(now, asked.what, SOON, rng);
+            }
+        }
+        while self.asked.len() < ASKED_MAX {
+            let Some((at, what)) = self.due.first().copied().filter(|(at, _)| *at <= now.mono) else {
+                return;
+            };
+            self.due.remove(&(at, what));
+            self.watched.remove(&what);
+            if !is_bound(&what) {
+                continue;
+            }
+            if peers.contains(&what.2) && is_verifier(self.me, peers, &what, now.wall) {
+                self.ask(now, what, rng);
+            } else {
+                self.schedule(now, what, AGAIN, rng);
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
+        let challenge = Hash(rng.random());
+        let (aor_id, instance, peer) = what;
+        self.next_id += 1;
+        self.asked.insert(self.next_id, Asked { what, challenge, since: now.mono });
+        let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
+        self.out.push_back(Challenge { id: self.next_id, peer, body });
+    }
+
+    pub fn poll_challenge(&mut self) -> Option<Challenge> {
+        self.out.pop_front()
+    }
+
+    /// The answer to [`Challenge`] `id`; what we then attest.
+    pub fn on_response(
+        &mut self,
+        now: Now,
+        id: u64,
+        body: Option<&[u8]>,
+        rng: &mut impl Rng,
+    ) -> Option<Event> {
+        let asked = self.asked.remove(&id)?;
+        let checked = body.and_then(|b| self.check(now, &asked, b));
+        let Some((proof, life)) = checked else {
+            // No answer is not the phone's silence: its serving peer may be busy or gone.
+            self.schedule(now, asked.what, SOON, rng);
+            return None;
+        };
+        match life {
+            Life::Alive | Life::Unpingable => self.schedule(now, asked.what, AGAIN, rng),
+            Life::Silent => self.schedule(now, asked.what, SOON, rng),
+            Life::Gone => {}
+        }
+        Some(Event::Attest(Attest { kind: AttestKind::ServingAlive, proof }))
+    }
+
+    fn check(&self, now: Now, asked: &Asked, body: &[u8]) -> Option<(Signed, Life)> {
+        let proof: Signed = decode(body).ok()?;
+        let outcome: PingOutcome = proof.peek().ok()?;
+        let (aor_id, instance, serving) = asked.what;
+        let fits = outcome.version == serving::VERSION
+            && outcome.serving == serving
+            && outcome.verifier == self.me
+            && (outcome.aor_id, outcome.instance) == (aor_id, instance)
+            && outcome.challenge == asked.challenge
+            && outcome.time.since(now.wall).max(now.wall.since(outcome.time)) <= SKEW;
+        if !fits || proof.verify(&serving.0, PING_DOMAIN).is_err() {
+            return None;
+        }
+        Some((proof, outcome.life))
+    }
+}
+
+/// Is `me` among the closest of `peers` and itself, the serving peer aside, to the binding's place in this epoch?
+pub fn is_verifier(me: PeerId, peers: &BTreeSet<PeerId>, what: &Watched, wall: Timestamp) -> bool {
+    let epoch = wall.0 / u64::try_from(EPOCH.as_millis()).unwrap_or(u64::MAX);
+    let place = sha256(&[&what.0.0[..], &epoch.to_be_bytes()].concat());
+    let distance = |p: &PeerId| {
+        let at = sha256(&p.to_bytes());
+        Hash(std::array::from_fn(|i| at.0[i] ^ place.0[i]))
+    };
+    let mine = distance(&me);
+    me != what.2
+        && peers.iter().filter(|p| **p != what.2 && **p != me && distance(p) < mine).count() < VERIFIERS
+}

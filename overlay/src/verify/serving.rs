@@ -1,0 +1,156 @@
+//! The serving peer's side of a ping: one OPTIONS to the phone for all verifiers that ask at the same time, and a
+//! signed word for each.
+
+use crate::{
+    records::{Life, PingOutcome, entry::PING_DOMAIN},
+    transport::InboundId,
+};
+use dots_wire::{Hash, Now, PeerId, SecretKey, Signed, decode, encode};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+pub const VERSION: u8 = 1;
+/// Pings under way; verifiers that wait for one of them.
+const PINGS_MAX: usize = 256;
+const WAITING_MAX: usize = 8;
+/// Phones known to answer OPTIONS; at the limit the first goes and may be called unpingable once.
+const ANSWERED_MAX: usize = 200_000;
+/// The SIP core gives up on an OPTIONS earlier than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a verifier asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Question {
+    pub version: u8,
+    pub aor_id: Hash,
+    pub instance: Hash,
+    pub challenge: Hash,
+}
+
+/// A ping to run: answer with [`Pinger::on_pinged`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    pub id: u64,
+    pub aor_id: Hash,
+    pub instance: Hash,
+}
+
+struct Running {
+    phone: (Hash, Hash),
+    since: Instant,
+    waiting: Vec<(PeerId, InboundId, Hash)>,
+}
+
+pub struct Pinger {
+    key: SecretKey,
+    running: BTreeMap<u64, Running>,
+    answered: BTreeSet<(Hash, Hash)>,
+    next_id: u64,
+    pings: VecDeque<Ping>,
+    replies: VecDeque<(InboundId, Option<Vec<u8>>)>,
+}
+
+impl Pinger {
+    pub fn new(key: SecretKey) -> Pinger {
+        Pinger {
+            key,
+            running: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            next_id: 0,
+            pings: VecDeque::new(),
+            replies: VecDeque::new(),
+        }
+    }
+
+    /// `verifier` asks; `is_ours` says whether we serve that phone.
+    pub fn on_request(
+        &mut self,
+        now: Now,
+        verifier: PeerId,
+        inbound: InboundId,
+        body: &[u8],
+        is_ours: impl Fn(Hash, Hash) -> bool,
+    ) {
+        let question = decode::<Question>(body).ok().filter(|q| q.version == VERSION);
+        let Some(q) = question else { return self.replies.push_back((inbound, None)) };
+        let phone = (q.aor_id, q.instance);
+        if !is_ours(q.aor_id, q.instance) {
+            let word = self.word(now, phone, verifier, q.challenge, Life::Gone);
+            return self.replies.push_back((inbound, Some(word)));
+        }
+        if let Some(running) = self.running.values_mut().find(|r| r.phone == phone) {
+            if running.waiting.len() < WAITING_MAX {
+                running.waiting.push((verifier, inbound, q.challenge));
+            } else {
+                self.replies.push_back((inbound, None));
+            }
+            return;
+        }
+        if self.running.len() >= PINGS_MAX {
+            return self.replies.push_back((inbound, None));
+        }
+        self.next_id += 1;
+        let waiting = vec![(verifier, inbound, q.challenge)];
+        self.running.insert(self.next_id, Running { phone, since: now.mono, waiting });
+        self.pings.push_back(Ping { id: self.next_id, aor_id: q.aor_id, instance: q.instance });
+    }
+
+    /// [`Ping`] `id` has ended.
+    pub fn on_pinged(&mut self, now: Now, id: u64, alive: bool) {
+        let Some(running) = self.running.remove(&id) else { return };
+        let life = match (alive, self.answered.contains(&running.phone)) {
+            (true, _) => {
+                if self.answered.len() >= ANSWERED_MAX {
+                    self.answered.pop_first();
+                }
+                self.answered.insert(running.phone);
+                Life::Alive
+            }
+            (false, true) => Life::Silent,
+            (false, false) => Life::Unpingable,
+        };
+        for (verifier, inbound, challenge) in running.waiting {
+            let word = self.word(now, running.phone, verifier, challenge, life);
+            self.replies.push_back((inbound, Some(word)));
+        }
+    }
+
+    fn word(&self, now: Now, phone: (Hash, Hash), verifier: PeerId, challenge: Hash, life: Life) -> Vec<u8> {
+        let outcome = PingOutcome {
+            version: VERSION,
+            serving: self.key.peer_id(),
+            verifier,
+            aor_id: phone.0,
+            instance: phone.1,
+            challenge,
+            life,
+            time: now.wall,
+        };
+        encode(&Signed::new(&self.key, PING_DOMAIN, &outcome))
+    }
+
+    pub fn poll_ping(&mut self) -> Option<Ping> {
+        self.pings.pop_front()
+    }
+
+    pub fn poll_reply(&mut self) -> Option<(InboundId, Option<Vec<u8>>)> {
+        self.replies.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.running.values().map(|r| r.since + PATIENCE).min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        let lost: Vec<u64> =
+            self.running.iter().filter(|(_, r)| r.since + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(running) = self.running.remove(&id) {
+                self.replies.extend(running.waiting.into_iter().map(|(_, inbound, _)| (inbound, None)));
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A verifier, a serving peer, and what each refuses.
+
+use super::*;
+use dots_wire::SecretKey;
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar")
+}
+
+struct World {
+    now: Now,
+    rng: ChaCha20Rng,
+    verifier: Verifier,
+    pinger: Pinger,
+    peers: BTreeSet<PeerId>,
+}
+
+const AOR: Hash = Hash([1; 32]);
+const PHONE: Hash = Hash([2; 32]);
+
+impl World {
+    fn new() -> World {
+        World {
+            now: Now { mono: Instant::now(), wall: Timestamp(1_000_000) },
+            rng: ChaCha20Rng::seed_from_u64(1),
+            verifier: Verifier::new(key(1).peer_id()),
+            pinger: Pinger::new(key(2)),
+            peers: [key(2).peer_id()].into(),
+        }
+    }
+
+    fn what(&self) -> Watched {
+        (AOR, PHONE, key(2).peer_id())
+    }
+
+    fn challenge(&mut self) -> Option<Challenge> {
+        self.now.mono = self.now.mono.max(self.verifier.poll_timeout()?);
+        self.verifier.handle_timeout(self.now, &mut self.rng, &self.peers, |_| true);
+        self.verifier.poll_challenge()
+    }
+
+    /// One round: the life that is attested.
+    fn round(&mut self, serves: bool, alive: bool) -> Option<Life> {
+        let challenge = self.challenge()?;
+        let me = key(1).peer_id();
+        self.pinger.on_request(self.now, me, 7, &challenge.body, |_, _| serves);
+        if let Some(ping) = self.pinger.poll_ping() {
+            self.pinger.on_pinged(self.now, ping.id, alive);
+        }
+        let (inbound, body) = self.pinger.poll_reply()?;
+        assert_eq!(inbound, 7);
+        match self.verifier.on_response(self.now, challenge.id, body.as_deref(), &mut self.rng)? {
+            Event::Attest(a) => a.proof.peek::<PingOutcome>().ok().map(|o| o.life),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn a_phone_is_looked_at_again_and_again() {
+    let mut w = World::new();
+    w.verifier.on_bind(w.now, w.what(), &mut w.rng);
+    assert_eq!(w.round(true, false), Some(Life::Unpingable), "never answered");
+    assert_eq!(w.round(true, true), Some(Life::Alive));
+    assert_eq!(w.round(true, false), Some(Life::Silent), "did answer before");
+    assert_eq!(w.round(false, true), Some(Life::Gone));
+    assert_eq!(w.verifier.poll_timeout(), None, "nothing left to watch");
+}
+
+#[test]
+fn an_outcome_for_another_challenge_or_by_another_key_is_no_word() {
+    let mut w = World::new();
+    w.verifier.on_bind(w.now, w.what(), &mut w.rng);
+    let first = w.challenge().expect("it is due");
+    let outcome = |serving: u8, challenge: Hash, time: u64| PingOutcome {
+        version: serving::VERSION,
+        serving: key(2).peer_id(),
+        verifier: key(1).peer_id(),
+        aor_id: AOR,
+        instance: PHONE,
+        challenge: if serving == 0 { Hash([0; 32]) } else { challenge },
+        life: Life::Alive,
+        time: Timestamp(time),
+    };
+    let asked: Question = decode(&first.body).expect("our own question");
+    let lies = [
+        Signed::new(&key(3), PING_DOMAIN, &outcome(1, asked.challenge, 1_000_000)),
+        Signed::new(&key(2), "dots/other/1", &outcome(1, asked.challenge, 1_000_000)),
+        Signed::new(&key(2), PING_DOMAIN, &outcome(0, asked.challenge, 1_000_000)),
+        Signed::new(&key(2), PING_DOMAIN, &outcome(1, asked.challenge, 1)),
+    ];
+    let mut id = first.id;
+    let mut challenge = asked.challenge;
+    for mut lie in lies {
+        if let Ok(mut o) = lie.peek::<PingOutcome>()
+            && o.challenge == asked.challenge
+            && o.challenge != challenge
+        {
+            o.challenge = challenge;
+            lie.payload = encode(&o);
+        }
+        assert_eq!(w.verifier.on_response(w.now, id, Some(&encode(&lie)), &mut w.rng), None);
+        let next = w.challenge().expect("it is asked again soon");
+        id = next.id;
+        challenge = decode::<Question>(&next.body).expect("our own question").challenge;
+    }
+    assert_eq!(w.verifier.on_response(w.now, id, Some(b"junk"), &mut w.rng), None);
+}
+
+#[test]
+fn several_verifiers_share_one_ping() {
+    let mut w = World::new();
+    for n in 3..6u8 {
+        let q = Question { version: 1, aor_id: AOR, instance: PHONE, challenge: Hash([n; 32]) };
+        w.pinger.on_request(w.now, key(n).peer_id(), n.into(), &encode(&q), |_, _| true);
+    }
+    let ping = w.pinger.poll_ping().expect("one");
+    assert_eq!(w.pinger.poll_ping(), None);
+    w.pinger.on_pinged(w.now, ping.id, true);
+    let replies: Vec<_> = std::iter::from_fn(|| w.pinger.poll_reply()).collect();
+    assert_eq!(replies.len(), 3);
+    for (inbound, body) in replies {
+        let signed: Signed = decode(&body.unwrap_or_default()).expect("signed");
+        let outcome: PingOutcome = signed.peek().expect("an outcome");
+        assert_eq!(outcome.challenge, Hash([inbound as u8; 32]));
+    }
+}
+
+#[test]
+fn three_verifiers_are_drawn_and_never_the_serving_peer() {
+    let peers: BTreeSet<PeerId> = (1..=10u8).map(|n| key(n).peer_id()).collect();
+    for aor in 0..10u8 {
+        let what = (Hash([aor; 32]), PHONE, key(3).peer_id());
+        let drawn: Vec<&PeerId> =
+            peers.iter().filter(|p| is_verifier(**p, &peers, &what, Timestamp(0))).collect();
+        assert_eq!(drawn.len(), VERIFIERS);
+        assert!(!drawn.contains(&&key(3).peer_id()));
+    }
+}
