@@ -9,6 +9,8 @@ pub mod phones;
 pub mod process;
 pub mod tone;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// Everything that goes wrong with a foreign program.
@@ -41,6 +43,13 @@ pub fn poll<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Opt
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The randomness of one run. Its seed is printed, and `DOTS_SEED=<seed>` repeats it.
+pub fn random() -> ChaCha8Rng {
+    let seed = std::env::var("DOTS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("DOTS_SEED={seed}");
+    ChaCha8Rng::seed_from_u64(seed)
 }
 
 /// A UDP port on 127.0.0.1 that was free a moment ago, even (RTP and TLS neighbours expect that).

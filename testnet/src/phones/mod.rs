@@ -1,4 +1,6 @@
-//! Phones that others wrote. What they accept is what interoperability means.
+//! Phones. [`baresip`] and [`sipp`] are other people's: what they accept is what interoperability means. [`plain`] is ours,
+//! for bookkeeping that no other phone gives.
 
 pub mod baresip;
+pub mod plain;
 pub mod sipp;

@@ -1,0 +1,362 @@
+//! A phone of our own, for what other people's phones do not tell: exactly which REGISTER was answered with 200, and
+//! which was not answered at all because the peer was being killed. One UDP socket, one thread, no state machine: it
+//! repeats a request until its final answer comes (RFC 3261 §17.1), and answers digest challenges.
+
+use crate::{Error, Result};
+use dots_sip::{
+    digest::{Algorithm, ha1, response},
+    message::{Message, Name, NameAddr, values::param},
+};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// First repetition; doubled up to `REPEAT_MAX`. Shorter than RFC 3261's T1: nothing is far away here.
+const REPEAT: Duration = Duration::from_millis(200);
+const REPEAT_MAX: Duration = Duration::from_secs(1);
+const DATAGRAM_MAX: usize = 65_535;
+const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";
+
+pub struct Plain {
+    socket: UdpSocket,
+    server: SocketAddr,
+    user: String,
+    realm: String,
+    password: String,
+    /// Makes Call-IDs, tags and branches of this phone its own.
+    name: u64,
+    counter: u32,
+}
+
+/// A call that is up.
+pub struct Dialog {
+    call_id: String,
+    from: String,
+    to: String,
+    target: String,
+    routes: Vec<String>,
+    cseq: u32,
+}
+
+/// What one request is made of.
+struct Request<'a> {
+    method: &'a str,
+    uri: &'a str,
+    from: &'a str,
+    to: &'a str,
+    call_id: &'a str,
+    cseq: u32,
+    more: &'a str,
+    body: &'a str,
+}
+
+impl Plain {
+    pub fn new(server: &str, aor: &str, password: &str, rng: &mut ChaCha8Rng) -> Result<Plain> {
+        let socket = UdpSocket::bind("127.0.0.1:0").map_err(Error::io("bind"))?;
+        let server = server.parse().map_err(|_| Error::Other(format!("{server}: not an address")))?;
+        let (user, realm) =
+            aor.split_once('@').ok_or_else(|| Error::Other(format!("{aor}: not user@realm")))?;
+        let (user, realm, password) = (user.to_owned(), realm.to_owned(), password.to_owned());
+        Ok(Plain { socket, server, user, realm, password, name: rng.random(), counter: 0 })
+    }
+
+    /// Where this phone is.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.socket.local_addr().map_err(Error::io("local address"))
+    }
+
+    /// The final status; `None` if there was none in time. `mark` makes the Contact recognisable.
+    pub fn register(&mut self, expires: u32, mark: u32, limit: Duration) -> Result<Option<u16>> {
+        let aor = format!("sip:{}@{}", self.user, self.realm);
+        let contact = format!(
+            "Contact: <sip:{}@{};mark={mark}>;+sip.instance=\"<urn:uuid:{:032x}>\"\r\nExpires: {expires}\r\n",
+            self.user,
+            self.address()?,
+            self.name
+        );
+        let (from, to) = (format!("<{aor}>;tag={}", self.unique()), format!("<{aor}>"));
+        let call_id = format!("reg-{:x}", self.name);
+        let uri = format!("sip:{}", self.realm);
+        let end = Instant::now() + limit;
+        let answer =
+            self.authorized("REGISTER", &uri, &from, &to, &call_id, (&contact, ""), end)?.map(|(m, _)| m);
+        Ok(answer.and_then(|m| m.status()))
+    }
+
+    /// Calls and acknowledges; the status, and the dialog where it is 2xx.
+    pub fn invite(&mut self, target: &str, limit: Duration) -> Result<Option<(u16, Option<Dialog>)>> {
+        let id = self.unique();
+        let from = format!("<sip:{}@{}>;tag={id}", self.user, self.realm);
+        let (to, call_id) = (format!("<{target}>"), format!("call-{id}"));
+        let more =
+            format!("Contact: <sip:{}@{}>\r\nContent-Type: application/sdp\r\n", self.user, self.address()?);
+        let end = Instant::now() + limit;
+        let Some((answer, cseq)) =
+            self.authorized("INVITE", target, &from, &to, &call_id, (&more, SDP), end)?
+        else {
+            return Ok(None);
+        };
+        let status = answer.status().unwrap_or_default();
+        if status >= 300 {
+            return Ok(Some((status, None)));
+        }
+        let contact = answer.header(&Name::Contact).and_then(NameAddr::parse);
+        let mut routes: Vec<String> = answer.values(&Name::RecordRoute).map(str::to_owned).collect();
+        routes.reverse();
+        let dialog = Dialog {
+            target: contact.map_or_else(|| target.to_owned(), |c| c.uri().to_owned()),
+            to: answer.header(&Name::To).unwrap_or(&to).to_owned(),
+            call_id,
+            from,
+            routes,
+            cseq,
+        };
+        let ack = self.in_dialog("ACK", &dialog, dialog.cseq)?;
+        self.socket.send_to(ack.1.as_bytes(), self.server).map_err(Error::io("send"))?;
+        Ok(Some((status, Some(dialog))))
+    }
+
+    /// Hangs up; the final status.
+    pub fn bye(&mut self, dialog: &Dialog, limit: Duration) -> Result<Option<u16>> {
+        let (branch, bye) = self.in_dialog("BYE", dialog, dialog.cseq + 1)?;
+        let answer = self.transact(&bye, &branch, "BYE", Instant::now() + limit)?;
+        Ok(answer.and_then(|m| m.status()))
+    }
+
+    /// OPTIONS to the peer itself: does it serve?
+    pub fn options(&mut self, limit: Duration) -> Result<Option<u16>> {
+        let id = self.unique();
+        let from = format!("<sip:{}@{}>;tag={id}", self.user, self.realm);
+        let (uri, call_id) = (format!("sip:{}", self.server), format!("ping-{id}"));
+        let to = format!("<{uri}>");
+        let request = Request {
+            method: "OPTIONS",
+            uri: &uri,
+            from: &from,
+            to: &to,
+            call_id: &call_id,
+            cseq: 1,
+            more: "",
+            body: "",
+        };
+        let (branch, text) = self.write(&request)?;
+        let answer = self.transact(&text, &branch, "OPTIONS", Instant::now() + limit)?;
+        Ok(answer.and_then(|m| m.status()))
+    }
+
+    /// Rings at once, answers, is hung up on, until it is dropped.
+    pub fn answer(self) -> Result<Answering> {
+        let pause = Some(Duration::from_millis(50));
+        self.socket.set_read_timeout(pause).map_err(Error::io("timeout"))?;
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.user, self.address()?);
+        let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop_too, ended_too, socket) = (stop.clone(), ended.clone(), self.socket);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; DATAGRAM_MAX];
+            while !stop_too.load(Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+                let Ok(request) = Message::parse(buffer[..length].to_vec()) else { continue };
+                for reply in replies(&request, &contact) {
+                    let _ = socket.send_to(reply.as_bytes(), from);
+                }
+                if request.is_request() && request.method() == "BYE" {
+                    ended_too.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Ok(Answering { stop, ended, thread: Some(thread) })
+    }
+
+    /// Sends, answers one challenge (two, where the nonce was stale), sends again. Returns the CSeq that counted.
+    #[allow(clippy::too_many_arguments)]
+    fn authorized(
+        &mut self,
+        method: &str,
+        uri: &str,
+        from: &str,
+        to: &str,
+        call_id: &str,
+        (more, body): (&str, &str),
+        end: Instant,
+    ) -> Result<Option<(Message, u32)>> {
+        let mut credentials = String::new();
+        for _ in 0..3 {
+            let cseq = self.next();
+            let headers = format!("{more}{credentials}");
+            let request = Request { method, uri, from, to, call_id, cseq, more: &headers, body };
+            let (branch, text) = self.write(&request)?;
+            let Some(answer) = self.transact(&text, &branch, method, end)? else { return Ok(None) };
+            if method == "INVITE" && answer.status() >= Some(300) {
+                self.ack_refusal(&request, &branch, &answer)?;
+            }
+            match self.credentials(&answer, method, uri) {
+                Some(line) if matches!(answer.status(), Some(401 | 407)) => credentials = line,
+                _ => return Ok(Some((answer, cseq))),
+            }
+        }
+        Err(Error::Other(format!("{}: challenged for ever", self.user)))
+    }
+
+    /// RFC 3261 §17.1.1.3: the ACK of a refusal belongs to the INVITE's transaction.
+    fn ack_refusal(&self, invite: &Request<'_>, branch: &str, answer: &Message) -> Result<()> {
+        let to = answer.header(&Name::To).unwrap_or(invite.to).to_owned();
+        let ack = Request { method: "ACK", to: &to, more: "", body: "", ..*invite };
+        let text = self.format(&ack, branch)?;
+        self.socket.send_to(text.as_bytes(), self.server).map(drop).map_err(Error::io("send"))
+    }
+
+    fn credentials(&mut self, answer: &Message, method: &str, uri: &str) -> Option<String> {
+        let (asks, says) = match answer.status()? {
+            401 => (Name::parse("WWW-Authenticate"), "Authorization"),
+            _ => (Name::parse("Proxy-Authenticate"), "Proxy-Authorization"),
+        };
+        let challenge = answer.header(&asks)?.strip_prefix("Digest ")?.replace(", ", ";");
+        let (realm, nonce) = (param(&challenge, "realm")?, param(&challenge, "nonce")?);
+        let algorithm = Algorithm::parse(param(&challenge, "algorithm").unwrap_or_default())?;
+        let secret = ha1(algorithm, &self.user, realm, &self.password);
+        let cnonce = format!("{:x}", self.next());
+        let proof = response(algorithm, &secret, method, uri, nonce, 1, &cnonce, "auth");
+        Some(format!(
+            "{says}: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{proof}\", \
+             algorithm={}, qop=auth, nc=00000001, cnonce=\"{cnonce}\"\r\n",
+            self.user,
+            algorithm.as_str()
+        ))
+    }
+
+    fn in_dialog(&mut self, method: &str, dialog: &Dialog, cseq: u32) -> Result<(String, String)> {
+        let routes: String = dialog.routes.iter().map(|r| format!("Route: {r}\r\n")).collect();
+        self.write(&Request {
+            method,
+            uri: &dialog.target,
+            from: &dialog.from,
+            to: &dialog.to,
+            call_id: &dialog.call_id,
+            cseq,
+            more: &routes,
+            body: "",
+        })
+    }
+
+    fn write(&mut self, request: &Request<'_>) -> Result<(String, String)> {
+        let branch = format!("z9hG4bK{}", self.unique());
+        let text = self.format(request, &branch)?;
+        Ok((branch, text))
+    }
+
+    fn format(&self, r: &Request<'_>, branch: &str) -> Result<String> {
+        Ok(format!(
+            "{} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
+             Call-ID: {}\r\nCSeq: {} {}\r\n{}Content-Length: {}\r\n\r\n{}",
+            r.method,
+            r.uri,
+            self.address()?,
+            r.from,
+            r.to,
+            r.call_id,
+            r.cseq,
+            r.method,
+            r.more,
+            r.body.len(),
+            r.body
+        ))
+    }
+
+    /// Repeats `request` until a final answer to it comes. A refused datagram (nobody listens) is no answer.
+    fn transact(&self, request: &str, branch: &str, method: &str, end: Instant) -> Result<Option<Message>> {
+        let (mut repeat_at, mut pause, mut provisional) = (Instant::now(), REPEAT, false);
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Ok(None);
+            }
+            if now >= repeat_at {
+                if !(provisional && method == "INVITE") {
+                    // ECONNREFUSED of an earlier datagram may be told here.
+                    let _ = self.socket.send_to(request.as_bytes(), self.server);
+                }
+                repeat_at = now + pause;
+                pause = (pause * 2).min(REPEAT_MAX);
+            }
+            let wait = repeat_at.min(end).saturating_duration_since(now).max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(wait)).map_err(Error::io("timeout"))?;
+            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else { continue };
+            let Ok(message) = Message::parse(buffer[..length].to_vec()) else { continue };
+            let ours = message.via().and_then(|v| v.branch()) == Some(branch) && message.method() == method;
+            match message.status() {
+                Some(100..=199) if ours => provisional = true,
+                Some(_) if ours => return Ok(Some(message)),
+                _ => {}
+            }
+        }
+    }
+
+    fn unique(&mut self) -> String {
+        let number = self.next();
+        format!("{:x}-{number}", self.name)
+    }
+    fn next(&mut self) -> u32 {
+        self.counter += 1;
+        self.counter
+    }
+}
+
+/// A phone that answers every call; stops when it is dropped.
+pub struct Answering {
+    stop: Arc<AtomicBool>,
+    ended: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answering {
+    /// BYEs that reached this phone.
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn replies(request: &Message, contact: &str) -> Vec<String> {
+    if !request.is_request() {
+        return Vec::new();
+    }
+    match request.method() {
+        "ACK" => Vec::new(),
+        "INVITE" => {
+            let sdp = format!("{contact}Content-Type: application/sdp\r\n");
+            vec![reply(request, "180 Ringing", contact, ""), reply(request, "200 OK", &sdp, SDP)]
+        }
+        _ => vec![reply(request, "200 OK", "", "")],
+    }
+}
+
+fn reply(request: &Message, status: &str, more: &str, body: &str) -> String {
+    let mut text = format!("SIP/2.0 {status}\r\n");
+    for name in [Name::Via, Name::RecordRoute, Name::From, Name::To, Name::CallId, Name::CSeq] {
+        for line in request.header_lines(&name) {
+            let untagged = name == Name::To && request.to().and_then(|t| t.tag()).is_none();
+            let tag = if untagged { ";tag=answer" } else { "" };
+            text.push_str(&format!("{}: {line}{tag}\r\n", name.as_str()));
+        }
+    }
+    text.push_str(&format!("{more}Content-Length: {}\r\n\r\n{body}", body.len()));
+    text
+}
