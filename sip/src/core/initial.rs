@@ -60,8 +60,12 @@ impl Core {
 
     /// Addressed to this peer itself: an own host without a user.
     fn is_for_us(&self, uri: &str) -> bool {
-        crate::uri::Uri::parse(uri)
-            .is_ok_and(|u| u.user().is_none() && self.config.addressing.is_own_host(u.host()))
+        let addressing = &self.config.addressing;
+        crate::uri::Uri::parse(uri).is_ok_and(|u| {
+            let realm = u.host().trim_end_matches('.').to_ascii_lowercase();
+            u.user().is_none()
+                && (addressing.is_own_host(u.host()) || addressing.local_realms.contains(&realm))
+        })
     }
 
     fn on_options(&mut self, now: Now, key: &ServerKey) {
