@@ -3,6 +3,7 @@
 pub mod core;
 pub mod dht;
 pub mod directory;
+pub mod grant;
 pub mod link;
 pub mod log;
 pub mod names;

@@ -259,10 +259,8 @@ mod tests {
         let entry = Entry::seal(&key, header(&key), events(&key).iter().map(encode).collect());
         assert_eq!(entry.bytes.len(), GOLDEN_LEN);
         assert_eq!(sha256(&entry.bytes).to_string(), GOLDEN_ENTRY);
-        assert_eq!(
-            hex::encode(encode(&Unbind { aor_id: Hash([1; 32]), instance: Hash([2; 32]) })),
-            GOLDEN_UNBIND
-        );
+        let unbind = Unbind { aor_id: Hash([1; 32]), instance: Hash([2; 32]) };
+        assert_eq!(hex::encode(encode(&unbind)), GOLDEN_UNBIND);
         let read = Entry::read(&entry.bytes).and_then(Unverified::verify);
         assert_eq!(read.as_ref(), Some(&entry));
         assert_eq!(entry.events, events(&key));
@@ -279,7 +277,8 @@ mod tests {
         }
     }
 
-    const GOLDEN_LEN: usize = 0;
-    const GOLDEN_ENTRY: &str = "";
-    const GOLDEN_UNBIND: &str = "";
+    const GOLDEN_LEN: usize = 822;
+    const GOLDEN_ENTRY: &str = "02b13f7dd8c4ee6b45df986985c9edc1307c84bb29747a47767faa52ecb8cc5a";
+    const GOLDEN_UNBIND: &str = "82582001010101010101010101010101010101010101010101010101010101010101015820\
+                                 0202020202020202020202020202020202020202020202020202020202020202";
 }

@@ -1,0 +1,175 @@
+//! Grants signed in batches by a home, and checked by whoever is shown one.
+//!
+//! What a grant proves, honestly: the account's phone answered somebody within 300 s, and the serving peer named in it
+//! holds that answer. It is worth nothing to any other peer, for any other phone or target, or after its time.
+
+use crate::records::{
+    RealmRecord,
+    grant::{GRANT_DOMAIN, GRANT_VERSION, Grant, GrantProof, GrantRoot, Permit, Scope},
+};
+use dots_wire::{
+    Hash, PeerId, SecretKey, Signed, Timestamp, decode, encode, merkle_path, merkle_root, merkle_verify,
+};
+use serde_bytes::ByteBuf;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Grants asked for within this time share one signature.
+pub const BATCH: Duration = Duration::from_millis(2);
+/// Leaves of one tree: a path of at most ten hashes.
+const BATCH_MAX: usize = 1_024;
+/// Grants that wait to be signed. Each belongs to a request that a phone or peer waits for.
+const PENDING_MAX: usize = 50_000;
+/// A proof that is longer is not looked at.
+pub const PROOF_MAX: usize = 1_536;
+/// A record from further ahead is refused.
+const FUTURE_MAX: Duration = Duration::from_secs(60);
+
+/// Collects grants and signs them together.
+pub struct GrantBatcher<Tag> {
+    pending: VecDeque<(Tag, Grant)>,
+    due: Option<Instant>,
+}
+
+impl<Tag> Default for GrantBatcher<Tag> {
+    fn default() -> Self {
+        GrantBatcher { pending: VecDeque::new(), due: None }
+    }
+}
+
+impl<Tag> GrantBatcher<Tag> {
+    /// `tag` comes back with the proof. Gives it back where too many wait.
+    pub fn push(&mut self, now: Instant, tag: Tag, grant: Grant) -> Result<(), Tag> {
+        if self.pending.len() >= PENDING_MAX {
+            return Err(tag);
+        }
+        self.pending.push_back((tag, grant));
+        let due = self.due.get_or_insert(now + BATCH);
+        if self.pending.len() >= BATCH_MAX {
+            *due = now;
+        }
+        Ok(())
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What is due, signed.
+    pub fn sign_due(&mut self, now: Instant, home: &SecretKey) -> Vec<(Tag, GrantProof)> {
+        if self.due.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.due = None;
+        let mut signed = Vec::with_capacity(self.pending.len());
+        while !self.pending.is_empty() {
+            let batch: Vec<(Tag, Grant)> = self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect();
+            let (tags, grants): (Vec<Tag>, Vec<Grant>) = batch.into_iter().unzip();
+            signed.extend(tags.into_iter().zip(sign(home, &grants)));
+        }
+        signed
+    }
+}
+
+/// One signature over all `grants`.
+pub fn sign(home: &SecretKey, grants: &[Grant]) -> Vec<GrantProof> {
+    let leaves: Vec<Vec<u8>> = grants.iter().map(encode).collect();
+    let root = GrantRoot {
+        version: GRANT_VERSION,
+        home: home.peer_id(),
+        root: merkle_root(&leaves),
+        count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
+    };
+    let root = Signed::new(home, GRANT_DOMAIN, &root);
+    let proof = |(index, leaf): (usize, &Vec<u8>)| GrantProof {
+        grant: ByteBuf::from(leaf.clone()),
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        path: merkle_path(&leaves, index),
+        root: root.clone(),
+    };
+    leaves.iter().enumerate().map(proof).collect()
+}
+
+/// Why a grant is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadGrant {
+    #[error("it is not a grant of a version that we know")]
+    Unreadable,
+    #[error("its signature or its place in the batch is wrong")]
+    Signature,
+    #[error("its signer is no home of that realm")]
+    NotHome,
+    #[error("it is for another serving peer")]
+    OtherPeer,
+    #[error("the realm lets that peer serve nobody")]
+    NotServing,
+    #[error("it is expired, of the future, or lives too long")]
+    Time,
+    #[error("the home has revoked it")]
+    Revoked,
+}
+
+/// The grant in `proof`, if a home of `realm` gave it to `serving` and it still holds. `revoked`: what a home said of
+/// an AOR's older grants. The caller checks that permit and scope fit what is asked.
+pub fn verify(
+    proof: &[u8],
+    serving: PeerId,
+    realm: &RealmRecord,
+    now: Timestamp,
+    revoked: impl Fn(Hash, PeerId) -> Option<Timestamp>,
+) -> Result<Grant, BadGrant> {
+    if proof.len() > PROOF_MAX {
+        return Err(BadGrant::Unreadable);
+    }
+    let proof: GrantProof = decode(proof).map_err(|_| BadGrant::Unreadable)?;
+    let grant: Grant = decode(&proof.grant).map_err(|_| BadGrant::Unreadable)?;
+    let root: GrantRoot = proof.root.peek().map_err(|_| BadGrant::Unreadable)?;
+    if grant.version != GRANT_VERSION || root.version != GRANT_VERSION {
+        return Err(BadGrant::Unreadable);
+    }
+    if grant.serving != serving {
+        return Err(BadGrant::OtherPeer);
+    }
+    if grant.realm != realm.id() || grant.home != root.home || !realm.is_home(grant.home) {
+        return Err(BadGrant::NotHome);
+    }
+    if !realm.may_serve(serving) {
+        return Err(BadGrant::NotServing);
+    }
+    let timely = grant.not_after > now
+        && grant.not_after.since(grant.time) <= grant.permit.life_max()
+        && grant.time.since(now) <= FUTURE_MAX;
+    if !timely {
+        return Err(BadGrant::Time);
+    }
+    let Scope::Aor(aor_id) = &grant.scope;
+    let void = |home: &PeerId| revoked(*aor_id, *home).is_some_and(|before| grant.time < before);
+    if realm.homes.iter().any(void) {
+        return Err(BadGrant::Revoked);
+    }
+    let placed = merkle_verify(&proof.grant, proof.index, root.count, &proof.path, &root.root);
+    if !placed || proof.root.verify(&grant.home.0, GRANT_DOMAIN).is_err() {
+        return Err(BadGrant::Signature);
+    }
+    Ok(grant)
+}
+
+impl Grant {
+    pub fn is_for(&self, aor: Hash) -> bool {
+        self.scope == Scope::Aor(aor)
+    }
+    /// A registration of `instance` by `aor`?
+    pub fn allows_bind(&self, aor: Hash, instance: Hash) -> bool {
+        self.is_for(aor) && self.permit == Permit::Bind { instance }
+    }
+    /// This request by `aor`?
+    pub fn allows_call(&self, aor: Hash, method: &str, target: Hash) -> bool {
+        self.is_for(aor)
+            && matches!(&self.permit, Permit::Call { method: m, target: t } if m == method && *t == target)
+    }
+}
+
+#[cfg(test)]
+mod tests;

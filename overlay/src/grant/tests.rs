@@ -1,0 +1,152 @@
+//! Grants hold for whom they were given, and for nobody else.
+
+use super::*;
+use crate::records::{Callers, Serving, realm::REALM_VERSION};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+const AOR: Hash = Hash([1; 32]);
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_bytes(&[n; 32]).expect("a scalar")
+}
+
+fn realm() -> RealmRecord {
+    RealmRecord {
+        version: REALM_VERSION,
+        name: "a.test".into(),
+        key: key(10).public(),
+        seq: 3,
+        homes: vec![key(1).peer_id(), key(2).peer_id()],
+        serving: Serving::Any,
+        callers: Callers::Any,
+        aor_salt: Hash([9; 32]),
+        valid_until: NOW.plus(Duration::from_secs(1)),
+    }
+}
+
+fn grant(n: u8) -> Grant {
+    Grant {
+        version: GRANT_VERSION,
+        permit: Permit::Bind { instance: Hash([n; 32]) },
+        scope: Scope::Aor(AOR),
+        realm: realm().id(),
+        realm_seq: 3,
+        home: key(1).peer_id(),
+        serving: key(5).peer_id(),
+        time: NOW,
+        not_after: NOW.plus(Duration::from_secs(3600)),
+    }
+}
+
+fn check(proof: &GrantProof, realm: &RealmRecord, at: Timestamp) -> Result<Grant, BadGrant> {
+    verify(&encode(proof), key(5).peer_id(), realm, at, |_, _| None)
+}
+
+fn one(grant: Grant, by: &SecretKey) -> GrantProof {
+    sign(by, &[grant]).remove(0)
+}
+
+#[test]
+fn a_batch_shares_one_signature_and_each_grant_stands_alone() {
+    let mut batcher = GrantBatcher::default();
+    let t0 = Instant::now();
+    for n in 0..7u8 {
+        assert_eq!(batcher.push(t0, n, grant(n)), Ok(()));
+    }
+    assert!(batcher.sign_due(t0, &key(1)).is_empty());
+    let at = batcher.poll_timeout().expect("it is due soon");
+    let signed = batcher.sign_due(at, &key(1));
+    assert_eq!(signed.len(), 7);
+    for (n, proof) in &signed {
+        assert_eq!(proof.root, signed[0].1.root);
+        assert_eq!(check(proof, &realm(), NOW), Ok(grant(*n)));
+    }
+    assert_eq!(batcher.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_refused() {
+    let at_home = |g: Grant| one(g, &key(1));
+    let listed = RealmRecord { serving: Serving::Homes, ..realm() };
+    let removed = RealmRecord { homes: vec![key(2).peer_id()], ..realm() };
+    let other_realm = RealmRecord { key: key(11).public(), ..realm() };
+    let long = Grant { not_after: NOW.plus(Duration::from_secs(3601)), ..grant(0) };
+    let long_call = Grant {
+        permit: Permit::Call { method: "INVITE".into(), target: Hash([2; 32]) },
+        not_after: NOW.plus(Duration::from_secs(61)),
+        ..grant(0)
+    };
+    let future = Grant {
+        time: NOW.plus(Duration::from_secs(61)),
+        not_after: NOW.plus(Duration::from_secs(100)),
+        ..grant(0)
+    };
+    let cases = [
+        (at_home(Grant { serving: key(6).peer_id(), ..grant(0) }), realm(), NOW, BadGrant::OtherPeer),
+        (one(Grant { home: key(3).peer_id(), ..grant(0) }, &key(3)), realm(), NOW, BadGrant::NotHome),
+        (one(grant(0), &key(3)), realm(), NOW, BadGrant::NotHome),
+        (at_home(grant(0)), removed, NOW, BadGrant::NotHome),
+        (at_home(grant(0)), other_realm, NOW, BadGrant::NotHome),
+        (at_home(grant(0)), listed, NOW, BadGrant::NotServing),
+        (at_home(grant(0)), realm(), NOW.plus(Duration::from_secs(3600)), BadGrant::Time),
+        (at_home(long), realm(), NOW, BadGrant::Time),
+        (at_home(long_call), realm(), NOW, BadGrant::Time),
+        (at_home(future), realm(), NOW, BadGrant::Time),
+        (at_home(Grant { version: 2, ..grant(0) }), realm(), NOW, BadGrant::Unreadable),
+    ];
+    for (proof, realm, at, why) in cases {
+        assert_eq!(check(&proof, &realm, at), Err(why));
+    }
+    let big = vec![0; PROOF_MAX + 1];
+    assert_eq!(verify(&big, key(5).peer_id(), &realm(), NOW, |_, _| None), Err(BadGrant::Unreadable));
+}
+
+#[test]
+fn a_revocation_by_any_home_voids_older_grants() {
+    let proof = encode(&one(grant(0), &key(1)));
+    let by = |home: u8, before: u64| {
+        let said = (AOR, key(home).peer_id());
+        let revoked = move |a, h| (a, h).eq(&said).then_some(Timestamp(before));
+        verify(&proof, key(5).peer_id(), &realm(), NOW, revoked).map(|_| ())
+    };
+    assert_eq!(by(2, NOW.0 + 1), Err(BadGrant::Revoked));
+    assert_eq!(by(2, NOW.0), Ok(()), "given after the change");
+    assert_eq!(by(3, NOW.0 + 1), Ok(()), "no home of this realm");
+}
+
+#[test]
+fn it_fits_only_what_it_names() {
+    let bind = grant(4);
+    assert!(bind.allows_bind(AOR, Hash([4; 32])));
+    assert!(!bind.allows_bind(AOR, Hash([5; 32])), "a stolen instance");
+    assert!(!bind.allows_bind(Hash([2; 32]), Hash([4; 32])));
+    assert!(!bind.allows_call(AOR, "INVITE", Hash([4; 32])));
+    let call = Grant { permit: Permit::Call { method: "INVITE".into(), target: Hash([7; 32]) }, ..grant(0) };
+    assert!(call.allows_call(AOR, "INVITE", Hash([7; 32])));
+    assert!(!call.allows_call(AOR, "MESSAGE", Hash([7; 32])));
+    assert!(!call.allows_call(AOR, "INVITE", Hash([8; 32])));
+    assert!(!call.allows_bind(AOR, Hash([7; 32])));
+}
+
+/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+#[test]
+fn golden_bytes() {
+    let grants: Vec<Grant> = (0..3).map(grant).collect();
+    let bytes = encode(&sign(&key(1), &grants)[1]);
+    assert_eq!((bytes.len(), dots_wire::sha256(&bytes).to_string().as_str()), GOLDEN);
+}
+
+const GOLDEN: (usize, &str) = (407, "93a0419122f002c6694e10694bf789d7de04a0e4a3cbf12e5884d549c1143dac");
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_changed_byte_is_believed(batch in 1usize..9, pick in 0usize..9, at in 0usize..1_536, bit in 0u8..8) {
+        let grants: Vec<Grant> = (0..batch).map(|n| grant(n as u8)).collect();
+        let mut bytes = encode(&sign(&key(1), &grants)[pick % batch]);
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        prop_assert!(verify(&bytes, key(5).peer_id(), &realm(), NOW, |_, _| None).is_err());
+    }
+}

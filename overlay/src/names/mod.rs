@@ -1,0 +1,330 @@
+//! Names of realms, and which key we believe to own one (design: trust, realms).
+//!
+//! A self-certifying name says its own key. For any other name, until claims exist on a ledger, belief is: pinned by
+//! the operator > DNS TXT > the first key heard from one of its homes. A second key never replaces the first silently:
+//! it is kept as a rival, and the operator pins or forgets.
+//!
+//! ```text
+//!   record ─▶ well formed, signed, timely? ─▶ name.dots: key fits? ─────────────▶ known
+//!                                         └─▶ other name: key as believed? ─────▶ known
+//!                                               │ none yet, from a home of it ──▶ known, unclaimed
+//!                                               └ another key ──────────────────▶ rival
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+use crate::records::{
+    RealmRecord,
+    realm::{HOMES_MAX, NAME_MAX, REALM_DOMAIN, REALM_VERSION, VALID_MAX},
+};
+use dots_wire::{PeerId, PublicKey, Signed, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Characters of the key's hash in a self-certifying name: 100 bits.
+const NAME_CHARS: usize = 20;
+/// Realms whose records we keep. At the limit only names that we were told to trust get in.
+const REALMS_MAX: usize = 100_000;
+/// Names that one peer can bring us on nothing but its word.
+pub const UNCLAIMED_PER_PEER: usize = 16;
+/// Other keys that are listed for one name.
+const RIVALS_MAX: usize = 8;
+/// A record from further ahead than clocks may differ is refused.
+const FUTURE_MAX: Duration = Duration::from_secs(60);
+
+/// `<base32 of SHA-256(realm key), 20 characters>.dots`: owned by whoever holds the key, in no registry.
+pub fn self_certifying(key: &PublicKey) -> String {
+    let label = key.label().base32();
+    format!("{}.dots", label.get(..NAME_CHARS).unwrap_or(&label))
+}
+
+/// What a DNS TXT record at `_dots.<name>` says to name `key`.
+pub fn txt_value(key: &PublicKey) -> String {
+    format!("dots-key-hash={}", dots_wire::sha256(&key.0))
+}
+
+/// A DNS name as realms are written: lower case, labels of letters, digits and hyphens.
+pub fn is_name(name: &str) -> bool {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.len() <= NAME_MAX && name.split('.').all(label)
+}
+
+/// Why we take a key for a name's owner; the stronger reason is the higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Belief {
+    /// The first key heard.
+    Unclaimed,
+    Txt,
+    Pinned,
+    /// The name is the key's hash.
+    SelfCertifying,
+    /// This peer holds the realm key.
+    Own,
+}
+
+impl Belief {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Belief::Unclaimed => "unclaimed",
+            Belief::Txt => "dns",
+            Belief::Pinned => "pinned",
+            Belief::SelfCertifying => "self-certifying",
+            Belief::Own => "own",
+        }
+    }
+}
+
+/// What we know of one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    pub key: PublicKey,
+    pub belief: Belief,
+    /// Who brought an unclaimed name.
+    pub announcer: Option<PeerId>,
+    /// The newest record; none for a pin that nobody has spoken for.
+    pub record: Option<Signed>,
+    pub rivals: Vec<PublicKey>,
+    #[serde(skip)]
+    read: Option<RealmRecord>,
+}
+
+impl Known {
+    pub fn read(&self) -> Option<&RealmRecord> {
+        self.read.as_ref()
+    }
+}
+
+/// A change of belief, to be written down before it is acted on after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// All that is known of this name now.
+    Set(String, Box<Known>),
+    Forgotten(String),
+}
+
+/// Why a record is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("it is not a realm record of a version that we know")]
+    Unreadable,
+    #[error("it names no homes, too many, or no proper name")]
+    Malformed,
+    #[error("its signature is wrong")]
+    Signature,
+    #[error("it is expired, or valid for too long")]
+    Time,
+    #[error("its key is not the one in its name")]
+    NotItsName,
+    #[error("we know a newer one")]
+    Older,
+    #[error("another key has this name; see `dots realms`")]
+    Rival,
+    #[error("a name that nobody vouches for counts only from a home of it")]
+    NotFromHome,
+    #[error("that peer has brought as many such names as it may")]
+    TooMany,
+    #[error("no more realms can be remembered")]
+    Full,
+}
+
+#[derive(Default)]
+pub struct Realms {
+    known: BTreeMap<String, Known>,
+    unclaimed: BTreeMap<PeerId, usize>,
+}
+
+impl Realms {
+    /// Takes back what was written down.
+    pub fn replay(&mut self, change: Change) {
+        match change {
+            Change::Set(name, known) => {
+                let read = known.record.as_ref().and_then(|r| r.peek().ok());
+                self.set(name, Known { read, ..*known });
+            }
+            Change::Forgotten(name) => self.remove(&name),
+        }
+    }
+
+    /// Everything, as few changes: what a compacted journal holds.
+    pub fn snapshot(&self) -> impl Iterator<Item = Change> {
+        self.known.iter().map(|(name, known)| Change::Set(name.clone(), Box::new(known.clone())))
+    }
+
+    /// The operator (or this peer, of its own realm) says whose the name is. The key believed before becomes a rival.
+    pub fn pin(&mut self, name: &str, key: PublicKey, belief: Belief) -> Option<Change> {
+        let before = self.known.get(name);
+        if before.is_some_and(|k| k.key == key && k.belief == belief) {
+            return None;
+        }
+        let mut known = match before.cloned() {
+            Some(known) if known.key == key => known,
+            Some(known) => {
+                let mut rivals = known.rivals;
+                rivals.retain(|k| *k != key);
+                add_rival(&mut rivals, known.key);
+                Known { key, belief, announcer: None, record: None, rivals, read: None }
+            }
+            None => Known { key, belief, announcer: None, record: None, rivals: Vec::new(), read: None },
+        };
+        known.belief = belief;
+        known.announcer = None;
+        Some(self.set(name.to_owned(), known))
+    }
+
+    /// Forgets a name, so that the next key heard counts. `None`: not known, or our own.
+    pub fn forget(&mut self, name: &str) -> Option<Change> {
+        self.known.get(name).filter(|k| k.belief != Belief::Own)?;
+        self.remove(name);
+        Some(Change::Forgotten(name.to_owned()))
+    }
+
+    /// A record, told by the authenticated peer `from`. `Ok(None)`: known already.
+    pub fn accept(
+        &mut self,
+        record: &Signed,
+        from: PeerId,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Refused> {
+        let read: RealmRecord = record.peek().map_err(|_| Refused::Unreadable)?;
+        if read.version != REALM_VERSION {
+            return Err(Refused::Unreadable);
+        }
+        if !is_name(&read.name) || read.homes.is_empty() || read.homes.len() > HOMES_MAX {
+            return Err(Refused::Malformed);
+        }
+        if read.valid_until <= now || read.valid_until.since(now) > VALID_MAX + FUTURE_MAX {
+            return Err(Refused::Time);
+        }
+        let known = self.known.get(&read.name);
+        if known.is_some_and(|k| k.record.as_ref() == Some(record)) {
+            return Ok(None);
+        }
+        if known.and_then(Known::read).is_some_and(|k| k.key == read.key && k.seq >= read.seq) {
+            return Err(Refused::Older);
+        }
+        record.verify(&read.key, REALM_DOMAIN).map_err(|_| Refused::Signature)?;
+        self.believe(read, record.clone(), from)
+    }
+
+    fn believe(
+        &mut self,
+        read: RealmRecord,
+        record: Signed,
+        from: PeerId,
+    ) -> Result<Option<Change>, Refused> {
+        let name = read.name.clone();
+        let proves_itself = self_certifying(&read.key) == name;
+        if name.ends_with(".dots") && !proves_itself {
+            return Err(Refused::NotItsName);
+        }
+        match self.known.get(&name).cloned() {
+            Some(known) if known.key == read.key => {
+                let known = Known { record: Some(record), read: Some(read), ..known };
+                Ok(Some(self.set(name, known)))
+            }
+            Some(known) if known.rivals.contains(&read.key) || known.rivals.len() >= RIVALS_MAX => {
+                Err(Refused::Rival)
+            }
+            Some(mut known) => {
+                add_rival(&mut known.rivals, read.key);
+                Ok(Some(self.set(name, known)))
+            }
+            None if self.known.len() >= REALMS_MAX => Err(Refused::Full),
+            None if proves_itself => {
+                let belief = Belief::SelfCertifying;
+                let key = read.key;
+                let known = Known {
+                    key,
+                    belief,
+                    announcer: None,
+                    record: Some(record),
+                    rivals: Vec::new(),
+                    read: Some(read),
+                };
+                Ok(Some(self.set(name, known)))
+            }
+            None if !read.is_home(from) => Err(Refused::NotFromHome),
+            None if self.unclaimed.get(&from).is_some_and(|n| *n >= UNCLAIMED_PER_PEER) => {
+                Err(Refused::TooMany)
+            }
+            None => {
+                let known = Known {
+                    key: read.key,
+                    belief: Belief::Unclaimed,
+                    announcer: Some(from),
+                    record: Some(record),
+                    rivals: Vec::new(),
+                    read: Some(read),
+                };
+                Ok(Some(self.set(name, known)))
+            }
+        }
+    }
+
+    /// What DNS says at `_dots.<name>`: it outweighs the first key heard, and nothing else.
+    pub fn heard_txt(&mut self, name: &str, values: &[String]) -> Option<Change> {
+        let known = self.known.get(name).filter(|k| k.belief <= Belief::Txt)?;
+        let says = |key: &PublicKey| values.iter().any(|v| v.trim() == txt_value(key));
+        let key = std::iter::once(&known.key).chain(&known.rivals).find(|k| says(k)).copied()?;
+        self.pin(name, key, Belief::Txt)
+    }
+
+    /// Should DNS be asked about this name?
+    pub fn wants_txt(&self, name: &str) -> bool {
+        name.contains('.') && self.known.get(name).is_some_and(|k| k.belief <= Belief::Txt)
+    }
+
+    /// The record to act by: believed and not expired.
+    pub fn lookup(&self, name: &str, now: Timestamp) -> Option<&RealmRecord> {
+        self.known.get(name)?.read().filter(|r| r.valid_until > now)
+    }
+
+    /// The same, as it was signed.
+    pub fn signed(&self, name: &str, now: Timestamp) -> Option<&Signed> {
+        self.lookup(name, now)?;
+        self.known.get(name)?.record.as_ref()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Known> {
+        self.known.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Known)> {
+        self.known.iter()
+    }
+
+    fn set(&mut self, name: String, known: Known) -> Change {
+        self.uncount(&name);
+        if let Some(announcer) = known.announcer {
+            *self.unclaimed.entry(announcer).or_default() += 1;
+        }
+        self.known.insert(name.clone(), known.clone());
+        Change::Set(name, Box::new(known))
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.uncount(name);
+        self.known.remove(name);
+    }
+
+    fn uncount(&mut self, name: &str) {
+        let Some(announcer) = self.known.get(name).and_then(|k| k.announcer) else { return };
+        if let Some(n) = self.unclaimed.get_mut(&announcer) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.unclaimed.remove(&announcer);
+            }
+        }
+    }
+}
+
+fn add_rival(rivals: &mut Vec<PublicKey>, key: PublicKey) {
+    if rivals.len() < RIVALS_MAX && !rivals.contains(&key) {
+        rivals.push(key);
+    }
+}
