@@ -1,0 +1,297 @@
+//! One call, from its answer to a receipt that both sides hold. Decides what is claimed and signed; when to ask and
+//! what to write is the business of [`super`].
+//!
+//! ```text
+//!          call_ended       proposes           their Claim      their Half
+//!   Open ─────────────▶ Ended ────────▶ Stated ───────────▶ Signed ───────▶ Whole ──▶ told
+//!     └──────────────────┴── their Claim ──────────────────▶ ▲ │              ▲
+//!                                                              └─ their Whole ┘
+//!   any but Whole ──▶ Closed: refused, or nobody answered for a day. A Whole with our signature still counts there.
+//! ```
+//!
+//! A claim is fixed when it is stated, a receipt when it is signed; neither ever changes.
+
+use crate::{
+    limits::DURATION_MAX,
+    receipt::{
+        Claim, ClaimNote, Close, CloseNote, EndCause, EndNote, Facts, Half, HalfNote, HalfSigned, Message,
+        OpenNote, Receipt, Refusal, Refused, Side, Stored, VERSION, Whole, WholeNote, agree, is_within,
+    },
+};
+use dots_wire::{Now, PeerId, SecretKey, Signature, Signed, Timestamp};
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Debug)]
+pub enum State {
+    /// `answered`: none after a restart, which loses the monotonic measurement.
+    Open {
+        answered: Option<Instant>,
+    },
+    /// Measured, but no claim has left.
+    Ended {
+        duration_ms: Option<u64>,
+        cause: Option<EndCause>,
+    },
+    Stated {
+        own: Signed,
+        claim: Claim,
+    },
+    Signed {
+        own: Signed,
+        theirs: Signed,
+        receipt: Receipt,
+        half: HalfSigned,
+    },
+    Whole {
+        receipt: Receipt,
+        whole: Whole,
+        is_told: bool,
+    },
+    Closed {
+        before: Box<State>,
+        why: Close,
+    },
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The state is another: write it down before it is acted on.
+    Changed,
+    /// Nothing new.
+    Same,
+}
+
+/// Why a message changed nothing, or ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// No receipt can come of this call.
+    Refuse(Refusal),
+    /// This message contradicts what is settled; the call goes on.
+    Contradicts,
+    /// A signature does not hold.
+    Forged,
+}
+
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub facts: Facts,
+    pub side: Side,
+    /// The answer, by our wall clock.
+    pub start: Timestamp,
+    /// When it ended for us.
+    pub ended: Timestamp,
+    /// Our own measurement, where there is one.
+    pub measured_ms: Option<u64>,
+    pub state: State,
+}
+
+impl Call {
+    pub fn open(facts: Facts, side: Side, start: Timestamp, answered: Option<Instant>) -> Call {
+        let state = State::Open { answered };
+        Call { facts, side, start, ended: start, measured_ms: None, state }
+    }
+
+    pub fn other(&self) -> PeerId {
+        self.facts.peer(self.side.other())
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Nothing more will be asked.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Whole { is_told: true, .. } | State::Closed { .. })
+    }
+
+    /// It is over, by our own measurement or, after a restart, without one.
+    pub fn end(&mut self, now: Now, duration_ms: u64, cause: Option<EndCause>) {
+        if let State::Open { answered } = self.state {
+            let duration_ms = answered.map(|_| duration_ms.min(millis(DURATION_MAX)));
+            self.ended = now.wall;
+            self.measured_ms = duration_ms;
+            self.state = State::Ended { duration_ms, cause };
+        }
+    }
+
+    /// Fixes our claim at our own measurement.
+    pub fn state_claim(&mut self, key: &SecretKey) {
+        if let State::Ended { duration_ms, cause } = self.state {
+            let claim = self.claim(duration_ms, cause);
+            self.state = State::Stated { own: claim.sign(key), claim };
+        }
+    }
+
+    /// The other side's claim, whose signature holds; with `signature`, it has signed the receipt as well.
+    pub fn on_claim(
+        &mut self,
+        now: Now,
+        key: &SecretKey,
+        signed: &Signed,
+        theirs: &Claim,
+        signature: Option<&Signature>,
+    ) -> Result<Heard, Wrong> {
+        if theirs.facts != self.facts || theirs.side != self.side.other() {
+            return Err(self.refuse_unless_signed(Refusal::Mismatch));
+        }
+        match &self.state {
+            State::Open { answered } => {
+                let so_far = answered.map_or(0, |at| millis(now.mono.saturating_duration_since(at)));
+                let mut ended = self.clone();
+                ended.end(now, so_far, None);
+                let heard = ended.on_claim(now, key, signed, theirs, signature);
+                if heard != Err(Wrong::Forged) {
+                    *self = ended;
+                }
+                heard
+            }
+            // RCPT-5: a side that has not claimed yet claims the lower of both measurements.
+            State::Ended { duration_ms, cause } => {
+                self.check_limit(now, *duration_ms, theirs.duration_ms)?;
+                let lower = duration_ms.map(|own| own.min(theirs.duration_ms.unwrap_or(own)));
+                let claim = self.claim(lower, *cause);
+                let own = claim.sign(key);
+                self.sign(now, key, (own, &claim), (signed, theirs), signature)
+            }
+            State::Stated { own, claim } => {
+                let (own, claim) = (own.clone(), claim.clone());
+                self.sign(now, key, (own, &claim), (signed, theirs), signature)
+            }
+            State::Signed { theirs: known, half, receipt, .. } => {
+                if known.payload != signed.payload {
+                    return Err(Wrong::Contradicts);
+                }
+                let Some(signature) = signature else { return Ok(Heard::Same) };
+                let whole = half.with(*signature);
+                whole.verify().map_err(|_| Wrong::Forged)?;
+                self.state = State::Whole { receipt: receipt.clone(), whole, is_told: false };
+                Ok(Heard::Changed)
+            }
+            State::Whole { .. } | State::Closed { .. } => Ok(Heard::Same),
+        }
+    }
+
+    /// The other side holds both signatures. Ours in it proves that we agreed, whatever happened to our disk since.
+    pub fn on_whole(&mut self, whole: &Whole) -> Result<Heard, Wrong> {
+        let settled = match &self.state {
+            State::Signed { half, .. } => Some(&half.receipt),
+            State::Whole { whole, .. } => Some(&whole.receipt),
+            State::Closed { before, .. } => match &**before {
+                State::Signed { half, .. } => Some(&half.receipt),
+                _ => None,
+            },
+            _ => None,
+        };
+        if settled.is_some_and(|bytes| *bytes != whole.receipt) {
+            return Err(Wrong::Contradicts);
+        }
+        if let State::Whole { is_told, .. } = &mut self.state {
+            let heard = if *is_told { Heard::Same } else { Heard::Changed };
+            *is_told = true;
+            return Ok(heard);
+        }
+        let receipt = whole.verify().map_err(|_| Wrong::Forged)?;
+        if receipt.facts != self.facts {
+            return Err(Wrong::Contradicts);
+        }
+        self.state = State::Whole { receipt, whole: whole.clone(), is_told: true };
+        Ok(Heard::Changed)
+    }
+
+    /// A whole receipt stays whole: only the attempts to tell the other side end.
+    pub fn close(&mut self, why: Close) {
+        if let State::Whole { is_told, .. } = &mut self.state {
+            *is_told = true;
+        } else if !self.is_finished() {
+            let before = Box::new(std::mem::replace(&mut self.state, State::Open { answered: None }));
+            self.state = State::Closed { before, why };
+        }
+    }
+
+    /// What we have to say about it, asked or not; nothing while we have stated nothing.
+    pub fn message(&self) -> Option<Message> {
+        let refused = |reason| Message::Refused(Refused { call_id: self.facts.call_id, reason });
+        match &self.state {
+            State::Open { .. } | State::Ended { .. } => None,
+            State::Stated { own, .. } => Some(Message::Claim(own.clone())),
+            State::Signed { own, half, .. } => {
+                Some(Message::Half(Half { claim: own.clone(), signature: half.signature }))
+            }
+            State::Whole { whole, .. } => Some(Message::Whole(whole.clone())),
+            State::Closed { why: Close::Refused(reason), .. } => Some(refused(*reason)),
+            State::Closed { .. } => Some(refused(Refusal::Lapsed)),
+        }
+    }
+
+    /// The record from which this state can be taken up again.
+    pub fn record(&self) -> Stored {
+        let (call_id, ended) = (self.facts.call_id, self.ended);
+        match &self.state {
+            State::Open { .. } => Stored::Open(OpenNote { facts: self.facts.clone(), start: self.start }),
+            State::Ended { duration_ms, cause } => {
+                Stored::End(EndNote { call_id, duration_ms: *duration_ms, cause: *cause, ended })
+            }
+            State::Stated { own, .. } => Stored::Claim(ClaimNote { own: own.clone(), ended }),
+            State::Signed { own, theirs, half, .. } => {
+                Stored::Half(HalfNote { own: own.clone(), theirs: theirs.clone(), half: half.clone(), ended })
+            }
+            State::Whole { whole, is_told, .. } => {
+                Stored::Whole(WholeNote { whole: whole.clone(), is_told: *is_told, ended })
+            }
+            State::Closed { why, .. } => Stored::Close(CloseNote { call_id, why: *why }),
+        }
+    }
+
+    fn claim(&self, duration_ms: Option<u64>, cause: Option<EndCause>) -> Claim {
+        let (facts, side, start) = (self.facts.clone(), self.side, self.start);
+        Claim { version: VERSION, facts, side, start, duration_ms, cause }
+    }
+
+    /// The only place where a receipt is signed. Not reached once the state is `Signed`.
+    fn sign(
+        &mut self,
+        now: Now,
+        key: &SecretKey,
+        (own, claim): (Signed, &Claim),
+        (signed, theirs): (&Signed, &Claim),
+        signature: Option<&Signature>,
+    ) -> Result<Heard, Wrong> {
+        let receipt = match self.side {
+            Side::Caller => agree(claim, theirs),
+            Side::Callee => agree(theirs, claim),
+        }
+        .map_err(Wrong::Refuse)?;
+        self.check_limit(now, claim.duration_ms, Some(receipt.duration_ms))?;
+        let half = HalfSigned::sign(key, self.side, &receipt);
+        let whole = signature.map(|s| half.with(*s));
+        self.state = match whole {
+            None => State::Signed { own, theirs: signed.clone(), receipt, half },
+            Some(whole) => {
+                whole.verify().map_err(|_| Wrong::Forged)?;
+                State::Whole { receipt, whole, is_told: false }
+            }
+        };
+        Ok(Heard::Changed)
+    }
+
+    /// RCPT-6: not more than we measured, or after a restart than wall time allows, and the tolerance.
+    fn check_limit(&self, now: Now, own_ms: Option<u64>, claimed_ms: Option<u64>) -> Result<(), Wrong> {
+        let limit_ms = own_ms.unwrap_or_else(|| millis(now.wall.since(self.start).min(DURATION_MAX)));
+        match claimed_ms {
+            Some(claimed_ms) if !is_within(claimed_ms, limit_ms) => Err(Wrong::Refuse(Refusal::Excessive)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_unless_signed(&self, reason: Refusal) -> Wrong {
+        match self.state {
+            State::Signed { .. } | State::Whole { .. } | State::Closed { .. } => Wrong::Contradicts,
+            _ => Wrong::Refuse(reason),
+        }
+    }
+}
+
+pub fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,2 @@
+mod pair;
+mod steps;

@@ -1,0 +1,338 @@
+//! One test per rule, over a good network and a disk that is told when to work.
+
+use super::super::*;
+use super::pair::{CALLEE, CALLER, Packet, Pair, key};
+use crate::{
+    limits::{DURATION_MAX, REQUESTS_PER_PEER, RETRY_FOR},
+    receipt::{Message, Refusal, Refused, Side},
+};
+use std::time::Duration;
+
+const TALK: Duration = Duration::from_secs(100);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Call 1 was answered and has lasted 100 s.
+fn talked() -> Pair {
+    let mut net = Pair::new();
+    net.answered(1);
+    net.settle();
+    net.pass(TALK);
+    net
+}
+
+#[test]
+fn both_hold_one_receipt_after_two_round_trips() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.ended(CALLEE, 1, 100_040, EndCause::Bye, false);
+    assert!(net.wire.is_empty(), "the claim waits for the disk");
+    let mut said = vec![];
+    for _ in 0..10 {
+        for at in [CALLER, CALLEE] {
+            net.sync(at, usize::MAX);
+        }
+        let Some(packet) = net.wire.pop() else { break };
+        said.push(matches!(packet, Packet::Request { from: CALLER, .. }));
+        net.deliver(packet);
+    }
+    assert_eq!(said, [true, false, true, false]);
+    let receipt = net.both_whole(1);
+    assert_eq!((receipt.duration_ms, receipt.cause, receipt.after_restart), (100_000, EndCause::Bye, None));
+    for at in [CALLER, CALLEE] {
+        assert_eq!(net.machines[at].completed, [net.id(1)]);
+        let core = net.machines[at].core.as_ref().expect("up");
+        assert_eq!((core.count(), core.poll_timeout()), (1, None), "nothing is left to do");
+    }
+}
+
+/// (why, caller's and callee's measurement, who proposes, what becomes of it)
+#[test]
+fn the_lower_measurement_counts_and_an_excessive_claim_gets_no_signature() {
+    let table = [
+        ("equal", 100_000, 100_000, CALLER, Some(100_000)),
+        ("the callee's lower one counts", 100_000, 99_000, CALLER, Some(99_000)),
+        ("the caller's lower one counts", 99_000, 100_000, CALLEE, Some(99_000)),
+        ("2 s above is still signed", 102_000, 100_000, CALLER, Some(100_000)),
+        ("more than 2 s above is not", 102_001, 100_000, CALLER, None),
+        ("nor from the callee", 100_000, 102_001, CALLEE, None),
+        ("1 % of a long call", 1_010_000, 1_000_000, CALLER, Some(1_000_000)),
+        ("more than 1 % of it", 1_010_001, 1_000_000, CALLER, None),
+        ("far less than measured is signed: it costs the claimant", 10_000, 100_000, CALLER, Some(10_000)),
+        ("nothing was said", 0, 0, CALLEE, Some(0)),
+        ("a claim beyond all bounds", u64::MAX, 100_000, CALLER, None),
+    ];
+    for (why, caller_ms, callee_ms, proposer, want) in table {
+        let mut net = talked();
+        net.ended(CALLER, 1, caller_ms, EndCause::Bye, proposer == CALLER);
+        net.ended(CALLEE, 1, callee_ms, EndCause::Bye, proposer == CALLEE);
+        net.run(MINUTE);
+        match want {
+            Some(duration_ms) => assert_eq!(net.both_whole(1).duration_ms, duration_ms, "{why}"),
+            None => {
+                for at in [CALLER, CALLEE] {
+                    assert_eq!(net.whole(at, 1), None, "{why}");
+                    assert_eq!(net.state(at, 1), Some(ReceiptState::Refused), "{why}");
+                    assert_eq!(net.view(at, 1).map(|v| v.check()), Some(Ok(())), "{why}");
+                }
+                assert_eq!(net.counted(1 - proposer, "receipt_excessive"), 1, "{why}");
+                net.run(RETRY_FOR * 2);
+                assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None), "{why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn both_propose_and_one_receipt_comes_of_it() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 100_300, EndCause::Bye, true);
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, true);
+    net.run(MINUTE);
+    assert_eq!(net.both_whole(1).duration_ms, 100_000);
+}
+
+#[test]
+fn the_proposal_comes_before_the_bye() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.run(MINUTE);
+    net.ended(CALLEE, 1, 160_000, EndCause::Bye, false);
+    net.settle();
+    assert_eq!(net.both_whole(1).duration_ms, 100_000);
+    assert_eq!(net.counted(CALLEE, "receipt_end_unknown"), 1);
+}
+
+#[test]
+fn no_bye_and_nobody_proposes_at_once() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 1_000_000, EndCause::Expired, false);
+    net.ended(CALLEE, 1, 1_000_900, EndCause::PeerLost, false);
+    net.run(Duration::from_secs(4));
+    assert_eq!(net.state(CALLER, 1), Some(ReceiptState::Half));
+    net.run(MINUTE);
+    assert_eq!(net.both_whole(1).cause, EndCause::Expired);
+}
+
+#[test]
+fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.crash(CALLEE, 0);
+    net.run(MINUTE);
+    assert_eq!(net.state(CALLER, 1), Some(ReceiptState::Half));
+    net.restart(CALLEE);
+    net.connected();
+    net.settle();
+    let receipt = net.both_whole(1);
+    assert_eq!((receipt.duration_ms, receipt.after_restart), (100_000, Some(Side::Callee)));
+}
+
+#[test]
+fn after_a_restart_wall_time_bounds_what_is_signed() {
+    let mut net = talked();
+    net.crash(CALLEE, 0);
+    net.restart(CALLEE);
+    net.ended(CALLER, 1, 102_001, EndCause::Bye, true);
+    net.run(MINUTE);
+    assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused));
+    assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None));
+}
+
+#[test]
+fn a_peer_that_dies_after_it_measured_keeps_its_measurement() {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 99_500, EndCause::Bye, false);
+    net.crash(CALLEE, usize::MAX);
+    net.restart(CALLEE);
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.settle();
+    let receipt = net.both_whole(1);
+    assert_eq!((receipt.duration_ms, receipt.after_restart), (99_500, None));
+}
+
+#[test]
+fn the_side_that_saw_the_bye_dies_for_good_and_the_other_proposes() {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    net.crash(CALLER, 0);
+    net.restart(CALLER);
+    net.run(MINUTE);
+    assert_eq!(net.both_whole(1).after_restart, Some(Side::Caller));
+}
+
+#[test]
+fn both_have_lost_the_call_and_it_lapses() {
+    let mut net = talked();
+    for at in [CALLER, CALLEE] {
+        net.crash(at, 0);
+        net.restart(at);
+    }
+    net.run(DURATION_MAX + RETRY_FOR);
+    for at in [CALLER, CALLEE] {
+        assert_eq!(net.state(at, 1), None);
+        assert_eq!(net.counted(at, "receipt_lapsed"), 1);
+        assert_eq!(net.machines[at].core.as_ref().and_then(ReceiptCore::poll_timeout), None);
+    }
+}
+
+#[test]
+fn an_unanswered_proposal_is_kept_for_a_day_across_restarts() {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    net.sync(CALLEE, usize::MAX);
+    net.crash(CALLEE, 0);
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    for _ in 0..11 {
+        net.run(RETRY_FOR / 12);
+        net.crash(CALLER, usize::MAX);
+        net.restart(CALLER);
+    }
+    assert_eq!(net.state(CALLER, 1), Some(ReceiptState::Half));
+    net.restart(CALLEE);
+    net.connected();
+    net.settle();
+    net.both_whole(1);
+}
+
+#[test]
+fn after_a_day_nobody_asks_any_more() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.crash(CALLEE, 0);
+    net.run(RETRY_FOR - Duration::from_secs(1));
+    assert!(net.machines[CALLER].core.as_ref().is_some_and(|c| c.poll_timeout().is_some()));
+    net.run(Duration::from_secs(2));
+    assert!(net.machines[CALLER].core.as_ref().is_some_and(|c| c.poll_timeout().is_none()));
+    assert_eq!(net.counted(CALLER, "receipt_lapsed"), 1);
+    assert_eq!(net.state(CALLER, 1), Some(ReceiptState::Half));
+    net.restart(CALLEE);
+    net.connected();
+    net.settle();
+    assert_eq!(net.whole(CALLEE, 1), None);
+}
+
+#[test]
+fn another_story_of_the_call_is_refused() {
+    type Lie = fn(&mut CallAnswered);
+    let lies: [(&str, Lie); 6] = [
+        ("grant", |c| c.grant = Hash([7; 32])),
+        ("salt", |c| c.salt = Hash([7; 32])),
+        ("caller_party", |c| c.caller_party = Hash([7; 32])),
+        ("callee_party", |c| c.callee_party = Hash([7; 32])),
+        ("home", |c| c.caller_home = key(8).peer_id()),
+        ("start", |c| c.start = c.start.plus(Duration::from_millis(60_001))),
+    ];
+    for (what, lie) in lies {
+        let mut net = Pair::new();
+        for at in [CALLER, CALLEE] {
+            let mut call = net.call(at, 1);
+            if at == CALLER {
+                lie(&mut call);
+            }
+            net.with(at, |core, now| core.call_answered(now, call));
+        }
+        net.pass(TALK);
+        net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+        net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+        net.run(MINUTE);
+        assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None), "{what}");
+        assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused), "{what}");
+    }
+}
+
+#[test]
+fn a_call_that_makes_no_sense_is_not_taken() {
+    type Lie = fn(&mut CallAnswered);
+    let lies: [(&str, Lie); 4] = [
+        ("key", |c| c.key = Hash([0; 32])),
+        ("one peer", |c| c.callee_peer = c.caller_peer),
+        ("of others", |c| c.caller_peer = key(8).peer_id()),
+        ("other", |c| c.other = key(8).peer_id()),
+    ];
+    for (what, lie) in lies {
+        let mut net = Pair::new();
+        let mut call = net.call(CALLER, 1);
+        lie(&mut call);
+        net.with(CALLER, |core, now| core.call_answered(now, call));
+        assert_eq!(net.counted(CALLER, "receipt_call_invalid"), 1, "{what}");
+        assert!(net.machines[CALLER].writing.is_empty(), "{what}");
+    }
+}
+
+/// The answer of a machine to `from`.
+fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> {
+    let now = net.now;
+    let core = net.machines[at].core.as_mut().expect("up");
+    core.on_request(now, from, 1 << 40, body);
+    loop {
+        match core.poll_output().expect("an answer") {
+            ReceiptOutput::Respond { id, body } if id == 1 << 40 => return body,
+            ReceiptOutput::Append { token, .. } => core.durable(now, token),
+            _ => {}
+        }
+    }
+}
+
+fn proposal(net: &mut Pair) -> Vec<u8> {
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.sync(CALLER, usize::MAX);
+    let Some(Packet::Request { body, .. }) = net.wire.pop() else { panic!("a proposal") };
+    body
+}
+
+#[test]
+fn a_stranger_learns_nothing_about_the_calls_of_others() {
+    let mut net = talked();
+    let body = proposal(&mut net);
+    let call_id = net.id(1);
+    let unknown = Message::Refused(Refused { call_id, reason: Refusal::UnknownCall });
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+    let caller = net.peer(CALLER);
+    let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+    assert!(matches!(answer, Some(Message::Half(_))));
+    // Nor when there is something to tell.
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+}
+
+#[test]
+fn a_changed_byte_gets_no_signature() {
+    let body = proposal(&mut talked());
+    for at in 0..body.len() {
+        let mut net = talked();
+        let mut body = body.clone();
+        body[at] ^= 1;
+        let caller = net.peer(CALLER);
+        let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+        assert!(matches!(answer, None | Some(Message::Refused(_))), "byte {at}: {answer:?}");
+    }
+}
+
+#[test]
+fn noise_is_answered_by_nothing() {
+    let mut net = talked();
+    let caller = net.peer(CALLER);
+    let refused = Message::Refused(Refused { call_id: net.id(1), reason: Refusal::Excessive }).to_bytes();
+    for body in [vec![], vec![0; 100], vec![0x9f; 5_000], refused] {
+        assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
+    }
+    assert_eq!(net.state(CALLEE, 1), None, "the call goes on");
+}
+
+#[test]
+fn few_requests_are_under_way_to_one_peer_and_all_are_answered() {
+    let mut net = Pair::new();
+    for n in 0..200 {
+        net.answered(n);
+    }
+    net.pass(TALK);
+    for n in 0..200 {
+        net.ended(CALLEE, n, 100_000, EndCause::Bye, false);
+        net.ended(CALLER, n, 100_000, EndCause::Bye, true);
+    }
+    net.sync(CALLER, usize::MAX);
+    assert_eq!(net.wire.len(), REQUESTS_PER_PEER);
+    net.settle();
+    for n in 0..200 {
+        net.both_whole(n);
+    }
+}

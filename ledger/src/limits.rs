@@ -1,0 +1,42 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// RCPT-6: what a claim may be above the other side's measurement: the slower of two message paths.
+pub const TOLERANCE_MS: u64 = 2_000;
+/// … or one part in this many of it, for long calls and bad oscillators.
+pub const TOLERANCE_PART: u64 = 100;
+/// RCPT-6: by how much the wall clocks of both sides may differ at the answer.
+pub const START_SKEW: Duration = Duration::from_secs(60);
+/// The longest call of a receipt; one that never ends is cut here.
+pub const DURATION_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// RCPT-10: how long a receipt without its second signature is asked for, from the end of the call.
+pub const RETRY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// The side that did not see the BYE, or that has answered, leaves the other this long before it asks itself.
+pub const TURN: Duration = Duration::from_secs(5);
+/// First pause between two attempts; each next one is twice as long, up to [`RETRY_MAX`].
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub const RETRY_MAX: Duration = Duration::from_secs(600);
+/// An answer that has not come by then is taken for lost.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answered calls that have not ended: as many as a peer lists. A call above it has no receipt.
+pub const OPEN_MAX: usize = 20_000;
+/// Calls, open or ended, whose receipt is not done: about 100 MB. A call above it has no receipt.
+pub const UNFINISHED_MAX: usize = 50_000;
+/// … of them with one other peer, so that one that never signs cannot fill the table.
+pub const UNFINISHED_PER_PEER_MAX: usize = 10_000;
+/// Receipts that are done and still shown: about 30 MB. Older ones are in the segments alone.
+pub const KEPT_MAX: usize = 20_000;
+/// Requests under way toward one peer; more wait.
+pub const REQUESTS_PER_PEER: usize = 16;
+/// Requests about one call that wait for the disk; one more is refused.
+pub const WAITING_PER_CALL: usize = 4;
+/// A message of the exchange: two claims' worth of bytes, and room.
+pub const MESSAGE_MAX: usize = 4 * 1024;
+/// The name of a network, as it stands in each record.
+pub const NETWORK_MAX: usize = 255;
+
+const _: () = assert!(OPEN_MAX <= UNFINISHED_MAX && UNFINISHED_PER_PEER_MAX < UNFINISHED_MAX);
+const _: () = assert!(RETRY_MAX.as_secs() < RETRY_FOR.as_secs() && TURN.as_secs() < RETRY_MAX.as_secs());

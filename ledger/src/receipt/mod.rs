@@ -1,0 +1,220 @@
+//! The receipt: who called whom, when and how long, signed by both serving peers (docs/spec/6-receipts.md).
+//!
+//! Each side *claims* its own measurement, once, under a domain of its own. The receipt is a function of the two
+//! claims ([`agree`]) and so both sides compute the same bytes; nothing else is ever signed under
+//! [`RECEIPT_DOMAIN`]. That is why no key signs two receipts of one call.
+
+mod claim;
+mod message;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use claim::{CLAIM_DOMAIN, Claim, Refusal, agree, is_within};
+pub use message::{Half, Message, Refused};
+pub use stored::{ClaimNote, Close, CloseNote, EndNote, HalfNote, OpenNote, Stored, WholeNote};
+
+use crate::limits::{DURATION_MAX, NETWORK_MAX};
+use dots_wire::{Hash, PeerId, SecretKey, Signature, Timestamp, decode, encode, sha256};
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use std::fmt;
+
+pub const RECEIPT_DOMAIN: &str = "dots/receipt/1";
+pub const VERSION: u8 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Side {
+    Caller,
+    Callee,
+}
+
+impl Side {
+    pub fn other(self) -> Side {
+        match self {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        }
+    }
+}
+
+/// How a call ended; of two the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EndCause {
+    Bye,
+    /// No BYE came: the session timer or the six hours ended it. Its duration is an upper bound.
+    Expired,
+    /// The other serving peer went away and did not come back while the call was up.
+    PeerLost,
+}
+
+impl fmt::Display for EndCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EndCause::Bye => "bye",
+            EndCause::Expired => "expired",
+            EndCause::PeerLost => "peer-lost",
+        })
+    }
+}
+
+/// What both sides knew when the call was answered; equal on both, or there is no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Facts {
+    pub network: String,
+    /// SHA-256(nonce_caller || nonce_callee).
+    pub call_id: Hash,
+    pub nonce_caller: Hash,
+    pub nonce_callee: Hash,
+    pub caller_peer: PeerId,
+    pub callee_peer: PeerId,
+    pub caller_home: PeerId,
+    pub callee_home: PeerId,
+    /// SHA-256 of the caller's call grant.
+    pub grant: Hash,
+    /// Who called and who answered, hashed with `salt`.
+    pub caller_party: Hash,
+    pub callee_party: Hash,
+    pub salt: Hash,
+}
+
+impl Facts {
+    pub fn check(&self) -> Result<(), ReceiptError> {
+        let id = sha256(&[self.nonce_caller.0, self.nonce_callee.0].concat());
+        if id != self.call_id {
+            return Err(ReceiptError::CallId);
+        }
+        if self.caller_peer == self.callee_peer {
+            return Err(ReceiptError::OnePeer);
+        }
+        if self.network.len() > NETWORK_MAX {
+            return Err(ReceiptError::Network);
+        }
+        Ok(())
+    }
+
+    pub fn peer(&self, side: Side) -> PeerId {
+        match side {
+            Side::Caller => self.caller_peer,
+            Side::Callee => self.callee_peer,
+        }
+    }
+
+    /// Which of the two serving peers this one is.
+    pub fn side(&self, peer: PeerId) -> Option<Side> {
+        [Side::Caller, Side::Callee].into_iter().find(|s| self.peer(*s) == peer)
+    }
+}
+
+/// What both sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Receipt {
+    pub version: u8,
+    pub facts: Facts,
+    /// The earlier of both sides' clocks at the answer.
+    pub start: Timestamp,
+    /// The lower of both measurements.
+    pub duration_ms: u64,
+    pub cause: EndCause,
+    /// The side that has lost its measurement by a restart: the duration is the other's, bounded by wall time.
+    pub after_restart: Option<Side>,
+    /// Media figures; null in this version, for no peer sees media.
+    pub media: (),
+}
+
+impl Receipt {
+    /// Reads and checks everything that needs no signature.
+    pub fn read(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
+        let receipt: Receipt = decode(bytes).map_err(|_| ReceiptError::NotARecord)?;
+        if receipt.version != VERSION {
+            return Err(ReceiptError::Version);
+        }
+        if encode(&receipt) != bytes {
+            return Err(ReceiptError::NotARecord);
+        }
+        receipt.facts.check()?;
+        if u128::from(receipt.duration_ms) > DURATION_MAX.as_millis() {
+            return Err(ReceiptError::Duration);
+        }
+        Ok(receipt)
+    }
+}
+
+/// The bytes of a [`Receipt`] and one signature under [`RECEIPT_DOMAIN`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct HalfSigned {
+    #[serde(with = "serde_bytes")]
+    pub receipt: Vec<u8>,
+    pub side: Side,
+    pub signature: Signature,
+}
+
+impl HalfSigned {
+    pub fn sign(key: &SecretKey, side: Side, receipt: &Receipt) -> HalfSigned {
+        let receipt = encode(receipt);
+        let signature = key.sign(RECEIPT_DOMAIN, &receipt);
+        HalfSigned { receipt, side, signature }
+    }
+
+    pub fn verify(&self) -> Result<Receipt, ReceiptError> {
+        let receipt = Receipt::read(&self.receipt)?;
+        verify(&receipt, &self.receipt, self.side, &self.signature)?;
+        Ok(receipt)
+    }
+
+    /// With the other side's signature; not checked.
+    pub fn with(&self, other: Signature) -> Whole {
+        let (caller, callee) = match self.side {
+            Side::Caller => (self.signature, other),
+            Side::Callee => (other, self.signature),
+        };
+        Whole { receipt: self.receipt.clone(), caller, callee }
+    }
+}
+
+/// The bytes of a [`Receipt`] and both signatures. It stands for itself: whoever holds it can check it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Whole {
+    #[serde(with = "serde_bytes")]
+    pub receipt: Vec<u8>,
+    pub caller: Signature,
+    pub callee: Signature,
+}
+
+impl Whole {
+    /// Both signatures, and every rule that can be checked without having been there.
+    pub fn verify(&self) -> Result<Receipt, ReceiptError> {
+        let receipt = Receipt::read(&self.receipt)?;
+        verify(&receipt, &self.receipt, Side::Caller, &self.caller)?;
+        verify(&receipt, &self.receipt, Side::Callee, &self.callee)?;
+        Ok(receipt)
+    }
+}
+
+fn verify(receipt: &Receipt, bytes: &[u8], side: Side, signature: &Signature) -> Result<(), ReceiptError> {
+    let key = receipt.facts.peer(side).0;
+    key.verify(RECEIPT_DOMAIN, bytes, signature).map_err(|_| ReceiptError::Signature(side))
+}
+
+/// Why a receipt does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptError {
+    #[error("these bytes are no receipt")]
+    NotARecord,
+    #[error("the receipt is of another version")]
+    Version,
+    #[error("the receipt is of another network")]
+    Network,
+    #[error("the call id is not the hash of the two nonces")]
+    CallId,
+    #[error("both sides are one peer")]
+    OnePeer,
+    #[error("the duration is more than a call can last, or more than this peer measured")]
+    Duration,
+    #[error("the signature of the {0:?}'s peer does not hold")]
+    Signature(Side),
+    #[error("the receipt is not what the two claims say")]
+    NotAgreed,
+    #[error("this peer is no side of the call, or knew it otherwise")]
+    NotOurs,
+}
