@@ -7,6 +7,8 @@ pub mod grant;
 pub mod link;
 pub mod log;
 pub mod names;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod nonce;
 pub mod records;
 pub mod transport;

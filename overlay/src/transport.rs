@@ -5,6 +5,7 @@
 //! and the meaning of bytes belong to the cores.
 
 use dots_wire::PeerId;
+use std::time::Duration;
 
 /// Request/response protocols. Each is one libp2p protocol name and one numbered spec in `docs/spec/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +64,8 @@ pub enum NetEvent {
     Connected { peer: PeerId },
     /// The last connection to `peer` is gone.
     Disconnected { peer: PeerId },
+    /// `peer` is there, at `address`, running `agent`; `rtt` once a ping was answered. For people to read.
+    Seen { peer: PeerId, address: String, agent: String, rtt: Option<Duration> },
     /// `peer` asks; answer once with [`NetCommand::Respond`].
     Request { peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8> },
     /// The answer to [`NetCommand::Request`] `id`.

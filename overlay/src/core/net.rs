@@ -46,7 +46,8 @@ impl OverlayCore {
             NetEvent::Gossip { from, id, body } => self.on_gossip(now, from, id, &body),
             NetEvent::DhtOffer { key, value, held, .. } => self.on_offer(now, &key, &value, held.as_deref()),
             NetEvent::DhtValue { .. } | NetEvent::DhtDone { .. } => {}
-            NetEvent::StreamOpened { .. }
+            NetEvent::Seen { .. }
+            | NetEvent::StreamOpened { .. }
             | NetEvent::StreamRefused { .. }
             | NetEvent::StreamFrame { .. }
             | NetEvent::StreamClosed { .. } => {}

@@ -1,0 +1,59 @@
+//! What the driver refused or dropped, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        #[derive(Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        impl Counters {
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((concat!("net_", stringify!($name)), self.$name.value()),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Commands that found the queue full.
+    commands_full,
+    /// Peers whose key is not secp256k1.
+    foreign_key,
+    /// Peers of another network.
+    foreign_network,
+    /// Incoming connections that failed before they were authenticated.
+    handshakes_failed,
+    /// Dials that failed.
+    dials_failed,
+    /// Connections closed because pings were not answered.
+    pings_lost,
+    /// Requests from outside beyond the limit.
+    requests_refused,
+    /// Streams from outside beyond the limit.
+    streams_refused,
+    /// Streams closed because their queue was full.
+    streams_full,
+    /// Gossiped messages that got no verdict in time, or came beyond the limit.
+    gossip_unanswered,
+    /// Messages that reached nobody when they were published.
+    gossip_unheard,
+    /// Records offered that are too long.
+    records_refused,
+    /// Records dropped for others before their end.
+    records_evicted,
+}
+
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,164 @@
+//! Kademlia: values for the core, addresses for us.
+
+use super::Driver;
+use crate::{
+    net::{identity, limits::*},
+    transport::{NetEvent, RequestId},
+};
+use dots_wire::{Hash, PeerId, sha256};
+use libp2p::kad::{
+    Event, GetClosestPeersError, GetRecordOk, InboundRequest, QueryId, QueryResult, Quorum, Record,
+    RecordKey, store::RecordStore,
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+pub struct Dht {
+    gets: HashMap<QueryId, Get>,
+    look_ups: HashMap<QueryId, PeerId>,
+    sweep_at: Instant,
+}
+
+struct Get {
+    id: RequestId,
+    /// Twenty holders give the same value; one copy is enough.
+    said: BTreeSet<Hash>,
+}
+
+impl Dht {
+    pub fn new(now: Instant) -> Dht {
+        Dht { gets: HashMap::new(), look_ups: HashMap::new(), sweep_at: now + SWEEP_EVERY }
+    }
+}
+
+impl Driver {
+    pub(super) fn on_dht_get(&mut self, id: RequestId, key: Vec<u8>) {
+        if self.dht.gets.len() >= QUERIES_MAX || key.len() > RECORD_KEY_MAX {
+            return self.say(NetEvent::DhtDone { id });
+        }
+        let query = self.swarm.behaviour_mut().kad.get_record(RecordKey::from(key));
+        self.dht.gets.insert(query, Get { id, said: BTreeSet::new() });
+    }
+
+    /// Puts at the closest peers. Here too, but what we hold of others is not ours to overwrite: then the core is
+    /// offered its own value, and merges.
+    pub(super) fn on_dht_put(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32) {
+        if value.len() > RECORD_MAX || key.len() > RECORD_KEY_MAX {
+            return self.counters.records_refused.add();
+        }
+        let record = record(key.clone(), value.clone(), ttl_secs);
+        self.make_room(&record.key);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let held = kad.store_mut().get(&record.key).map(|r| r.into_owned());
+        let held = held.filter(|r| r.value != value && !r.is_expired(Instant::now()));
+        if let Err(error) = kad.put_record(record, Quorum::One) {
+            tracing::debug!(%error, "a record was not put");
+        }
+        if let Some(held) = held {
+            let value_held = held.value.clone();
+            let _ = kad.store_mut().put(held);
+            self.say(NetEvent::DhtOffer { from: self.me, key, value, held: Some(value_held) });
+        }
+    }
+
+    pub(super) fn on_dht_store(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32) {
+        if value.len() > RECORD_MAX || key.len() > RECORD_KEY_MAX {
+            return self.counters.records_refused.add();
+        }
+        let record = record(key, value, ttl_secs);
+        self.make_room(&record.key);
+        if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().put(record) {
+            tracing::debug!(%error, "a record was not stored");
+        }
+    }
+
+    /// A store that is full would refuse all: what ends first goes.
+    fn make_room(&mut self, key: &RecordKey) {
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        if store.get(key).is_some() || store.records().count() < RECORDS_MAX {
+            return;
+        }
+        let first = store.records().min_by_key(|r| r.expires).map(|r| r.key.clone());
+        if let Some(first) = first {
+            store.remove(&first);
+            self.counters.records_evicted.add();
+        }
+    }
+
+    pub(super) fn sweep_records(&mut self, now: Instant) {
+        if self.dht.sweep_at <= now {
+            self.dht.sweep_at = now + SWEEP_EVERY;
+            self.swarm.behaviour_mut().kad.store_mut().retain(|_, record| !record.is_expired(now));
+        }
+    }
+
+    /// Asks the network where `peer` listens.
+    pub(super) fn look_up(&mut self, peer: PeerId) {
+        if self.dht.look_ups.len() >= QUERIES_MAX {
+            return self.looked_up(peer, Vec::new());
+        }
+        let query = self.swarm.behaviour_mut().kad.get_closest_peers(identity::to_libp2p(peer));
+        self.dht.look_ups.insert(query, peer);
+    }
+
+    pub(super) fn on_kad(&mut self, event: Event) {
+        match event {
+            Event::InboundRequest {
+                request: InboundRequest::PutRecord { source, record: Some(record), .. },
+            } => self.on_offer(&source, record),
+            Event::OutboundQueryProgressed { id, result, step, .. } => self.on_query(id, result, step.last),
+            _ => {}
+        }
+    }
+
+    fn on_offer(&mut self, source: &libp2p::PeerId, record: Record) {
+        let Some(from) = self.announce(source) else { return };
+        if record.value.len() > RECORD_MAX || record.key.as_ref().len() > RECORD_KEY_MAX {
+            return self.counters.records_refused.add();
+        }
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        let held = store.get(&record.key).filter(|r| !r.is_expired(Instant::now()));
+        let held = held.map(|r| r.value.clone());
+        self.say(NetEvent::DhtOffer { from, key: record.key.to_vec(), value: record.value, held });
+    }
+
+    fn on_query(&mut self, query: QueryId, result: QueryResult, last: bool) {
+        match result {
+            QueryResult::GetRecord(result) => {
+                if let Ok(GetRecordOk::FoundRecord(found)) = result {
+                    self.on_found(query, found.record.value);
+                }
+                if last && let Some(get) = self.dht.gets.remove(&query) {
+                    self.say(NetEvent::DhtDone { id: get.id });
+                }
+            }
+            QueryResult::GetClosestPeers(result) if last => {
+                let Some(peer) = self.dht.look_ups.remove(&query) else { return };
+                let peers = match result {
+                    Ok(ok) => ok.peers,
+                    Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                let libp2p = identity::to_libp2p(peer);
+                let found = peers.into_iter().find(|p| p.peer_id == libp2p);
+                let addresses: Vec<_> = found.map(|p| p.addrs).unwrap_or_default();
+                self.looked_up(peer, addresses.into_iter().take(ADDRESSES_MAX).collect());
+            }
+            _ => {}
+        }
+    }
+
+    fn on_found(&mut self, query: QueryId, value: Vec<u8>) {
+        let Some(get) = self.dht.gets.get_mut(&query) else { return };
+        if value.len() <= RECORD_MAX && get.said.len() < VALUES_MAX && get.said.insert(sha256(&value)) {
+            let id = get.id;
+            self.say(NetEvent::DhtValue { id, value });
+        }
+    }
+}
+
+fn record(key: Vec<u8>, value: Vec<u8>, ttl_secs: u32) -> Record {
+    let ttl = Duration::from_secs(u64::from(ttl_secs.max(1))).min(RECORD_TTL_MAX);
+    Record { key: RecordKey::from(key), value, publisher: None, expires: Some(Instant::now() + ttl) }
+}

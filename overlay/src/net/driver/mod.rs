@@ -1,0 +1,148 @@
+//! The one task that owns the swarm: waits, passes one thing on, writes out what came of it.
+
+mod dht;
+mod gossip;
+mod peers;
+mod requests;
+mod streams;
+mod swarm;
+
+use super::{NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*};
+use crate::transport::{NetCommand, NetEvent};
+use dots_wire::PeerId;
+use futures::StreamExt;
+use libp2p::{Multiaddr, Swarm, multiaddr};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+pub struct Driver {
+    pub(super) swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<NetCommand>,
+    events: mpsc::Sender<NetEvent>,
+    /// Events that the queue had no place for yet.
+    out: VecDeque<NetEvent>,
+    counters: Arc<Counters>,
+    me: PeerId,
+    version: String,
+    dialer: Dialer,
+    peers: peers::Peers,
+    requests: requests::Requests,
+    dht: dht::Dht,
+    gossip: gossip::Gossip,
+    streams: streams::Streams,
+}
+
+impl Driver {
+    pub fn new(
+        swarm: Swarm<Behaviour>,
+        config: &NetConfig,
+        bootstrap: Vec<Multiaddr>,
+        commands: mpsc::Receiver<NetCommand>,
+        events: mpsc::Sender<NetEvent>,
+        counters: Arc<Counters>,
+    ) -> Driver {
+        let me = config.key.peer_id();
+        let now = Instant::now();
+        let mut dialer = Dialer::new(me);
+        for address in bootstrap {
+            let peer = address.iter().find_map(|part| match part {
+                multiaddr::Protocol::P2p(peer) => identity::from_libp2p(&peer),
+                _ => None,
+            });
+            dialer.bootstrap(now, address, peer);
+        }
+        Driver {
+            swarm,
+            commands,
+            events,
+            out: VecDeque::new(),
+            counters,
+            me,
+            version: super::behaviour::network_version(&config.network),
+            dialer,
+            peers: peers::Peers::default(),
+            requests: requests::Requests::default(),
+            dht: dht::Dht::new(now),
+            gossip: gossip::Gossip::new(&config.network),
+            streams: streams::Streams::default(),
+        }
+    }
+
+    pub async fn run(mut self) {
+        let events = self.events.clone();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Some(event) = self.out.pop_front() {
+                if let Err(full) = self.events.try_send(event) {
+                    self.out.push_front(full.into_inner());
+                    break;
+                }
+            }
+            let room = self.out.len() < OUT_HIGH;
+            tokio::select! {
+                place = events.reserve(), if !self.out.is_empty() => match (place, self.out.pop_front()) {
+                    (Ok(place), Some(event)) => place.send(event),
+                    // Nobody listens any more.
+                    _ => break,
+                },
+                // A command adds one event or two: with these the queue stays bounded too.
+                command = self.commands.recv(), if self.out.len() < 2 * OUT_HIGH => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                event = self.swarm.select_next_some(), if room => self.on_swarm(event),
+                Some(ended) = self.streams.tasks.join_next() => self.on_stream_ended(ended),
+                _ = tick.tick() => self.on_tick(Instant::now()),
+            }
+        }
+        self.close().await;
+    }
+
+    fn on_command(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::Request { id, peer, protocol, body } => self.on_request(id, peer, protocol, body),
+            NetCommand::Respond { id, body } => self.on_respond(id, body),
+            NetCommand::OpenStream { peer } => self.on_open_stream(peer),
+            NetCommand::StreamSend { stream, frame } => self.on_stream_send(stream, frame),
+            NetCommand::StreamClose { stream } => self.on_stream_close(stream),
+            NetCommand::Publish { body } => self.on_publish(body),
+            NetCommand::GossipVerdict { id, accept } => self.on_verdict(id, accept),
+            NetCommand::DhtGet { id, key } => self.on_dht_get(id, key),
+            NetCommand::DhtPut { key, value, ttl_secs } => self.on_dht_put(key, value, ttl_secs),
+            NetCommand::DhtStore { key, value, ttl_secs } => self.on_dht_store(key, value, ttl_secs),
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        self.dial_due(now);
+        self.expire_reaching(now);
+        self.expire_requests();
+        self.expire_verdicts(now);
+        self.sweep_records(now);
+    }
+
+    fn say(&mut self, event: NetEvent) {
+        self.out.push_back(event);
+    }
+
+    /// Streams end after what is queued, then connections close, so that the others need not wait for a timeout.
+    async fn close(&mut self) {
+        self.streams.close_all();
+        let _ =
+            timeout(SHUTDOWN_MAX, async { while self.streams.tasks.join_next().await.is_some() {} }).await;
+        let peers: Vec<libp2p::PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closed = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        let _ = timeout(SHUTDOWN_MAX, closed).await;
+    }
+}

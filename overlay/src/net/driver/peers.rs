@@ -1,0 +1,201 @@
+//! Who is connected.
+//!
+//! A connection proves a key; that the peer is of our network is known once it says so (identify) or has used one of our
+//! protocols, whose names carry the network's. Only then does the program hear of it.
+
+use super::Driver;
+use crate::{
+    net::{address::is_plausible, dialer::Dial, identity, limits::ADDRESSES_MAX},
+    transport::NetEvent,
+};
+use dots_wire::PeerId;
+use libp2p::{
+    Multiaddr,
+    core::ConnectedPoint,
+    identify, mdns, ping,
+    swarm::{ConnectionId, DialError, dial_opts::DialOpts},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+#[derive(Default)]
+pub struct Peers {
+    connected: HashMap<libp2p::PeerId, Connected>,
+    announced: usize,
+    /// Dials of bootstrap addresses without a peer id.
+    bootstrap: HashMap<ConnectionId, usize>,
+}
+
+struct Connected {
+    peer: PeerId,
+    announced: bool,
+    connections: BTreeMap<ConnectionId, Multiaddr>,
+    agent: String,
+    rtt: Option<Duration>,
+}
+
+/// An agent's name is shown to people.
+const AGENT_MAX: usize = 64;
+
+impl Driver {
+    pub(super) fn on_established(
+        &mut self,
+        peer: libp2p::PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        let bootstrap = self.peers.bootstrap.remove(&connection);
+        let Some(ours) = identity::from_libp2p(&peer) else {
+            self.counters.foreign_key.add();
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        };
+        if let Some(index) = bootstrap {
+            self.dialer.answered(Instant::now(), index, ours);
+        }
+        let entry = self.peers.connected.entry(peer).or_insert_with(|| Connected {
+            peer: ours,
+            announced: false,
+            connections: BTreeMap::new(),
+            agent: String::new(),
+            rtt: None,
+        });
+        entry.connections.insert(connection, endpoint.get_remote_address().clone());
+        if let ConnectedPoint::Dialer { address, .. } = endpoint {
+            self.dialer.learn(Instant::now(), ours, [without_peer(address)]);
+        }
+        self.reached(ours);
+    }
+
+    pub(super) fn on_closed(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
+        let Some(entry) = self.peers.connected.get_mut(peer) else { return };
+        entry.connections.remove(&connection);
+        if !entry.connections.is_empty() {
+            return;
+        }
+        let (ours, announced) = (entry.peer, entry.announced);
+        self.peers.connected.remove(peer);
+        self.dialer.disconnected(Instant::now(), ours);
+        if announced {
+            self.peers.announced = self.peers.announced.saturating_sub(1);
+            self.say(NetEvent::Disconnected { peer: ours });
+        }
+    }
+
+    /// `peer` is known to be of our network: the program hears of it, once. `None`: it is not connected.
+    pub(super) fn announce(&mut self, peer: &libp2p::PeerId) -> Option<PeerId> {
+        let entry = self.peers.connected.get_mut(peer)?;
+        let ours = entry.peer;
+        if !entry.announced {
+            entry.announced = true;
+            self.peers.announced += 1;
+            self.dialer.connected(Instant::now(), ours);
+            self.say(NetEvent::Connected { peer: ours });
+        }
+        Some(ours)
+    }
+
+    pub(super) fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, connection_id, info } = event else { return };
+        let Some(entry) = self.peers.connected.get_mut(&peer_id) else { return };
+        let ours = entry.peer;
+        if info.protocol_version != self.version {
+            return self.on_foreign(peer_id, ours, &info.protocol_version);
+        }
+        entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
+        let Some(seen) = entry.connections.get(&connection_id).cloned() else { return };
+        let said = info.listen_addrs.into_iter().map(|a| without_peer(&a));
+        let addresses: Vec<Multiaddr> = said.filter(|a| is_plausible(a, &seen)).take(ADDRESSES_MAX).collect();
+        for address in &addresses {
+            self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
+        }
+        self.dialer.learn(Instant::now(), ours, addresses);
+        self.announce(&peer_id);
+        self.seen(&peer_id, connection_id);
+    }
+
+    fn on_foreign(&mut self, peer: libp2p::PeerId, ours: PeerId, version: &str) {
+        self.counters.foreign_network.add();
+        tracing::debug!(peer = %ours, ?version, "a peer of another network");
+        self.dialer.foreign(Instant::now(), ours);
+        self.swarm.behaviour_mut().kad.remove_peer(&peer);
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    pub(super) fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(rtt) => {
+                if let Some(entry) = self.peers.connected.get_mut(&event.peer) {
+                    entry.rtt = Some(rtt);
+                    self.seen(&event.peer, event.connection);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "no answer to pings");
+                self.counters.pings_lost.add();
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    fn seen(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
+        let Some(entry) = self.peers.connected.get(peer).filter(|e| e.announced) else { return };
+        let Some(address) = entry.connections.get(&connection) else { return };
+        let event = NetEvent::Seen {
+            peer: entry.peer,
+            address: without_peer(address).to_string(),
+            agent: entry.agent.clone(),
+            rtt: entry.rtt,
+        };
+        self.say(event);
+    }
+
+    pub(super) fn on_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else { return };
+        for (peer, address) in found {
+            if let Some(peer) = identity::from_libp2p(&peer) {
+                self.dialer.learn(Instant::now(), peer, [without_peer(&address)]);
+            }
+        }
+    }
+
+    pub(super) fn on_dial_failed(
+        &mut self,
+        peer: Option<libp2p::PeerId>,
+        connection: ConnectionId,
+        error: &DialError,
+    ) {
+        self.counters.dials_failed.add();
+        tracing::debug!(?peer, %error, "a dial failed");
+        if let Some(index) = self.peers.bootstrap.remove(&connection)
+            && matches!(error, DialError::LocalPeerId { .. })
+        {
+            self.dialer.answered(Instant::now(), index, self.me);
+        }
+        let peer = peer.as_ref().and_then(identity::from_libp2p);
+        if let Some(peer) = peer.filter(|p| !self.swarm.is_connected(&identity::to_libp2p(*p))) {
+            self.not_reached(peer);
+        }
+    }
+
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        for dial in self.dialer.due(now, self.peers.announced) {
+            match dial {
+                Dial::Peer(peer) => self.dial(peer, Vec::new()),
+                Dial::Bootstrap(index, address) => {
+                    let opts = DialOpts::unknown_peer_id().address(address).allocate_new_port().build();
+                    let connection = opts.connection_id();
+                    if self.swarm.dial(opts).is_ok() {
+                        self.peers.bootstrap.insert(connection, index);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect()
+}

@@ -1,0 +1,128 @@
+//! Every limit of the driver, with its reason. libp2p's own defaults are unbounded, or meant for another network.
+
+use crate::{dht, link};
+use std::time::Duration;
+
+/// Events that wait for the program. Beyond, the swarm is not polled: its senders wait.
+pub const EVENTS_MAX: usize = 4_096;
+/// Events of one step that wait for a place in that queue.
+pub const OUT_HIGH: usize = 256;
+/// Commands that wait for the driver. Beyond, [`super::Net::send`] says no.
+pub const COMMANDS_MAX: usize = 8_192;
+/// Upkeep: redials, what has expired.
+pub const TICK: Duration = Duration::from_millis(250);
+/// How long a shutdown waits for connections to close.
+pub const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// A wildcard listener reports its interfaces one by one; when none came for this long, all are known.
+pub const LISTEN_SETTLE: Duration = Duration::from_millis(100);
+/// A listener that has reported no address by then has failed.
+pub const LISTEN_MAX: Duration = Duration::from_secs(5);
+
+// Connections.
+
+/// QUIC and TCP, each dialled from both sides.
+pub const CONNECTIONS_PER_PEER: u32 = 4;
+/// About 130 KiB each.
+pub const CONNECTIONS_MAX: u32 = 1_024;
+/// The rest is for peers that we choose: strangers cannot fill the table.
+pub const CONNECTIONS_IN_MAX: u32 = 768;
+/// Handshakes under way.
+pub const HANDSHAKES_MAX: u32 = 256;
+/// A neighbour that says nothing is a neighbour still: the directory calls a peer dead when its connection goes. What
+/// limits the number of connections is the number of connections.
+pub const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Pings find a dead TCP connection; QUIC knows by itself after 10 s.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+pub const PING_MAX: Duration = Duration::from_secs(5);
+/// Streams that a peer may open at once on one connection, before they are accepted.
+pub const NEGOTIATING_MAX: usize = 64;
+/// yamux and QUIC streams of one connection.
+pub const MUXED_MAX: u32 = 256;
+/// Unread bytes of one QUIC stream, and of one QUIC connection.
+pub const QUIC_STREAM_WINDOW: u32 = 2 << 20;
+pub const QUIC_CONNECTION_WINDOW: u32 = 8 << 20;
+
+// Whom to dial.
+
+/// Up to here every peer seeks to know every peer.
+pub const NEIGHBOURS: usize = 64;
+/// Peers whose addresses we remember besides Kademlia's table.
+pub const KNOWN_MAX: usize = 1_024;
+/// Addresses of one peer.
+pub const ADDRESSES_MAX: usize = 16;
+/// Of two peers that lost each other the one with the smaller id dials first, so that they do not both.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(250);
+pub const REDIAL_SECOND: Duration = Duration::from_millis(750);
+/// The delay doubles up to here.
+pub const REDIAL_MAX: Duration = Duration::from_secs(30);
+/// After so many dials in vain a peer is forgotten, unless it is a bootstrap peer.
+pub const REDIALS: u32 = 10;
+/// Dials begun in one tick.
+pub const DIALS_PER_TICK: usize = 16;
+/// How long a peer of another network, met by chance, is not dialled again; and how many of these are remembered.
+pub const FOREIGN_FOR: Duration = Duration::from_secs(600);
+pub const FOREIGN_MAX: usize = 256;
+
+// Requests.
+
+pub const REQUEST_MAX: usize = 64 * 1024;
+pub const RESPONSE_MAX: usize = 1 << 20;
+/// From request to answer, or to an open stream.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one protocol on one connection, both directions.
+pub const REQUESTS_PER_CONNECTION: usize = 64;
+/// From outside, not answered yet.
+pub const INBOUND_MAX: usize = 2_048;
+/// Peers that are being looked for, and what waits for each.
+pub const REACHING_MAX: usize = 256;
+pub const REACHING_WORK_MAX: usize = 32;
+
+// Streams.
+
+/// One is in use; others are there while two peers open at once, or reopen.
+pub const STREAMS_PER_PEER: usize = 4;
+pub const STREAMS_MAX: usize = 2 * link::LINKS_MAX;
+/// A link resends all it kept on a new stream, while new frames come.
+pub const STREAM_QUEUE_FRAMES: usize = 4 * link::QUEUE_FRAMES;
+pub const STREAM_QUEUE_BYTES: usize = 4 * link::QUEUE_BYTES;
+/// A peer that does not read for this long is not there.
+pub const STREAM_STALL: Duration = Duration::from_secs(10);
+/// What one write gathers.
+pub const STREAM_WRITE: usize = 64 * 1024;
+
+// Gossip.
+
+/// An entry is 48 KiB; a proof is two of them.
+pub const GOSSIP_MAX: usize = 128 * 1024;
+/// Messages without a verdict yet. gossipsub forgets them after five heartbeats anyway.
+pub const VERDICTS_MAX: usize = 4_096;
+pub const VERDICT_MAX: Duration = Duration::from_secs(5);
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// gossipsub waits 5 s by default, in which a new peer has no mesh.
+pub const HEARTBEAT_FIRST: Duration = Duration::from_millis(100);
+
+// DHT.
+
+/// libp2p has 1,024 and never evicts: a full store refuses everybody.
+pub const RECORDS_MAX: usize = 4_096;
+pub const RECORD_MAX: usize = dht::VALUE_MAX;
+/// An aor_id has 32 bytes.
+pub const RECORD_KEY_MAX: usize = 64;
+/// A record and twenty peers with their addresses share one packet; libp2p has 16 KiB.
+pub const KAD_PACKET_MAX: usize = RECORD_MAX + 32 * 1024;
+/// libp2p has 60 s: most of it is spent on peers that are dead.
+pub const QUERY_MAX: Duration = Duration::from_secs(10);
+pub const KAD_STREAM_MAX: Duration = Duration::from_secs(5);
+/// Gets and lookups under way.
+pub const QUERIES_MAX: usize = 256;
+/// Different values that one get reports: a reader unions them, and each costs a check.
+pub const VALUES_MAX: usize = 64;
+/// libp2p has 5 min.
+pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(60);
+/// No record outlives this, whatever its putter says.
+pub const RECORD_TTL_MAX: Duration = Duration::from_secs(2 * 3600);
+pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+const _: () = assert!(RESPONSE_MAX >= crate::log::sync::ANSWER_BYTES_MAX);
+const _: () = assert!(GOSSIP_MAX > 2 * crate::records::entry::ENTRY_MAX + 1024);
+const _: () = assert!(CONNECTIONS_IN_MAX as usize + NEIGHBOURS <= CONNECTIONS_MAX as usize);
