@@ -9,7 +9,8 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
 };
 
 const READY: Duration = Duration::from_secs(20);
@@ -32,11 +33,34 @@ pub struct Peer {
     ready: Ready,
 }
 
-/// `dots`, beside this program or in the directory above `deps/`.
+/// `dots`, beside this program or in the directory above `deps/`. `cargo test` does not build it, so one that is older
+/// than its sources is refused: its test would say something about yesterday's peer.
 pub fn binary() -> Result<PathBuf> {
+    static FOUND: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find_binary().map_err(|e| e.to_string())).clone().map_err(Error::Other)
+}
+
+fn find_binary() -> Result<PathBuf> {
     let here = std::env::current_exe().map_err(Error::io("own path"))?;
     let near = here.ancestors().skip(1).take(2).map(|d| d.join("dots")).find(|p| p.is_file());
-    near.ok_or_else(|| Error::Other("no `dots` in the target directory: run `cargo build --bins`".into()))
+    let near = near
+        .ok_or_else(|| Error::Other("no `dots` in the target directory: run `cargo build --bins`".into()))?;
+    // Cargo's own list of what it was made from; a binary that was put here by other means has none.
+    let sources = std::fs::read_to_string(near.with_extension("d")).unwrap_or_default();
+    let built = changed(&near)?;
+    let mut sources = sources.split_once(": ").map_or("", |(_, list)| list).split_whitespace();
+    match sources.find(|source| changed(Path::new(source)).is_ok_and(|at| at > built)) {
+        Some(source) => {
+            let why = format!("`dots` is older than {source}: run `cargo build --bins`");
+            Err(Error::Other(why))
+        }
+        None => Ok(near),
+    }
+}
+
+fn changed(path: &Path) -> Result<SystemTime> {
+    let at = std::fs::metadata(path).and_then(|m| m.modified());
+    at.map_err(Error::io(path.display().to_string()))
 }
 
 impl Peer {
