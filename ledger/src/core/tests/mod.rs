@@ -1,2 +1,3 @@
 mod pair;
+mod random;
 mod steps;
