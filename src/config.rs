@@ -18,6 +18,8 @@ pub const LOG: &str = "info";
 /// Where SIP and HTTP listen when nothing is said and nothing else is there.
 pub const SIP_PORT: u16 = 5060;
 pub const HTTP_PORT: u16 = 8080;
+/// Where peers meet, QUIC and TCP.
+pub const P2P_PORT: u16 = 4001;
 
 /// Flags of `dots up`, and keys of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]

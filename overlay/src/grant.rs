@@ -164,6 +164,9 @@ impl Grant {
     pub fn allows_bind(&self, aor: Hash, instance: Hash) -> bool {
         self.is_for(aor) && self.permit == Permit::Bind { instance }
     }
+    pub fn is_bind(&self) -> bool {
+        matches!(self.permit, Permit::Bind { .. })
+    }
     /// This request by `aor`?
     pub fn allows_call(&self, aor: Hash, method: &str, target: Hash) -> bool {
         self.is_for(aor)

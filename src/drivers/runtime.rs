@@ -4,6 +4,7 @@
 mod start;
 
 use super::{
+    dns,
     sip::{SipEvent, SipSender, SipSockets},
     store::{AccountStore, Ack, Acks, Append, Disk},
 };
@@ -13,6 +14,10 @@ use crate::{
     datadir::DataDir,
     http::Metrics,
     peer::{Input, Output, Peer, api},
+};
+use dots_overlay::{
+    net::Net,
+    transport::{NetCommand, NetEvent, RequestError},
 };
 use dots_wire::{Now, Timestamp};
 use std::{
@@ -44,28 +49,31 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let dir = DataDir::open(&options.data)?;
     let mut node = start::start(&options, &dir).await?;
     let signals = Signals::new()?;
-    node.serve(signals).await?;
-    node.finish();
-    Ok(())
+    let served = node.serve(signals).await;
+    node.finish().await;
+    served
 }
 
 struct Node {
     peer: Peer,
     sip: SipSockets,
     sender: SipSender,
+    net: Net,
     disk: Disk,
     acks: Acks,
     /// Appends that the disk had no room for, in order.
     unwritten: VecDeque<Append>,
     accounts: Arc<AccountStore>,
-    /// Answers of the account store to changes, which sync and so run beside this loop.
-    stored: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    /// Answers that come later, from what runs beside this loop: changes of accounts (they sync), DNS.
+    later: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     api: mpsc::Receiver<ApiCall>,
     asked: BTreeMap<u64, oneshot::Sender<api::Reply>>,
     asked_next: u64,
     metrics: Arc<Metrics>,
-    /// What follows at once from an output (account look-ups).
+    /// What follows at once from an output (account look-ups, commands that the network has no room for).
     next: VecDeque<Input>,
+    /// The peer must not go on.
+    fatal: Option<String>,
     stop_http: Option<oneshot::Sender<()>>,
 }
 
@@ -100,6 +108,9 @@ impl Node {
         let mut stopping: Option<Instant> = None;
         loop {
             self.carry_out();
+            if let Some(why) = self.fatal.take() {
+                return Err(Failure::Other(why));
+            }
             if let Some(since) = stopping
                 && (self.peer.is_quiet() || since.elapsed() >= DRAIN)
             {
@@ -113,7 +124,7 @@ impl Node {
                     self.peer.handle(now(), Input::Api { id: self.asked_next, request });
                 }
                 Event::Timeout => self.peer.handle_timeout(now()),
-                Event::Failed(why) => return Err(Failure::Other(format!("the disk failed: {why}"))),
+                Event::Failed(why) => return Err(Failure::Other(why)),
                 Event::Stop => {
                     tracing::info!("stopping");
                     self.sip.stop_accepting();
@@ -134,11 +145,15 @@ impl Node {
             () = signals.recv(), if stopping.is_none() => Event::Stop,
             Some(ack) = self.acks.recv() => match ack {
                 Ack::Done { token } => Event::Input(Input::Appended { token }),
-                Ack::Failed(why) => Event::Failed(why),
+                Ack::Failed(why) => Event::Failed(format!("the disk failed: {why}")),
             },
             () = sleep_until(at.into()) => Event::Timeout,
-            Some(input) = self.stored.1.recv() => Event::Input(input),
+            Some(input) = self.later.1.recv() => Event::Input(input),
             Some(call) = self.api.recv() => Event::Api(call),
+            event = self.net.recv() => match event {
+                Some(event) => Event::Input(Input::Net(event)),
+                None => Event::Failed("the network driver has ended".to_owned()),
+            },
             Some(event) = self.sip.events.recv() => Event::Input(match event {
                 SipEvent::Message { flow, bytes } => Input::Sip { flow, bytes },
                 SipEvent::Closed { flow } => Input::FlowClosed { flow },
@@ -172,6 +187,7 @@ impl Node {
                     self.metrics.count("sip_not_sent");
                 }
             }
+            Output::Net(command) => self.command(command),
             Output::Append { token, stream, record, sync } => {
                 self.unwritten.push_back(Append { token, stream, record, sync });
             }
@@ -190,7 +206,32 @@ impl Node {
                     let _ = waiting.send(reply);
                 }
             }
+            Output::LookupTxt { id, name } => {
+                let done = self.later.0.clone();
+                tokio::spawn(async move {
+                    let records = dns::txt(&name).await;
+                    let _ = done.send(Input::Txt { id, records }).await;
+                });
+            }
             Output::Count(name) => self.metrics.count(name),
+            Output::Fatal(why) => self.fatal = Some(why),
+        }
+    }
+
+    /// What the network has no room for has failed: nobody waits for ever.
+    fn command(&mut self, command: NetCommand) {
+        let failure = match &command {
+            NetCommand::Request { id, .. } => {
+                Some(NetEvent::Response { id: *id, result: Err(RequestError::Unreachable) })
+            }
+            NetCommand::OpenStream { peer } => Some(NetEvent::StreamRefused { peer: *peer }),
+            NetCommand::StreamSend { stream, .. } => Some(NetEvent::StreamClosed { stream: *stream }),
+            NetCommand::DhtGet { id, .. } => Some(NetEvent::DhtDone { id: *id }),
+            _ => None,
+        };
+        if !self.net.send(command) {
+            self.metrics.count("net_queue_full");
+            self.next.extend(failure.map(Input::Net));
         }
     }
 
@@ -200,7 +241,7 @@ impl Node {
         id: u64,
         change: impl FnOnce(&AccountStore) -> Result<bool, super::store::StoreError> + Send + 'static,
     ) {
-        let (accounts, done) = (self.accounts.clone(), self.stored.0.clone());
+        let (accounts, done) = (self.accounts.clone(), self.later.0.clone());
         tokio::task::spawn_blocking(move || match change(&accounts) {
             Ok(existed) => {
                 let _ = done.blocking_send(Input::AccountStored { id, existed });
@@ -210,7 +251,8 @@ impl Node {
     }
 
     /// Writes and syncs what is queued.
-    fn finish(self) {
+    async fn finish(self) {
+        self.net.shutdown().await;
         for append in self.unwritten {
             if self.disk.append(append).is_err() {
                 tracing::error!("a record could not be written at the end");

@@ -1,60 +1,298 @@
-//! Challenges and answers. This peer mints and judges for the realms that it is home of; phones of other realms can
-//! register here only once homes can be asked over the overlay.
+//! Challenges and answers: which home to ask for a phone of ours, and what to say when another peer asks us as the home.
+//!
+//! ```text
+//!   phone ─ REGISTER ─▶ here: home of its realm?  yes ─▶ mint, account store, judge
+//!                                                 no ──▶ nonce of the home (guest.rs) … answer ─▶ /dots/auth/1 ─▶ grant
+//! ```
+//!
+//! A password never leaves its phone, and its digest never leaves the home: a serving peer returns the phone's answer to
+//! the home that minted the nonce, and gets a grant that is worth nothing to anybody else.
 
-use super::{Output, Peer, Pending, account::Account, home};
+use super::{
+    Output, Peer, Pending,
+    account::Account,
+    guest::NONCES_PER_FETCH,
+    home,
+    messages::{AnswerRecord, AuthReply, AuthRequest, VERSION},
+};
+use dots_overlay::{
+    grant,
+    records::{
+        Grant, GrantProof, Permit, Scope,
+        grant::{BIND_LIFE_MAX, GRANT_VERSION},
+    },
+    transport::{InboundId, Protocol, RequestError},
+};
 use dots_sip::{
-    auth::{Answer, AuthFailure, Challenge, Vouch},
+    auth::{Answer, AuthFailure, Challenge, Purpose, Vouch},
     input::AskId,
 };
-use dots_wire::Now;
+use dots_wire::{Now, PeerId, Timestamp, decode, encode, sha256};
 use rand::Rng;
-use std::time::Duration;
+use serde_bytes::ByteBuf;
 
-/// What a password proves lasts this long (design: bind grants live at most an hour).
-pub const VOUCH_LIFE: Duration = Duration::from_secs(3600);
+/// Nonces that one request may ask for.
+const NONCES_MAX: u8 = 32;
+/// Methods for which a call grant may be asked.
+const GRANTED_METHODS: [&str; 5] = ["INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER"];
 
-/// The account of an answer that a phone gave.
-pub struct Asked {
-    ask: AskId,
-    answer: Box<Answer>,
+/// What an auth answer is for.
+pub enum Asked {
+    /// The account of an answer that a phone of ours gave; we are its home.
+    Own { ask: AskId, answer: Box<Answer> },
+    /// The account of an answer that a serving peer returned to us.
+    Foreign { inbound: InboundId, serving: PeerId, answer: Box<Answer> },
+    /// Nonces of a foreign realm.
+    Nonces { realm: String, home: PeerId },
+    /// A foreign home judges our phone's answer.
+    Home { ask: AskId },
+}
+
+/// A grant that waits for its batch to be signed.
+pub struct Granted {
+    inbound: InboundId,
+    aor: String,
+    not_after: Timestamp,
 }
 
 impl Peer {
     pub(super) fn on_challenge(&mut self, now: Now, id: AskId, realm: String) {
-        let result = if self.config.is_home(&realm) {
+        if self.config.is_home(&realm) {
             let random = self.rng.random();
-            Ok(Challenge { nonce: self.home.mint(now, self.me, random), realm })
-        } else {
-            Err(AuthFailure::UnknownRealm)
-        };
+            let nonce = self.home.mint(now, self.me, random);
+            return self.challenged(now, id, Ok(Challenge { realm, nonce }));
+        }
+        if self.home_of(now, &realm).is_none() {
+            return self.challenged(now, id, Err(AuthFailure::UnknownRealm));
+        }
+        match self.guest.take(now.mono, &realm) {
+            Some(nonce) => {
+                self.fetch_nonces(now, &realm);
+                self.challenged(now, id, Ok(Challenge { realm, nonce }));
+            }
+            None => {
+                self.fetch_nonces(now, &realm);
+                if !self.guest.wait(&realm, id) {
+                    self.challenged(now, id, Err(AuthFailure::Unavailable));
+                }
+            }
+        }
+    }
+
+    fn challenged(&mut self, now: Now, id: AskId, result: Result<Challenge, AuthFailure>) {
         self.feed_sip(now, dots_sip::Input::Challenge { id, result });
     }
 
-    pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer) {
-        let admitted = match self.config.is_home(&answer.realm) {
-            true => self.home.admit(now, &answer, self.me),
-            false => Err(AuthFailure::UnknownRealm),
-        };
-        if let Err(failure) = admitted {
-            return self.verified(now, ask, Err(failure));
-        }
-        let aor = home::account_name(&answer);
-        let id = self.ask(Pending::Auth(Asked { ask, answer: Box::new(answer) }));
-        self.out.push_back(Output::GetAccount { id, aor });
+    /// The home to ask for this realm: the first one that we are connected to, else the first.
+    fn home_of(&self, now: Now, realm: &str) -> Option<PeerId> {
+        let record = self.realms.lookup(realm, now.wall)?;
+        let homes = || record.homes.iter().copied().filter(|h| *h != self.me);
+        homes().find(|h| self.neighbours.contains_key(h)).or_else(|| homes().next())
     }
 
-    pub(super) fn on_auth_account(&mut self, now: Now, asked: Asked, account: Option<&Account>) {
-        let Asked { ask, answer } = asked;
-        let verdict = self.home.judge(now, &answer, self.me, account);
-        let not_after_ms = now.wall.plus(VOUCH_LIFE).0;
-        let result = verdict.map(|()| Vouch { aor: answer.aor.clone(), grant: [].into(), not_after_ms });
-        self.verified(now, ask, result);
+    fn fetch_nonces(&mut self, now: Now, realm: &str) {
+        let Some(home) = self.home_of(now, realm) else { return };
+        if !self.guest.wants_fetch(realm) {
+            return;
+        }
+        let count = NONCES_PER_FETCH;
+        let body = encode(&AuthRequest::Nonces { version: VERSION, realm: realm.to_owned(), count });
+        let id = self.ask(Pending::Auth(Asked::Nonces { realm: realm.to_owned(), home }));
+        self.request(id, home, Protocol::Auth, body);
+    }
+
+    pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer) {
+        if self.config.is_home(&answer.realm) {
+            if let Err(failure) = self.home.admit(now, &answer, self.me) {
+                return self.verified(now, ask, Err(failure));
+            }
+            let aor = home::account_name(&answer);
+            let id = self.ask(Pending::Auth(Asked::Own { ask, answer: Box::new(answer) }));
+            return self.out.push_back(Output::GetAccount { id, aor });
+        }
+        // Only the home that minted this nonce can judge it; one that we do not remember is an old one.
+        let Some(home) = self.guest.minted_by(&answer.nonce) else {
+            return self.verified(now, ask, Err(AuthFailure::Stale));
+        };
+        let answer = Box::new(AnswerRecord::from(&answer));
+        let id = self.ask(Pending::Auth(Asked::Home { ask }));
+        let body = encode(&AuthRequest::Verify { version: VERSION, answer });
+        self.request(id, home, Protocol::Auth, body);
     }
 
     fn verified(&mut self, now: Now, id: AskId, result: Result<Vouch, AuthFailure>) {
         if result == Err(AuthFailure::Wrong) {
-            self.out.push_back(Output::Count("auth_wrong"));
+            self.count("auth_wrong");
         }
         self.feed_sip(now, dots_sip::Input::Verified { id, result });
+    }
+
+    pub(super) fn on_auth_account(&mut self, now: Now, asked: Asked, account: Option<&Account>) {
+        match asked {
+            Asked::Own { ask, answer } => {
+                let verdict = self.home.judge(now, &answer, self.me, account);
+                // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
+                // call is made when the call leaves for another peer.
+                let not_after_ms = now.wall.plus(BIND_LIFE_MAX).0;
+                let result = verdict.map(|()| Vouch { aor: answer.aor, grant: [].into(), not_after_ms });
+                self.verified(now, ask, result);
+            }
+            Asked::Foreign { inbound, serving, answer } => {
+                self.judge_foreign(now, inbound, serving, &answer, account);
+            }
+            Asked::Nonces { .. } | Asked::Home { .. } => {}
+        }
+    }
+
+    /// `/dots/auth/1`, as the home.
+    pub(super) fn on_auth_request(&mut self, now: Now, serving: PeerId, inbound: InboundId, body: &[u8]) {
+        match decode::<AuthRequest>(body) {
+            Ok(AuthRequest::Nonces { version: VERSION, realm, count }) => {
+                if !self.config.is_home(&realm) {
+                    return self.respond(inbound, &AuthReply::Unavailable);
+                }
+                let randoms = (0..count.min(NONCES_MAX)).map(|_| self.rng.random()).collect::<Vec<_>>();
+                let nonces = randoms.into_iter().map(|random| self.home.mint(now, serving, random)).collect();
+                self.respond(inbound, &AuthReply::Nonces { nonces });
+            }
+            Ok(AuthRequest::Verify { version: VERSION, answer }) => match answer.into_answer() {
+                Some(answer) => self.admit_foreign(now, serving, inbound, answer),
+                None => self.respond(inbound, &AuthReply::Forbidden),
+            },
+            Ok(_) | Err(_) => {
+                self.count("bad_peer_message");
+                self.refuse_request(inbound);
+            }
+        }
+    }
+
+    fn admit_foreign(&mut self, now: Now, serving: PeerId, inbound: InboundId, answer: Answer) {
+        let method_fits = match answer.purpose {
+            Purpose::Register { .. } => answer.method == "REGISTER",
+            Purpose::Request { .. } => GRANTED_METHODS.contains(&answer.method.as_str()),
+        };
+        if !method_fits || !self.config.is_home(&answer.realm) {
+            return self.respond(inbound, &AuthReply::Forbidden);
+        }
+        if let Err(failure) = self.home.admit(now, &answer, serving) {
+            return self.respond(inbound, &AuthReply::from(failure));
+        }
+        let aor = home::account_name(&answer);
+        let id = self.ask(Pending::Auth(Asked::Foreign { inbound, serving, answer: Box::new(answer) }));
+        self.out.push_back(Output::GetAccount { id, aor });
+    }
+
+    fn judge_foreign(
+        &mut self,
+        now: Now,
+        inbound: InboundId,
+        serving: PeerId,
+        answer: &Answer,
+        account: Option<&Account>,
+    ) {
+        if let Err(failure) = self.home.judge(now, answer, serving, account) {
+            if failure == AuthFailure::Wrong {
+                self.count("auth_wrong_elsewhere");
+            }
+            return self.respond(inbound, &AuthReply::from(failure));
+        }
+        let permit = match &answer.purpose {
+            Purpose::Register { instance } => Permit::Bind { instance: sha256(instance.as_bytes()) },
+            Purpose::Request { target } => call_permit(&answer.method, target),
+        };
+        let roams = account.is_some_and(|a| a.roaming);
+        let Some(grant) = self.grant_for(now, serving, &answer.aor, permit).filter(|_| roams) else {
+            return self.respond(inbound, &AuthReply::Forbidden);
+        };
+        let tag = Granted { inbound, aor: answer.aor.clone(), not_after: grant.not_after };
+        if self.granting.push(now.mono, tag, grant).is_err() {
+            self.respond(inbound, &AuthReply::Unavailable);
+        }
+    }
+
+    /// What we, as a home of the AOR's realm, would sign. `None`: our own record is missing or lets `serving` serve
+    /// nobody.
+    fn grant_for(&self, now: Now, serving: PeerId, aor: &str, permit: Permit) -> Option<Grant> {
+        let (_, realm) = aor.rsplit_once('@')?;
+        let record = self.realms.lookup(realm, now.wall)?;
+        if !record.is_home(self.me) || !record.may_serve(serving) {
+            return None;
+        }
+        Some(Grant {
+            version: GRANT_VERSION,
+            not_after: now.wall.plus(permit.life_max()),
+            permit,
+            scope: Scope::Aor(record.aor_id(aor)),
+            realm: record.id(),
+            realm_seq: record.seq,
+            home: self.me,
+            serving,
+            time: now.wall,
+        })
+    }
+
+    /// A call grant of ours for a phone of ours, at once: the call waits for it.
+    pub(super) fn own_call_grant(&self, now: Now, aor: &str, method: &str, target: &str) -> Option<Vec<u8>> {
+        let grant = self.grant_for(now, self.me, aor, call_permit(method, target))?;
+        let proof: GrantProof = grant::sign(&self.config.key, &[grant]).pop()?;
+        Some(encode(&proof))
+    }
+
+    pub(super) fn sign_grants(&mut self, now: Now) {
+        for (granted, proof) in self.granting.sign_due(now.mono, &self.config.key) {
+            let Granted { inbound, aor, not_after } = granted;
+            let grant = ByteBuf::from(encode(&proof));
+            self.respond(inbound, &AuthReply::Granted { aor, grant, not_after_ms: not_after.0 });
+        }
+    }
+
+    /// A home answered us (or did not).
+    pub(super) fn on_auth_reply(&mut self, now: Now, asked: Asked, result: Result<Vec<u8>, RequestError>) {
+        let reply = result.ok().and_then(|body| decode::<AuthReply>(&body).ok());
+        match asked {
+            Asked::Nonces { realm, home } => {
+                let nonces = match reply {
+                    Some(AuthReply::Nonces { nonces }) => nonces,
+                    _ => Vec::new(),
+                };
+                for (id, nonce) in self.guest.fetched(now.mono, &realm, home, nonces) {
+                    let challenge = nonce.map(|nonce| Challenge { realm: realm.clone(), nonce });
+                    self.challenged(now, id, challenge.ok_or(AuthFailure::Unavailable));
+                }
+                if self.guest.is_waiting(&realm) {
+                    self.fetch_nonces(now, &realm);
+                }
+            }
+            Asked::Home { ask } => {
+                let result = match reply {
+                    Some(AuthReply::Granted { aor, grant, not_after_ms }) => {
+                        Ok(Vouch { aor, grant: grant.into_vec().into(), not_after_ms })
+                    }
+                    Some(AuthReply::Wrong) => Err(AuthFailure::Wrong),
+                    Some(AuthReply::Stale) => Err(AuthFailure::Stale),
+                    Some(AuthReply::Forbidden) => Err(AuthFailure::Forbidden),
+                    Some(AuthReply::Unavailable | AuthReply::Nonces { .. }) | None => {
+                        Err(AuthFailure::Unavailable)
+                    }
+                };
+                self.verified(now, ask, result);
+            }
+            Asked::Own { .. } | Asked::Foreign { .. } => {}
+        }
+    }
+}
+
+fn call_permit(method: &str, target: &str) -> Permit {
+    Permit::Call { method: method.to_owned(), target: sha256(target.as_bytes()) }
+}
+
+impl From<AuthFailure> for AuthReply {
+    fn from(failure: AuthFailure) -> AuthReply {
+        match failure {
+            AuthFailure::Wrong => AuthReply::Wrong,
+            AuthFailure::Stale => AuthReply::Stale,
+            AuthFailure::Forbidden => AuthReply::Forbidden,
+            AuthFailure::Unavailable | AuthFailure::UnknownRealm => AuthReply::Unavailable,
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
 use super::{
-    Peer,
-    calls::Calls,
-    home::Home,
-    journal,
-    notes::{Note, VERSION},
+    Peer, auth, bindings, calls::Calls, guest::Guest, home::Home, journal, notes, notes::Said, rate::Buckets,
 };
-use dots_overlay::nonce::Minter;
+use dots_ledger::core::ReceiptCore;
+use dots_overlay::{
+    core::OverlayCore,
+    grant::GrantBatcher,
+    link::Links,
+    names::{Belief, Realms},
+    nonce::Minter,
+};
 use dots_sip::{address::Addressing, core::Core as Sip};
-use dots_wire::{Now, SecretKey, decode};
+use dots_wire::{Now, PublicKey, SecretKey};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,12 +26,15 @@ pub struct Config {
     pub token_key: [u8; 32],
     /// Realms that this peer is home of, the default one first; never empty.
     pub realms: Vec<String>,
+    /// Names that the operator vouches for.
+    pub trusted: Vec<(String, PublicKey)>,
     /// Hosts that mean this peer: listen and advertised addresses, the host name. Lower-case, without port.
     pub own_hosts: Vec<String>,
     /// What Via and Record-Route name instead of the local address, `host:port`.
     pub advertise: Option<String>,
     /// Shown by `status`.
     pub sip: Vec<String>,
+    pub p2p: Vec<String>,
     pub http: String,
 }
 
@@ -43,50 +49,73 @@ impl Config {
 pub struct Recovered {
     pub bindings: Vec<Vec<u8>>,
     pub realms: Vec<Vec<u8>>,
+    pub log: Vec<Vec<u8>>,
+    pub receipts: Vec<Vec<u8>>,
 }
 
 pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, now: Now) -> Peer {
-    let aliases = aliases(&recovered.realms);
+    let me = config.key.peer_id();
+    let Said { aliases, mut realms } = notes::replay(&recovered.realms);
+    // What the command line says is said anew at each start, and so not written down.
+    for (name, key) in &config.trusted {
+        realms.pin(name, *key, Belief::Pinned);
+    }
+    forget_former_realms(&mut realms, &config);
     let mut sip = sip_core(&config, &aliases, rng.random());
     let (live, skipped) = journal::replay(&recovered.bindings, now.wall.0);
     if skipped > 0 {
         tracing::warn!(skipped, "records of the binding journal could not be read");
     }
-    for binding in live {
-        sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding });
+    for binding in &live {
+        sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: binding.clone() });
     }
+    let mut overlay = OverlayCore::new(config.key.clone(), config.network.clone(), rng.random(), now);
+    overlay.restore(now, &recovered.log);
+    let receipts = ReceiptCore::new(config.key.clone(), config.network.clone(), &recovered.receipts, now);
     let mut peer = Peer {
-        me: config.key.peer_id(),
+        me,
+        links: Links::new(me, rng.random()),
+        overlay,
+        receipts,
+        realms,
         home: Home::new(Minter::new(&config.key)),
+        granting: GrantBatcher::<auth::Granted>::default(),
+        guest: Guest::default(),
         calls: Calls::default(),
+        published: bindings::Published::default(),
         aliases,
+        neighbours: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        rates: Buckets::default(),
         pending: BTreeMap::new(),
         next_id: 0,
-        housekeeping_at: now.mono,
+        housekeeping_at: now.mono + super::HOUSEKEEPING,
         started: now,
         out: VecDeque::new(),
         sip,
         config,
         rng,
     };
+    peer.refresh_names(now);
+    // A new life restates what the log of the last one said.
+    for binding in &live {
+        peer.publish_binding(now, binding);
+    }
     peer.pump(now);
     peer
 }
 
-fn aliases(records: &[Vec<u8>]) -> BTreeMap<String, String> {
-    let mut aliases = BTreeMap::new();
-    for record in records {
-        match decode::<Note>(record) {
-            Ok(Note::Alias { version: VERSION, alias, target }) => {
-                aliases.insert(alias, target);
-            }
-            Ok(Note::AliasGone { version: VERSION, alias }) => {
-                aliases.remove(&alias);
-            }
-            Ok(_) | Err(_) => tracing::warn!("a record of the realms stream could not be read"),
-        }
+/// A realm that was ours at the last start and is not now is a name like any other.
+fn forget_former_realms(realms: &mut Realms, config: &Config) {
+    let former: Vec<(String, PublicKey)> = realms
+        .iter()
+        .filter(|(name, known)| known.belief == Belief::Own && !config.is_home(name))
+        .map(|(name, known)| (name.clone(), known.key))
+        .collect();
+    for (name, key) in former {
+        realms.pin(&name, key, Belief::Pinned);
+        realms.forget(&name);
     }
-    aliases
 }
 
 pub(super) fn addressing(config: &Config, aliases: &BTreeMap<String, String>) -> Addressing {

@@ -1,6 +1,7 @@
 //! Everything that can happen to a peer.
 
 use super::account::Account;
+use dots_overlay::transport::NetEvent;
 use dots_sip::Flow;
 
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub enum Input {
     FlowClosed {
         flow: Flow,
     },
+    Net(NetEvent),
     /// `Output::Append` with this token is written (and synced, where that was asked).
     Appended {
         token: u64,
@@ -26,6 +28,11 @@ pub enum Input {
     AccountStored {
         id: u64,
         existed: bool,
+    },
+    /// Answers `Output::LookupTxt`; empty where DNS says nothing.
+    Txt {
+        id: u64,
+        records: Vec<String>,
     },
     /// Somebody at the HTTP API asks; answer with `Output::Api` of the same id.
     Api {

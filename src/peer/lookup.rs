@@ -1,66 +1,331 @@
-//! Where is this AOR? The SIP core knows its own bindings; this room answers for everybody else. Without an overlay
-//! that is: whether a local realm has such an account. "No such user" is said only on the home's word.
+//! Where is this AOR? Own bindings are the SIP core's; this room answers for everybody else's.
+//!
+//! Order: the directory, the realm's homes, then the DHT. "No such user" is said only on a home's word; where nobody
+//! can say, the user is merely unavailable.
 
-use super::{Output, Peer, Pending};
-use dots_sip::input::{AskId, Resolution};
-use dots_wire::Now;
-use serde_json::json;
+use super::{
+    Output, Peer, Pending,
+    bindings::state_name,
+    messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
+};
+use dots_overlay::{
+    dht,
+    directory::{Found, State},
+    grant,
+    records::RealmRecord,
+    transport::{InboundId, NetCommand, Protocol, RequestError},
+};
+use dots_sip::input::{AskId, RemoteTarget, Resolution};
+use dots_wire::{Hash, Now, PeerId, Timestamp, decode, encode};
+use serde_json::{Value, json};
 
+/// Homes asked, one after the other, for one AOR.
+const HOMES_ASKED: usize = 2;
+/// Serving peers taken from any one answer.
+const PEERS_MAX: usize = 32;
+/// Phones that answer ring together; peers that nobody can reach are tried after them.
+const Q_LIVE: u16 = 1_000;
+const Q_STALE: u16 = 1;
+
+/// What an answer is for.
 pub enum Asked {
-    Call { ask: AskId },
+    /// Our own account store says whether the user exists; a call waits.
+    Own { ask: AskId, aor: String },
+    /// A call, or `dots lookup`, waits for a home.
+    Home { who: Waiting, aor: String, left: Vec<PeerId> },
+    /// No home answered; the same waits for the DHT.
+    Dht { who: Waiting, aor: String, found: Vec<(PeerId, Hash, Timestamp)> },
+    /// A peer asked us as the home.
+    Serve { inbound: InboundId, aor: String },
+    /// `dots lookup` for one of our own realms.
     Api { api: u64, aor: String },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Waiting {
+    Call(AskId),
+    Api(u64),
 }
 
 impl Peer {
     pub(super) fn on_resolve(&mut self, now: Now, ask: AskId, aor: String) {
-        if !self.is_local(&aor) {
-            return self
-                .feed_sip(now, dots_sip::Input::Resolved { id: ask, resolution: Resolution::Offline });
+        if self.is_local(&aor) {
+            let id = self.ask(Pending::Lookup(Asked::Own { ask, aor: aor.clone() }));
+            return self.out.push_back(Output::GetAccount { id, aor });
         }
-        let id = self.ask(Pending::Lookup(Asked::Call { ask }));
-        self.out.push_back(Output::GetAccount { id, aor });
+        let peers = self.directory_targets(now, &aor);
+        if !peers.is_empty() {
+            return self.resolved(now, ask, Resolution::Peers(peers));
+        }
+        // A phone that is registered here rings without anybody being asked.
+        if !self.sip.bindings().reachable(&aor, now.wall.0).is_empty() {
+            return self.resolved(now, ask, Resolution::Offline);
+        }
+        self.ask_homes(now, Waiting::Call(ask), aor);
     }
 
-    pub(super) fn on_api_lookup(&mut self, now: Now, api: u64, aor: String) {
-        if !self.is_local(&aor) {
-            return self.reply_lookup(now, api, &aor, None);
+    /// Starts with the homes of the AOR's realm; ends in [`Peer::found`].
+    fn ask_homes(&mut self, now: Now, who: Waiting, aor: String) {
+        let realm = realm_of(&aor);
+        let Some(record) = self.realms.lookup(realm, now.wall) else {
+            return self.found(now, who, &aor, None, Vec::new());
+        };
+        let mut homes: Vec<PeerId> = record.homes.iter().copied().filter(|h| *h != self.me).collect();
+        // The last is asked first: one that we are connected to.
+        homes.sort_by_key(|h| self.neighbours.contains_key(h));
+        let left = homes.split_off(homes.len().saturating_sub(HOMES_ASKED));
+        self.ask_next(now, who, aor, left);
+    }
+
+    fn ask_next(&mut self, now: Now, who: Waiting, aor: String, mut left: Vec<PeerId>) {
+        match left.pop() {
+            Some(home) => {
+                let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor.clone() });
+                let id = self.ask(Pending::Lookup(Asked::Home { who, aor, left }));
+                self.request(id, home, Protocol::Lookup, body);
+            }
+            None => self.ask_dht(now, who, aor),
         }
-        let id = self.ask(Pending::Lookup(Asked::Api { api, aor: aor.clone() }));
-        self.out.push_back(Output::GetAccount { id, aor });
+    }
+
+    fn resolved(&mut self, now: Now, id: AskId, resolution: Resolution) {
+        self.feed_sip(now, dots_sip::Input::Resolved { id, resolution });
+    }
+
+    /// Other peers that serve this AOR, best first.
+    fn directory_targets(&mut self, now: Now, aor: &str) -> Vec<RemoteTarget> {
+        let found = self.believed(now, aor);
+        let peers = found.iter().map(|f| (f.serving, if f.state == State::Stale { Q_STALE } else { Q_LIVE }));
+        let peers: Vec<(PeerId, u16)> = peers.collect();
+        self.targets(peers)
+    }
+
+    /// Each peer once, at its best, and never ourselves.
+    fn targets(&mut self, peers: Vec<(PeerId, u16)>) -> Vec<RemoteTarget> {
+        let mut best: Vec<(PeerId, u16)> = Vec::new();
+        for (peer, q) in peers.into_iter().filter(|(peer, _)| *peer != self.me).take(PEERS_MAX) {
+            match best.iter_mut().find(|(p, _)| *p == peer) {
+                Some((_, known)) => *known = q.max(*known),
+                None => best.push((peer, q)),
+            }
+        }
+        best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.label(peer), q }).collect()
+    }
+
+    /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in
+    /// its log, only the home's word routes a call to it.
+    fn believed(&self, now: Now, aor: &str) -> Vec<Found> {
+        let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return Vec::new() };
+        let aor_id = record.aor_id(aor);
+        let mut found = self.overlay.lookup(aor_id);
+        found.retain(|f| self.is_granted(now, record, aor_id, f.serving, f.instance, f.grant.as_deref()));
+        found
+    }
+
+    fn is_granted(
+        &self,
+        now: Now,
+        record: &RealmRecord,
+        aor_id: Hash,
+        serving: PeerId,
+        instance: Hash,
+        proof: Option<&[u8]>,
+    ) -> bool {
+        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
+        record.is_home(serving)
+            || proof.is_some_and(|proof| {
+                grant::verify(proof, serving, record, now.wall, revoked)
+                    .is_ok_and(|g| g.allows_bind(aor_id, instance))
+            })
     }
 
     pub(super) fn on_lookup_account(&mut self, now: Now, asked: Asked, exists: bool) {
         match asked {
-            Asked::Call { ask } => {
-                let resolution = if exists { Resolution::Offline } else { Resolution::Unknown };
-                self.feed_sip(now, dots_sip::Input::Resolved { id: ask, resolution });
+            Asked::Own { ask, .. } if !exists => self.resolved(now, ask, Resolution::Unknown),
+            Asked::Own { ask, aor } => {
+                let peers = self.directory_targets(now, &aor);
+                let none = peers.is_empty();
+                self.resolved(now, ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
-            Asked::Api { api, aor } => self.reply_lookup(now, api, &aor, Some(exists)),
+            Asked::Serve { inbound, aor } => self.serve(now, inbound, &aor, exists),
+            Asked::Api { api, aor } => self.reply_lookup(now, api, &aor, Some(exists), &[]),
+            Asked::Home { .. } | Asked::Dht { .. } => {}
         }
     }
 
-    fn reply_lookup(&mut self, now: Now, api: u64, aor: &str, exists: Option<bool>) {
-        let me = self.me.to_string();
-        let bindings: Vec<_> = self
-            .sip
-            .bindings()
-            .of(aor)
-            .filter(|b| b.expires_at_ms > now.wall.0)
-            .map(|b| {
-                json!({
-                    "serving": me,
-                    "instance": b.instance,
-                    "until_ms": b.expires_at_ms,
-                    "source": "own",
-                    "state": "pending",
-                    "attests": [],
-                })
-            })
-            .collect();
-        self.reply(api, 200, json!({ "aor": aor, "exists": exists, "bindings": bindings }));
+    /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.
+    fn serve(&mut self, now: Now, inbound: InboundId, aor: &str, exists: bool) {
+        let mut bindings: Vec<FoundBinding> = Vec::new();
+        let own = self.sip.bindings().reachable(aor, now.wall.0);
+        if let Some(until_ms) = own.iter().map(|b| b.expires_at_ms).max() {
+            bindings.push(FoundBinding { serving: self.me, until_ms });
+        }
+        for f in self.believed(now, aor).into_iter().filter(|f| f.state != State::Stale) {
+            if !bindings.iter().any(|b| b.serving == f.serving) {
+                bindings.push(FoundBinding { serving: f.serving, until_ms: f.until.0 });
+            }
+        }
+        bindings.truncate(PEERS_MAX);
+        self.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
 
-    fn is_local(&self, aor: &str) -> bool {
-        aor.rsplit_once('@').is_some_and(|(_, realm)| self.config.is_home(realm))
+    /// `/dots/lookup/1`.
+    pub(super) fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
+        match decode::<LookupRequest>(body) {
+            Ok(LookupRequest::Realms { version: VERSION, records }) => {
+                for record in records.iter().take(super::names::RECORDS_MAX) {
+                    self.accept_realm(now, from, record);
+                }
+                let records = self.records_to_tell();
+                self.respond(inbound, &LookupReply::Realms { records });
+            }
+            Ok(LookupRequest::Aor { version: VERSION, aor }) if self.is_local(&aor) => {
+                let id = self.ask(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }));
+                self.out.push_back(Output::GetAccount { id, aor });
+            }
+            Ok(LookupRequest::Aor { version: VERSION, .. }) => self.respond(inbound, &LookupReply::NotHome),
+            Ok(_) | Err(_) => {
+                self.count("bad_peer_message");
+                self.refuse_request(inbound);
+            }
+        }
     }
+
+    pub(super) fn on_lookup_reply(&mut self, now: Now, asked: Asked, result: Result<Vec<u8>, RequestError>) {
+        let Asked::Home { who, aor, left } = asked else { return };
+        match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
+            Some(LookupReply::Aor { exists, bindings }) => {
+                let live = bindings.into_iter().filter(|b| b.until_ms > now.wall.0).take(PEERS_MAX);
+                let live = live.map(|b| (b.serving, Hash([0; 32]), Timestamp(b.until_ms))).collect();
+                self.found(now, who, &aor, Some(exists), live);
+            }
+            _ => self.ask_next(now, who, aor, left),
+        }
+    }
+
+    /// No home answers: what do strangers hold under this name?
+    fn ask_dht(&mut self, now: Now, who: Waiting, aor: String) {
+        let Some(key) = self.realms.lookup(realm_of(&aor), now.wall).map(|r| r.aor_id(&aor)) else {
+            return self.found(now, who, &aor, None, Vec::new());
+        };
+        let id = self.ask(Pending::Lookup(Asked::Dht { who, aor, found: Vec::new() }));
+        self.out.push_back(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
+    }
+
+    pub(super) fn on_dht_value(&mut self, now: Now, id: u64, value: &[u8]) {
+        let id = super::ids::split(id).1;
+        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.pending.get(&id) else { return };
+        let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return };
+        let aor_id = record.aor_id(aor);
+        let good: Vec<(PeerId, Hash, Timestamp)> = dht::read(value, now.wall)
+            .into_iter()
+            .filter(|b| {
+                b.aor_id == aor_id
+                    && self.is_granted(now, record, aor_id, b.serving, b.instance, b.grant.as_deref())
+            })
+            .map(|b| (b.serving, b.instance, b.until))
+            .collect();
+        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.pending.get_mut(&id) {
+            found.extend(good);
+            found.sort();
+            found.dedup();
+            found.truncate(PEERS_MAX);
+        }
+    }
+
+    pub(super) fn on_dht_done(&mut self, now: Now, id: u64) {
+        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.answered(id) {
+            self.found(now, who, &aor, None, found);
+        }
+    }
+
+    /// The end of a search beyond our own directory. `exists`: on a home's word.
+    fn found(
+        &mut self,
+        now: Now,
+        who: Waiting,
+        aor: &str,
+        exists: Option<bool>,
+        found: Vec<(PeerId, Hash, Timestamp)>,
+    ) {
+        match who {
+            Waiting::Api(api) => self.reply_lookup(now, api, aor, exists, &found),
+            Waiting::Call(ask) if exists == Some(false) => self.resolved(now, ask, Resolution::Unknown),
+            Waiting::Call(ask) => {
+                let peers = self.targets(found.into_iter().map(|(peer, ..)| (peer, Q_LIVE)).collect());
+                let none = peers.is_empty();
+                self.resolved(now, ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
+            }
+        }
+    }
+
+    /// `dots lookup`: what we believe, and a home's word on whether the account exists.
+    pub(super) fn on_api_lookup(&mut self, now: Now, api: u64, aor: String) {
+        if self.is_local(&aor) {
+            let id = self.ask(Pending::Lookup(Asked::Api { api, aor: aor.clone() }));
+            return self.out.push_back(Output::GetAccount { id, aor });
+        }
+        self.ask_homes(now, Waiting::Api(api), aor);
+    }
+
+    fn reply_lookup(
+        &mut self,
+        now: Now,
+        api: u64,
+        aor: &str,
+        exists: Option<bool>,
+        elsewhere: &[(PeerId, Hash, Timestamp)],
+    ) {
+        let me = self.me;
+        let mut rows: Vec<Value> = Vec::new();
+        for b in self.sip.bindings().of(aor).filter(|b| b.expires_at_ms > now.wall.0) {
+            let state = self.own_state(now, aor, &b.instance);
+            rows.push(json!({
+                "serving": me.to_string(),
+                "instance": b.instance,
+                "until_ms": b.expires_at_ms,
+                "source": "own",
+                "state": state.as_ref().map_or("pending", |f| state_name(f.state)),
+                "attests": state.as_ref().map(attests).unwrap_or_default(),
+            }));
+        }
+        let found = self.believed(now, aor);
+        for f in found.iter().filter(|f| f.serving != me) {
+            rows.push(json!({
+                "serving": f.serving.to_string(),
+                "instance": f.instance.to_string(),
+                "until_ms": f.until.0,
+                "source": "directory",
+                "state": state_name(f.state),
+                "attests": attests(f),
+            }));
+        }
+        let source = if exists.is_some() { "home" } else { "dht" };
+        let known = |peer: PeerId| peer == me || found.iter().any(|f| f.serving == peer);
+        for (serving, instance, until) in elsewhere.iter().filter(|(peer, ..)| !known(*peer)) {
+            let instance = if *instance == Hash([0; 32]) { String::new() } else { instance.to_string() };
+            rows.push(json!({
+                "serving": serving.to_string(),
+                "instance": instance,
+                "until_ms": until.0,
+                "source": source,
+                "state": "pending",
+                "attests": [],
+            }));
+        }
+        self.reply(api, 200, json!({ "aor": aor, "exists": exists, "bindings": rows }));
+    }
+
+    pub(super) fn is_local(&self, aor: &str) -> bool {
+        self.config.is_home(realm_of(aor))
+    }
+}
+
+fn attests(found: &Found) -> Vec<Value> {
+    let row = |(by, at): &(PeerId, Timestamp)| json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": "alive" });
+    found.attested.iter().map(row).collect()
+}
+
+fn realm_of(aor: &str) -> &str {
+    aor.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()
 }

@@ -1,11 +1,13 @@
 //! The peer, in pure code: the cores composed. `drivers/` runs it on real sockets and disks, `testnet/` in a simulator.
 //!
 //! ```text
-//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth.rs ─▶ home.rs (accounts, nonces)
-//!                              ├──────Journal─────────────▶ journal.rs ─▶ segment stream "bindings"
-//!                              ├──────Resolve─────────────▶ lookup.rs
-//!                              └──────Call────────────────▶ calls.rs
-//!  HTTP ─── Input::Api ───▶ views.rs
+//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth.rs ──▶ home.rs | guest.rs ─▶ /dots/auth/1
+//!                              │  ├──────Journal────────▶ bindings.rs ─▶ journal.rs, the signed log
+//!                              │  ├──────Resolve────────▶ lookup.rs ──▶ directory, /dots/lookup/1, DHT
+//!                              │  ├──────Call───────────▶ calls.rs ───▶ receipts.rs ─▶ /dots/receipt/1
+//!                              │  └──────SendPeer───────▶ leg.rs (envelopes, grants) ─▶ links ─▶ /dots/sip/1
+//!  peers ─── Input::Net ───▶ routes.rs ─▶ the core or room whose it is
+//!  HTTP ──── Input::Api ───▶ views.rs
 //! ```
 //!
 //! Each room has one file; this one only holds the parts and passes messages between them. Nothing here reads a clock,
@@ -14,14 +16,24 @@
 pub mod account;
 pub mod api;
 mod auth;
+mod bindings;
 mod calls;
 mod config;
+mod guest;
 mod home;
+mod ids;
 pub mod input;
 pub mod journal;
+mod leg;
 mod lookup;
-mod notes;
+pub mod messages;
+mod names;
+pub mod notes;
 pub mod output;
+mod rate;
+mod receipts;
+mod routes;
+mod sdp;
 mod views;
 
 pub use config::{Config, Recovered};
@@ -29,19 +41,31 @@ pub use input::Input;
 pub use output::{Output, Stream};
 
 use calls::Calls;
-use dots_sip::{core::Core as Sip, input::AskId};
+use dots_ledger::core::ReceiptCore;
+use dots_overlay::{core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms};
+use dots_sip::{
+    core::Core as Sip,
+    input::{AskId, PeerLabel},
+};
 use dots_wire::{Now, PeerId};
+use guest::Guest;
 use home::Home;
+use ids::Owner;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
+use rate::Buckets;
+use routes::Neighbour;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-/// Questions under way (accounts, appends). Each belongs to a SIP transaction or an HTTP request, which are bounded.
+/// Questions under way (accounts, appends, peers). Each belongs to a SIP transaction, a peer's request or an HTTP
+/// request, which are bounded.
 const PENDING_MAX: usize = 200_000;
-/// How often slow housekeeping runs: calls that never ended.
+/// Peers whose host label we can turn into a PeerId.
+const LABELS_MAX: usize = 100_000;
+/// How often slow housekeeping runs: calls that never ended, words in the log that run out, own records.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 pub struct Peer {
@@ -49,9 +73,20 @@ pub struct Peer {
     me: PeerId,
     rng: ChaCha20Rng,
     sip: Sip,
+    links: Links,
+    overlay: OverlayCore,
+    receipts: ReceiptCore,
+    realms: Realms,
     home: Home,
+    granting: GrantBatcher<auth::Granted>,
+    guest: Guest,
     calls: Calls,
+    published: bindings::Published,
     aliases: BTreeMap<String, String>,
+    neighbours: BTreeMap<PeerId, Neighbour>,
+    labels: BTreeMap<PeerLabel, PeerId>,
+    /// What a stranger may cost us: requests outside dialogs, nonces and answers, questions.
+    rates: Buckets,
     pending: BTreeMap<u64, Pending>,
     next_id: u64,
     housekeeping_at: Instant,
@@ -63,9 +98,17 @@ pub struct Peer {
 enum Pending {
     Auth(auth::Asked),
     Lookup(lookup::Asked),
+    /// Realm records, told to a peer that will tell its own.
+    Names {
+        of: PeerId,
+    },
+    Txt {
+        name: String,
+    },
     Account {
         api: u64,
-        what: &'static str,
+        aor: String,
+        removed: bool,
     },
     /// Appended to a segment; the SIP core waits.
     Journal {
@@ -91,9 +134,11 @@ impl Peer {
         match input {
             Input::Sip { flow, bytes } => self.feed_sip(now, dots_sip::Input::Message { flow, bytes }),
             Input::FlowClosed { flow } => self.feed_sip(now, dots_sip::Input::FlowClosed { flow }),
+            Input::Net(event) => self.on_net(now, event),
             Input::Appended { token } => self.on_appended(now, token),
             Input::Account { id, account } => self.on_account(now, id, account),
-            Input::AccountStored { id, existed } => self.on_account_stored(id, existed),
+            Input::AccountStored { id, existed } => self.on_account_stored(now, id, existed),
+            Input::Txt { id, records } => self.on_txt(now, id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
         self.pump(now);
@@ -105,73 +150,75 @@ impl Peer {
 
     /// The next moment at which [`Peer::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let housekeeping = (!self.calls.is_idle()).then_some(self.housekeeping_at);
-        [self.sip.poll_timeout(), housekeeping].into_iter().flatten().min()
+        [
+            self.sip.poll_timeout(),
+            self.links.poll_timeout(),
+            self.overlay.poll_timeout(),
+            self.receipts.poll_timeout(),
+            self.granting.poll_timeout(),
+            Some(self.housekeeping_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.sip.handle_timeout(sip_now(now));
+        self.links.handle_timeout(now);
+        self.overlay.handle_timeout(now);
+        self.receipts.handle_timeout(now);
+        self.sign_grants(now);
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
-            self.calls.expire(now);
+            self.expire_calls(now);
+            self.renew_bindings(now);
+            self.refresh_names(now);
+            self.rates.sweep(now.mono);
         }
         self.pump(now);
     }
 
     /// Is nothing under way that a phone or a caller of the API waits for?
     pub fn is_quiet(&self) -> bool {
-        self.sip.is_quiet() && self.pending.is_empty()
+        let waited_for = |p: &Pending| !matches!(p, Pending::Names { .. } | Pending::Txt { .. });
+        self.sip.is_quiet() && !self.pending.values().any(waited_for)
     }
 
     fn feed_sip(&mut self, now: Now, input: dots_sip::Input) {
         self.sip.handle(sip_now(now), input);
     }
 
-    /// Carries what the SIP core says to the other rooms until it has nothing left to say.
+    /// Carries what the cores say to each other until none has anything left to say.
     fn pump(&mut self, now: Now) {
-        use dots_sip::Output as Sip;
-        while let Some(output) = self.sip.poll_output() {
-            match output {
-                Sip::Send { flow, bytes } => self.out.push_back(Output::SipSend { flow, bytes }),
-                // No overlay leg yet: `lookup` names no peers, so nothing is ever sent to one.
-                Sip::SendPeer { peer, .. } => self.feed_sip(now, dots_sip::Input::OverlayDown { peer }),
-                Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
-                Sip::Verify { id, answer } => self.on_verify(now, id, *answer),
-                Sip::Journal { id, change } => self.on_journal(id, &change),
-                Sip::Resolve { id, aor, .. } => self.on_resolve(now, id, aor),
-                Sip::Expired { change } => self.on_expired(&change),
-                Sip::Pinged { .. } => {}
-                Sip::Call(event) => self.calls.on_event(now, &event),
-                Sip::Count(name) => self.out.push_back(Output::Count(name)),
+        loop {
+            if let Some(output) = self.sip.poll_output() {
+                self.on_sip_output(now, output);
+            } else if let Some(output) = self.links.poll_output() {
+                self.on_link_output(now, output);
+            } else if let Some(output) = self.overlay.poll_output() {
+                self.on_overlay_output(now, output);
+            } else if let Some(output) = self.receipts.poll_output() {
+                self.on_receipt_output(now, output);
+            } else {
+                return;
             }
         }
     }
 
-    fn on_journal(&mut self, ask: AskId, change: &dots_sip::registrar::BindingChange) {
-        let token = self.ask(Pending::Journal { ask });
-        let record = journal::encode_change(change);
-        self.out.push_back(Output::Append { token, stream: Stream::Bindings, record, sync: false });
-    }
-
-    fn on_expired(&mut self, change: &dots_sip::registrar::BindingChange) {
-        let token = self.ask(Pending::Written);
-        let record = journal::encode_change(change);
-        self.out.push_back(Output::Append { token, stream: Stream::Bindings, record, sync: false });
-    }
-
-    fn on_appended(&mut self, now: Now, token: u64) {
-        match self.pending.remove(&token) {
-            Some(Pending::Journal { ask }) => self.feed_sip(now, dots_sip::Input::Journaled { id: ask }),
-            Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
-            _ => {}
-        }
-    }
-
-    fn on_account(&mut self, now: Now, id: u64, account: Option<account::Account>) {
-        match self.pending.remove(&id) {
-            Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
-            Some(Pending::Lookup(asked)) => self.on_lookup_account(now, asked, account.is_some()),
-            _ => {}
+    fn on_sip_output(&mut self, now: Now, output: dots_sip::Output) {
+        use dots_sip::Output as Sip;
+        match output {
+            Sip::Send { flow, bytes } => self.out.push_back(Output::SipSend { flow, bytes }),
+            Sip::SendPeer { peer, bytes, grant, initial } => self.send_leg(now, &peer, bytes, grant, initial),
+            Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
+            Sip::Verify { id, answer } => self.on_verify(now, id, *answer),
+            Sip::Journal { id, change } => self.on_journal(now, id, &change),
+            Sip::Resolve { id, aor, .. } => self.on_resolve(now, id, aor),
+            Sip::Expired { change } => self.on_expired(now, &change),
+            Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
+            Sip::Call(event) => self.on_call(now, &event),
+            Sip::Count(name) => self.count(name),
         }
     }
 
@@ -181,7 +228,20 @@ impl Peer {
         if self.pending.len() < PENDING_MAX {
             self.pending.insert(self.next_id, what);
         }
-        self.next_id
+        ids::join(Owner::Peer, self.next_id)
+    }
+
+    fn answered(&mut self, id: u64) -> Option<Pending> {
+        self.pending.remove(&ids::split(id).1)
+    }
+
+    fn append(&mut self, what: Pending, stream: Stream, record: Vec<u8>, sync: bool) {
+        let token = self.ask(what);
+        self.out.push_back(Output::Append { token, stream, record, sync });
+    }
+
+    fn count(&mut self, name: &'static str) {
+        self.out.push_back(Output::Count(name));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that a peer asks of its driver.
 
 use super::account::Account;
+use dots_overlay::transport::NetCommand;
 use dots_sip::Flow;
 
 #[derive(Clone, Debug)]
@@ -9,6 +10,7 @@ pub enum Output {
         flow: Flow,
         bytes: Vec<u8>,
     },
+    Net(NetCommand),
     /// Append one record to a segment stream. `sync`: answer `Input::Appended` only after fdatasync (group commit);
     /// else after write(2), and sync within 100 ms.
     Append {
@@ -29,12 +31,18 @@ pub enum Output {
         id: u64,
         aor: String,
     },
-    /// DNS TXT records of this name.
+    /// Ask DNS for the TXT records of this name.
+    LookupTxt {
+        id: u64,
+        name: String,
+    },
     Api {
         id: u64,
         reply: super::api::Reply,
     },
     Count(&'static str),
+    /// The peer must not go on (its key runs twice): say so and stop.
+    Fatal(String),
 }
 
 /// The append-only truths of a peer; a directory of segment files each.

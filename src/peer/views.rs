@@ -4,9 +4,14 @@ use super::{
     Output, Peer, Pending, Stream,
     account::Account,
     api::{Reply, Request},
+    bindings::state_name,
     notes::{Note, VERSION},
 };
-use dots_wire::{Now, encode};
+use dots_overlay::{
+    names::{Belief, is_name},
+    records::{Event, Revoke},
+};
+use dots_wire::{Now, PublicKey, encode};
 use serde_json::{Value, json};
 
 /// Aliases a peer may have.
@@ -21,11 +26,11 @@ impl Peer {
                 self.on_api_lookup(now, id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
             }
             Request::Calls => self.reply(id, 200, json!(self.calls.list())),
-            // No overlay, so no other peers and no receipts.
-            Request::Peers | Request::Receipts { .. } => self.reply(id, 200, json!([])),
+            Request::Peers => self.reply(id, 200, self.peer_list(now)),
+            Request::Receipts { verify } => self.reply(id, 200, self.receipt_list(verify)),
             Request::AccountPut { account } => self.put_account(id, account),
             Request::AccountRemove { aor } => {
-                let ask = self.ask(Pending::Account { api: id, what: "removed" });
+                let ask = self.ask(Pending::Account { api: id, aor: aor.clone(), removed: true });
                 self.out.push_back(Output::RemoveAccount { id: ask, aor });
             }
             Request::Aliases => {
@@ -35,9 +40,8 @@ impl Peer {
             Request::AliasPut { alias, target } => self.put_alias(id, alias, target),
             Request::AliasRemove { alias } => self.remove_alias(id, alias),
             Request::Realms => self.reply(id, 200, self.realm_list()),
-            Request::RealmPin { .. } | Request::RealmForget { .. } => {
-                self.reply(id, 501, json!({ "error": "this version knows no realms but its own" }));
-            }
+            Request::RealmPin { name, key } => self.pin_realm(id, &name, &key),
+            Request::RealmForget { name } => self.forget_realm(id, &name),
         }
     }
 
@@ -45,14 +49,23 @@ impl Peer {
         self.out.push_back(Output::Api { id, reply: Reply { status, body } });
     }
 
-    pub(super) fn on_account_stored(&mut self, id: u64, existed: bool) {
-        if let Some(Pending::Account { api, what }) = self.pending.remove(&id) {
-            let status = if what == "removed" && !existed { 404 } else { 200 };
-            let body = match status {
-                404 => json!({ "error": "no such account" }),
-                _ => json!({ "existed": existed }),
-            };
-            self.reply(api, status, body);
+    pub(super) fn on_account_stored(&mut self, now: Now, id: u64, existed: bool) {
+        let Some(Pending::Account { api, aor, removed }) = self.answered(id) else { return };
+        if existed {
+            self.revoke(now, &aor);
+        }
+        match removed && !existed {
+            true => self.reply(api, 404, json!({ "error": "no such account" })),
+            false => self.reply(api, 200, json!({ "existed": existed })),
+        }
+    }
+
+    /// A new password, or none: grants given for the old one are void everywhere.
+    fn revoke(&mut self, now: Now, aor: &str) {
+        let Some((_, realm)) = aor.rsplit_once('@') else { return };
+        if let Some(record) = self.realms.lookup(realm, now.wall) {
+            let event = Event::Revoke(Revoke { aor_id: record.aor_id(aor), before: now.wall });
+            self.overlay.append(now, event);
         }
     }
 
@@ -62,7 +75,7 @@ impl Peer {
                 format!("{}: this peer is not home of that realm; start it with --realm", account.aor);
             return self.reply(id, 400, json!({ "error": error }));
         }
-        let ask = self.ask(Pending::Account { api: id, what: "stored" });
+        let ask = self.ask(Pending::Account { api: id, aor: account.aor.clone(), removed: false });
         self.out.push_back(Output::PutAccount { id: ask, account });
     }
 
@@ -92,9 +105,7 @@ impl Peer {
     /// Writes it down; the HTTP answer comes when it is durable.
     fn note(&mut self, api: u64, note: &Note, body: Value) {
         self.sip.set_addressing(super::config::addressing(&self.config, &self.aliases));
-        let token = self.ask(Pending::Noted { api, body });
-        let record = encode(note);
-        self.out.push_back(Output::Append { token, stream: Stream::Realms, record, sync: true });
+        self.append(Pending::Noted { api, body }, Stream::Realms, encode(note), true);
     }
 
     fn status(&self) -> Value {
@@ -106,21 +117,25 @@ impl Peer {
             "realms": self.config.realms,
             "started_at_ms": self.started.wall.0,
             "sip": self.config.sip,
-            "p2p": [],
+            "p2p": self.config.p2p,
             "http": self.config.http,
-            "peers": 0,
+            "peers": self.neighbours.len(),
             "bindings": self.sip.bindings().len(),
-            "directory": 0,
+            "directory": self.overlay.len(),
             "calls_active": self.calls.up(),
-            "receipts": 0,
-            "warnings": [],
+            "receipts": self.receipts.count(),
+            "warnings": self.warnings(),
         })
     }
 
     fn binding_list(&self, now: Now) -> Value {
         let bindings = self.sip.bindings();
         let row = |b: &dots_sip::registrar::Binding| {
-            let state = if bindings.is_reachable(&b.aor, &b.instance) { "pending" } else { "stale" };
+            let said = self.own_state(now, &b.aor, &b.instance);
+            let state = match bindings.is_reachable(&b.aor, &b.instance) {
+                true => said.map_or("pending", |f| state_name(f.state)),
+                false => "stale",
+            };
             json!({
                 "aor": b.aor,
                 "instance": b.instance,
@@ -134,19 +149,100 @@ impl Peer {
         bindings.iter().filter(|b| b.expires_at_ms > now.wall.0).map(row).collect()
     }
 
-    fn realm_list(&self) -> Value {
-        let own = dots_overlay::names::self_certifying(&self.config.realm_key.public());
-        let row = |name: &String| {
+    fn peer_list(&self, now: Now) -> Value {
+        let row = |(peer, n): (&dots_wire::PeerId, &super::routes::Neighbour)| {
+            let homes = self.realms.iter().filter(|(_, known)| {
+                known.read().is_some_and(|r| r.valid_until > now.wall && r.is_home(*peer))
+            });
             json!({
-                "name": name,
-                "key": self.config.realm_key.public().to_string(),
-                "belief": if *name == own { "self-certifying" } else { "own" },
-                "homes": [self.me.to_string()],
-                "seq": 0,
-                "valid_until_ms": 0,
-                "rivals": [],
+                "peer_id": peer.to_string(),
+                "addresses": [n.address],
+                "connected": true,
+                "agent": n.agent,
+                "since_ms": n.since.0,
+                "rtt_us": n.rtt.and_then(|d| u64::try_from(d.as_micros()).ok()),
+                "realms": homes.map(|(name, _)| name).collect::<Vec<_>>(),
+                "log_seq": self.overlay.head(*peer),
             })
         };
-        self.config.realms.iter().map(row).collect()
+        self.neighbours.iter().map(row).collect()
+    }
+
+    fn realm_list(&self) -> Value {
+        let row = |(name, known): (&String, &dots_overlay::names::Known)| {
+            let record = known.read();
+            let homes = record.map(|r| r.homes.iter().map(ToString::to_string).collect::<Vec<_>>());
+            json!({
+                "name": name,
+                "key": known.key.to_string(),
+                "belief": known.belief.as_str(),
+                "homes": homes.unwrap_or_default(),
+                "seq": record.map_or(0, |r| r.seq),
+                "valid_until_ms": record.map_or(0, |r| r.valid_until.0),
+                "rivals": known.rivals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        };
+        self.realms.iter().map(row).collect()
+    }
+
+    fn pin_realm(&mut self, id: u64, name: &str, key: &str) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let key = hex::decode(key).ok().and_then(|b| <[u8; 33]>::try_from(b).ok());
+        let Some(key) = key.filter(|_| is_name(&name)) else {
+            let error = "expected a realm's name and its key, 66 hex digits as `dots realms` prints it";
+            return self.reply(id, 400, json!({ "error": error }));
+        };
+        if self.config.is_home(&name) {
+            return self.reply(id, 400, json!({ "error": format!("{name} is this peer's own realm") }));
+        }
+        let existed = self.realms.get(&name).is_some();
+        match self.realms.pin(&name, PublicKey(key), Belief::Pinned) {
+            Some(change) => {
+                let note = Note::Realm { version: VERSION, change };
+                self.note(id, &note, json!({ "existed": existed }));
+            }
+            None => self.reply(id, 200, json!({ "existed": existed })),
+        }
+    }
+
+    fn forget_realm(&mut self, id: u64, name: &str) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        match self.realms.forget(&name) {
+            Some(change) => {
+                let note = Note::Realm { version: VERSION, change };
+                self.note(id, &note, json!({ "existed": true }));
+            }
+            None => {
+                let error = format!("{name}: no such realm, or this peer's own");
+                self.reply(id, 404, json!({ "error": error }));
+            }
+        }
+    }
+
+    fn receipt_list(&self, verify: bool) -> Value {
+        let row = |r: dots_ledger::core::ReceiptView| {
+            let checked = verify.then(|| r.check());
+            json!({
+                "call_id": r.call_id.to_string(),
+                "state": r.state.to_string(),
+                "originating": r.originating.to_string(),
+                "terminating": r.terminating.to_string(),
+                "start_ms": r.start_ms,
+                "duration_ms": r.duration_ms,
+                "cause": r.cause.map(|c| c.to_string()).unwrap_or_default(),
+                "verified": checked.as_ref().map(Result::is_ok),
+                "error": checked.and_then(Result::err).map(|e| e.to_string()),
+            })
+        };
+        self.receipts.list().map(row).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let rival = |(name, known): (&String, &dots_overlay::names::Known)| {
+            (!known.rivals.is_empty()).then(|| {
+                format!("another key says that it owns {name}: see `dots realms`, then pin or forget it")
+            })
+        };
+        self.realms.iter().filter_map(rival).collect()
     }
 }

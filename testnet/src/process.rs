@@ -72,7 +72,20 @@ impl Peer {
             ["--no-mdns", "--network", &network, "--realm", realm].map(str::to_owned).to_vec();
         all.extend(flags.iter().map(|&f| f.to_owned()));
         let mut peer = Peer { dir, flags: all, child: None, ready: Ready::default() };
-        peer.run("127.0.0.1:0", "127.0.0.1:0")?;
+        peer.run("127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0")?;
+        Ok(peer)
+    }
+
+    /// A peer that is ready and has joined by `other`.
+    pub fn join(other: &Peer, realm: &str, flags: &[&str]) -> Result<Peer> {
+        let mut all = vec!["--bootstrap", other.p2p()?];
+        all.extend(flags);
+        let peer = Peer::start(realm, &all)?;
+        let (client, met) = (peer.client()?, other.ready.peer_id.clone());
+        poll("the peers meet", READY, || {
+            let peers = client.peers().map_err(|e| Error::Other(e.to_string()))?;
+            Ok(peers.iter().any(|p| p.peer_id == met && !p.realms.is_empty()).then_some(()))
+        })?;
         Ok(peer)
     }
 
@@ -86,6 +99,12 @@ impl Peer {
     pub fn sip(&self) -> Result<&str> {
         let first = self.ready.sip.first();
         first.map(String::as_str).ok_or_else(|| Error::Other("the peer listens nowhere for SIP".into()))
+    }
+
+    /// Where peers find the peer, its id included.
+    pub fn p2p(&self) -> Result<&str> {
+        let first = self.ready.p2p.first();
+        first.map(String::as_str).ok_or_else(|| Error::Other("the peer listens nowhere for peers".into()))
     }
 
     /// The HTTP API, with the token of the data directory.
@@ -141,8 +160,9 @@ impl Peer {
     /// Starts again on the same data, at the same addresses (the phones know no others).
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        let (sip, http) = (self.sip()?.to_owned(), self.ready.http.clone());
-        self.run(&sip, &http)
+        let (sip, http, p2p) = (self.sip()?.to_owned(), self.ready.http.clone(), self.p2p()?.to_owned());
+        let p2p = p2p.split("/p2p/").next().unwrap_or_default();
+        self.run(&sip, &http, p2p)
     }
 
     /// What the peer said so far.
@@ -150,7 +170,7 @@ impl Peer {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    fn run(&mut self, sip: &str, http: &str) -> Result<()> {
+    fn run(&mut self, sip: &str, http: &str, p2p: &str) -> Result<()> {
         let ready = self.dir.path().join("ready");
         let _ = std::fs::remove_file(&ready);
         let log = File::options()
@@ -160,7 +180,7 @@ impl Peer {
             .map_err(Error::io("log"))?;
         let copy = log.try_clone().map_err(Error::io("log"))?;
         let child = Command::new(binary()?)
-            .args(["up", "--sip", sip, "--http", http, "--p2p", "/ip4/127.0.0.1/tcp/0", "--data"])
+            .args(["up", "--sip", sip, "--http", http, "--p2p", p2p, "--data"])
             .arg(self.data())
             .arg("--ready-file")
             .arg(&ready)

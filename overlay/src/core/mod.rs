@@ -185,6 +185,11 @@ impl OverlayCore {
         self.directory.is_empty()
     }
 
+    /// The number of the newest entry that we hold of this peer's log.
+    pub fn head(&self, author: PeerId) -> Option<u64> {
+        self.chains.head(author)
+    }
+
     /// Peers whose logs we hold, our own included.
     pub fn authors(&self) -> usize {
         self.chains.authors()

@@ -297,6 +297,11 @@ impl Chains {
         })
     }
 
+    /// The number of the newest entry of this author.
+    pub fn head(&self, author: PeerId) -> Option<u64> {
+        self.chains.get(&author).map(|chain| chain.next.saturating_sub(1))
+    }
+
     /// One hash for all heads: equal roots mean that there is nothing to tell.
     pub fn root(&mut self) -> Hash {
         if let Some(root) = self.root {

@@ -51,8 +51,15 @@ pub fn is_name(name: &str) -> bool {
             && l.len() <= 63
             && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
-    name.len() <= NAME_MAX && name.split('.').all(label)
+    let last = name.rsplit('.').next().unwrap_or_default();
+    // An address is no name, and neither is what stands for a machine or a peer.
+    let reserved =
+        last.bytes().all(|b| b.is_ascii_digit()) || last == "localhost" || name.ends_with("peer.dots");
+    name.len() <= NAME_MAX && name.split('.').all(label) && !reserved
 }
+
+/// Top-level names that DNS cannot know (RFC 6761, RFC 6762).
+const NOT_IN_DNS: [&str; 6] = ["test", "example", "invalid", "localhost", "local", "dots"];
 
 /// Why we take a key for a name's owner; the stronger reason is the higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -276,7 +283,9 @@ impl Realms {
 
     /// Should DNS be asked about this name?
     pub fn wants_txt(&self, name: &str) -> bool {
-        name.contains('.') && self.known.get(name).is_some_and(|k| k.belief <= Belief::Txt)
+        let top = name.rsplit_once('.').map(|(_, top)| top);
+        top.is_some_and(|top| !NOT_IN_DNS.contains(&top))
+            && self.known.get(name).is_some_and(|k| k.belief <= Belief::Txt)
     }
 
     /// The record to act by: believed and not expired.

@@ -34,35 +34,38 @@ fn names_follow_from_keys() {
     let name = self_certifying(&key);
     assert_eq!(name.len(), NAME_CHARS + 5);
     assert!(is_name(&name));
+    for bad in ["127.0.0.1", "localhost", "a.localhost", "", "a..b", "A.b", "p1.peer.dots", "[::1]", "a b"] {
+        assert!(!is_name(bad), "{bad}");
+    }
 }
 
 #[test]
 fn the_first_key_heard_stays_and_a_second_is_listed() {
     let mut realms = Realms::default();
     let (first, second) = (key(10), key(11));
-    assert_eq!(tell(&mut realms, &record("a.test", &first, 1, 1), &first, 1), Ok(true));
-    assert_eq!(tell(&mut realms, &record("a.test", &first, 1, 1), &first, 1), Ok(false), "known");
-    assert_eq!(tell(&mut realms, &record("a.test", &second, 2, 99), &second, 2), Ok(true), "as a rival");
-    assert_eq!(tell(&mut realms, &record("a.test", &second, 2, 99), &second, 2), Err(Refused::Rival));
-    assert_eq!(realms.lookup("a.test", NOW).map(|r| r.key), Some(first.public()));
-    assert_eq!(realms.get("a.test").map(|k| k.rivals.clone()), Some(vec![second.public()]));
-    assert!(realms.pin("a.test", second.public(), Belief::Pinned).is_some());
-    assert_eq!(realms.lookup("a.test", NOW), None, "the record of the other key is gone");
-    assert_eq!(tell(&mut realms, &record("a.test", &second, 2, 99), &second, 7), Ok(true), "by anybody");
-    assert_eq!(realms.lookup("a.test", NOW).map(|r| r.key), Some(second.public()));
-    assert!(realms.forget("a.test").is_some());
-    assert_eq!(tell(&mut realms, &record("a.test", &first, 1, 1), &first, 1), Ok(true));
+    assert_eq!(tell(&mut realms, &record("a.net", &first, 1, 1), &first, 1), Ok(true));
+    assert_eq!(tell(&mut realms, &record("a.net", &first, 1, 1), &first, 1), Ok(false), "known");
+    assert_eq!(tell(&mut realms, &record("a.net", &second, 2, 99), &second, 2), Ok(true), "as a rival");
+    assert_eq!(tell(&mut realms, &record("a.net", &second, 2, 99), &second, 2), Err(Refused::Rival));
+    assert_eq!(realms.lookup("a.net", NOW).map(|r| r.key), Some(first.public()));
+    assert_eq!(realms.get("a.net").map(|k| k.rivals.clone()), Some(vec![second.public()]));
+    assert!(realms.pin("a.net", second.public(), Belief::Pinned).is_some());
+    assert_eq!(realms.lookup("a.net", NOW), None, "the record of the other key is gone");
+    assert_eq!(tell(&mut realms, &record("a.net", &second, 2, 99), &second, 7), Ok(true), "by anybody");
+    assert_eq!(realms.lookup("a.net", NOW).map(|r| r.key), Some(second.public()));
+    assert!(realms.forget("a.net").is_some());
+    assert_eq!(tell(&mut realms, &record("a.net", &first, 1, 1), &first, 1), Ok(true));
 }
 
 #[test]
 fn what_is_refused() {
     let realm = key(10);
     let mut realms = Realms::default();
-    assert_eq!(tell(&mut realms, &record("a.test", &realm, 1, 5), &realm, 1), Ok(true));
+    assert_eq!(tell(&mut realms, &record("a.net", &realm, 1, 5), &realm, 1), Ok(true));
     let cases = [
-        (record("a.test", &realm, 1, 4), realm.clone(), 1, Refused::Older),
-        (record("a.test", &realm, 1, 6), key(12), 1, Refused::Signature),
-        (record("b.test", &realm, 1, 1), realm.clone(), 2, Refused::NotFromHome),
+        (record("a.net", &realm, 1, 4), realm.clone(), 1, Refused::Older),
+        (record("a.net", &realm, 1, 6), key(12), 1, Refused::Signature),
+        (record("b.net", &realm, 1, 1), realm.clone(), 2, Refused::NotFromHome),
         (record("abc.dots", &realm, 1, 1), realm.clone(), 1, Refused::NotItsName),
         (record("A.test", &realm, 1, 1), realm.clone(), 1, Refused::Malformed),
         (record("", &realm, 1, 1), realm.clone(), 1, Refused::Malformed),
@@ -90,7 +93,7 @@ fn what_is_refused() {
     for (record, by, from, why) in cases {
         assert_eq!(tell(&mut realms, &record, &by, from), Err(why), "{record:?}");
     }
-    assert_eq!(realms.lookup("a.test", NOW.plus(VALID_MAX)), None, "expired");
+    assert_eq!(realms.lookup("a.net", NOW.plus(VALID_MAX)), None, "expired");
 }
 
 #[test]
@@ -111,14 +114,15 @@ fn one_peer_brings_no_more_than_sixteen_names_and_a_name_of_its_key_always_count
 fn dns_outweighs_the_first_heard_and_a_pin_outweighs_dns() {
     let (first, second) = (key(10), key(11));
     let mut realms = Realms::default();
-    assert_eq!(tell(&mut realms, &record("a.test", &first, 1, 1), &first, 1), Ok(true));
-    assert_eq!(tell(&mut realms, &record("a.test", &second, 2, 1), &second, 2), Ok(true));
-    assert!(realms.wants_txt("a.test"));
-    assert_eq!(realms.heard_txt("a.test", &["v=spf1".into()]), None);
-    assert!(realms.heard_txt("a.test", &[txt_value(&second.public())]).is_some());
-    assert_eq!(realms.get("a.test").map(|k| (k.key, k.belief)), Some((second.public(), Belief::Txt)));
-    assert!(realms.pin("a.test", first.public(), Belief::Pinned).is_some());
-    assert_eq!(realms.heard_txt("a.test", &[txt_value(&second.public())]), None);
+    assert_eq!(tell(&mut realms, &record("a.net", &first, 1, 1), &first, 1), Ok(true));
+    assert_eq!(tell(&mut realms, &record("a.net", &second, 2, 1), &second, 2), Ok(true));
+    assert!(realms.wants_txt("a.net"));
+    assert!(!realms.wants_txt("c.test"));
+    assert_eq!(realms.heard_txt("a.net", &["v=spf1".into()]), None);
+    assert!(realms.heard_txt("a.net", &[txt_value(&second.public())]).is_some());
+    assert_eq!(realms.get("a.net").map(|k| (k.key, k.belief)), Some((second.public(), Belief::Txt)));
+    assert!(realms.pin("a.net", first.public(), Belief::Pinned).is_some());
+    assert_eq!(realms.heard_txt("a.net", &[txt_value(&second.public())]), None);
 }
 
 #[test]
@@ -127,10 +131,10 @@ fn what_is_written_down_comes_back() {
     let mut realms = Realms::default();
     let mut journal = Vec::new();
     for (realm, home) in [(&first, 1), (&second, 2)] {
-        let signed = record("a.test", realm, home, 1).sign(realm);
+        let signed = record("a.net", realm, home, 1).sign(realm);
         journal.extend(realms.accept(&signed, key(home).peer_id(), NOW).expect("taken"));
     }
-    journal.extend(realms.pin("b.test", second.public(), Belief::Pinned));
+    journal.extend(realms.pin("b.net", second.public(), Belief::Pinned));
     let mut again = Realms::default();
     for change in journal {
         again.replay(decode(&encode(&change)).expect("what we wrote"));
@@ -143,7 +147,7 @@ fn what_is_written_down_comes_back() {
 /// A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
-    let signed = encode(&record("a.test", &key(10), 1, 7).sign(&key(10)));
+    let signed = encode(&record("a.net", &key(10), 1, 7).sign(&key(10)));
     assert_eq!((signed.len(), dots_wire::sha256(&signed).to_string().as_str()), GOLDEN);
 }
 

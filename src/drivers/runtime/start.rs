@@ -3,15 +3,17 @@
 use super::{Node, now};
 use crate::{
     cli::exit::Failure,
-    config::{HTTP_PORT, Options, SIP_PORT},
+    config::{HTTP_PORT, Options, P2P_PORT, SIP_PORT},
     datadir::{DataDir, Ports, generate_password},
     drivers::{
         sip::{SipSockets, local_ip_toward},
         store::{AccountStore, Stores, account},
     },
     http::{self, ApiHandle, App, Metrics},
-    peer::{Config, Peer, Recovered, Stream, journal},
+    peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
+use dots_overlay::net::{Net, NetConfig, NetError};
+use dots_wire::{PublicKey, SecretKey};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,8 +29,8 @@ use tokio::{
 
 /// Ports tried when the usual one is taken: 5060, 5070 … for SIP, 8080, 8081 … for HTTP.
 const PORTS_TRIED: u16 = 20;
-/// Changes of accounts under way.
-const STORING_MAX: usize = 1_024;
+/// Answers of what runs beside the loop.
+const LATER_MAX: usize = 1_024;
 
 /// The ready file: a contract that scripts depend on.
 #[derive(Serialize)]
@@ -40,14 +42,12 @@ struct Ready {
 }
 
 pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Failure> {
-    if !options.bootstrap.is_empty() || !options.p2p.is_empty() || !options.trust_realms.is_empty() {
-        tracing::warn!("--bootstrap, --p2p and --trust-realm do nothing yet: this version has no overlay");
-    }
     let mut ports = dir.ports()?;
     let sip = bind_sip(options, &mut ports).await?;
     let (listener, http_addr) = bind_http(options, &mut ports).await?;
-    dir.keep_ports(&ports)?;
     let (peer_key, realm_key) = (dir.peer_key()?, dir.realm_key()?);
+    let net = start_net(options, &peer_key, &mut ports).await?;
+    dir.keep_ports(&ports)?;
     let mut realms = options.realms.clone();
     if realms.is_empty() {
         realms.push(dots_overlay::names::self_certifying(&realm_key.public()));
@@ -64,14 +64,16 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         token_key: *dir.token_key()?,
         own_hosts: own_hosts(&concrete, options),
         realms,
+        trusted: trusted(options)?,
         advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),
         sip: concrete.iter().map(SocketAddr::to_string).collect(),
+        p2p: net.listen_addrs().to_vec(),
         http: http_addr.to_string(),
     };
     let ready = Ready {
         peer_id: peer_key.peer_id().to_string(),
         sip: config.sip.clone(),
-        p2p: Vec::new(),
+        p2p: config.p2p.clone(),
         http: http_addr.to_string(),
     };
     let peer = Peer::new(config.clone(), recovered, rand::random(), now());
@@ -94,16 +96,18 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         peer,
         sender: sip.sender.clone(),
         sip,
+        net,
         disk,
         acks,
         unwritten: VecDeque::new(),
         accounts,
-        stored: mpsc::channel(STORING_MAX),
+        later: mpsc::channel(LATER_MAX),
         api,
         asked: BTreeMap::new(),
         asked_next: 0,
         metrics,
         next: VecDeque::new(),
+        fatal: None,
         stop_http: Some(stop_http),
     })
 }
@@ -119,7 +123,69 @@ fn recover(stores: &mut Stores) -> Result<Recovered, crate::drivers::store::Disk
     } else {
         bindings
     };
-    Ok(Recovered { bindings, realms: stores.recover(Stream::Realms)? })
+    let realms = stores.recover(Stream::Realms)?;
+    let kept = notes::compacted(&realms);
+    if realms.len() > kept.len() * 2 + 1_000 {
+        stores.compact(Stream::Realms, &kept)?;
+    }
+    Ok(Recovered {
+        bindings,
+        realms: kept,
+        log: stores.recover(Stream::Log)?,
+        receipts: stores.recover(Stream::Receipts)?,
+    })
+}
+
+/// `--trust-realm NAME=KEY`; the form was checked with the options.
+fn trusted(options: &Options) -> Result<Vec<(String, PublicKey)>, Failure> {
+    let pin = |(name, key): &(String, String)| {
+        let bytes = hex::decode(key).ok().and_then(|b| <[u8; 33]>::try_from(b).ok());
+        let bytes = bytes.ok_or_else(|| Failure::Usage(format!("--trust-realm {name}: not a key")))?;
+        Ok((name.clone(), PublicKey(bytes)))
+    };
+    options.trust_realms.iter().map(pin).collect()
+}
+
+/// What was said, or QUIC and TCP on the port that was kept, or on the first free one from the usual one on.
+async fn start_net(options: &Options, key: &SecretKey, ports: &mut Ports) -> Result<Net, Failure> {
+    let start = |listen: Vec<String>| {
+        Net::start(NetConfig {
+            key: key.clone(),
+            network: options.network.clone(),
+            listen,
+            bootstrap: options.bootstrap.clone(),
+            mdns: options.mdns,
+        })
+    };
+    let failure = |e: NetError| match e {
+        NetError::Listen { address, reason } => Failure::Listen { address, reason },
+        NetError::Address { .. } | NetError::Network(_) => Failure::Usage(e.to_string()),
+        NetError::Transport(_) => Failure::Other(e.to_string()),
+    };
+    if !options.p2p.is_empty() {
+        return start(options.p2p.clone()).await.map_err(failure);
+    }
+    let has_v6 = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    let all = |port: u16| {
+        let v4 = [format!("/ip4/0.0.0.0/udp/{port}/quic-v1"), format!("/ip4/0.0.0.0/tcp/{port}")];
+        let v6 = [format!("/ip6/::/udp/{port}/quic-v1"), format!("/ip6/::/tcp/{port}")];
+        v4.into_iter().chain(v6.into_iter().filter(|_| has_v6)).collect::<Vec<_>>()
+    };
+    if let Some(port) = ports.p2p {
+        return start(all(port)).await.map_err(failure);
+    }
+    let mut last = None;
+    for port in (P2P_PORT..).take(usize::from(PORTS_TRIED)) {
+        match start(all(port)).await {
+            Ok(net) => {
+                ports.p2p = Some(port);
+                return Ok(net);
+            }
+            Err(e @ NetError::Listen { .. }) => last = Some(e),
+            Err(e) => return Err(failure(e)),
+        }
+    }
+    Err(last.map_or_else(|| Failure::Other("no port is free for peers".into()), failure))
 }
 
 /// What was said, or what was kept, or the first free port from the usual one on.
@@ -264,6 +330,9 @@ fn welcome(options: &Options, dir: &DataDir, config: &Config, password: Option<&
     }
     text.push_str(&format!("realm {realm}; more users: dots account add NAME@{realm}\n"));
     text.push_str(&format!("HTTP http://{}\n", config.http));
+    for address in &config.p2p {
+        text.push_str(&format!("peer {address}\n"));
+    }
     // Nobody may be reading.
     let _ = out.write_all(text.as_bytes());
     let _ = out.flush();

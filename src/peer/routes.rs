@@ -1,0 +1,203 @@
+//! Whose is it: events of the network and answers of the disk, handed to the core or room that waits for them.
+
+use super::{
+    Output, Peer, Pending,
+    ids::{self, Owner},
+    output::Stream,
+    rate::Kind,
+};
+use dots_ledger::core::ReceiptOutput;
+use dots_overlay::{
+    core::OverlayOutput,
+    link::LinkOutput,
+    transport::{InboundId, NetCommand, NetEvent, Protocol, RequestError},
+};
+use dots_sip::input::PeerLabel;
+use dots_wire::{Now, PeerId, Timestamp, encode};
+use serde::Serialize;
+use std::{net::IpAddr, time::Duration};
+
+/// A peer that we are connected to.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    pub since: Timestamp,
+    /// Multiaddr, as the network told last.
+    pub address: String,
+    pub agent: String,
+    pub rtt: Option<Duration>,
+}
+
+impl Neighbour {
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.split('/').nth(2)?.parse().ok()
+    }
+}
+
+impl Peer {
+    pub(super) fn on_net(&mut self, now: Now, event: NetEvent) {
+        match event {
+            NetEvent::Connected { peer } => {
+                let fresh =
+                    Neighbour { since: now.wall, address: String::new(), agent: String::new(), rtt: None };
+                self.neighbours.entry(peer).or_insert(fresh);
+                self.label(peer);
+                self.links.handle_net(now, &event);
+                self.overlay.handle_net(now, event);
+                self.receipts.on_connected(now, peer);
+                self.exchange_names(peer);
+            }
+            NetEvent::Disconnected { peer } => {
+                self.neighbours.remove(&peer);
+                self.links.handle_net(now, &event);
+                self.overlay.handle_net(now, event);
+            }
+            NetEvent::Seen { peer, address, agent, rtt } => {
+                if let Some(n) = self.neighbours.get_mut(&peer) {
+                    (n.address, n.agent) = (address, agent);
+                    n.rtt = rtt.or(n.rtt);
+                }
+            }
+            NetEvent::Request { peer, protocol, id, body } => self.on_request(now, peer, protocol, id, body),
+            NetEvent::Response { id, result } => self.on_response(now, id, result),
+            NetEvent::StreamOpened { .. }
+            | NetEvent::StreamRefused { .. }
+            | NetEvent::StreamFrame { .. }
+            | NetEvent::StreamClosed { .. } => self.links.handle_net(now, &event),
+            NetEvent::DhtValue { id, value } => self.on_dht_value(now, id, &value),
+            NetEvent::DhtDone { id } => self.on_dht_done(now, id),
+            NetEvent::Gossip { .. } | NetEvent::DhtOffer { .. } => self.overlay.handle_net(now, event),
+        }
+    }
+
+    fn on_request(&mut self, now: Now, peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8>) {
+        let kind = match protocol {
+            Protocol::Auth => Kind::Auth,
+            Protocol::Lookup => Kind::Lookup,
+            Protocol::Receipt => return self.receipts.on_request(now, peer, id, &body),
+            Protocol::Log | Protocol::Verify => {
+                return self.overlay.handle_net(now, NetEvent::Request { peer, protocol, id, body });
+            }
+        };
+        if !self.rates.take(now.mono, peer, kind) {
+            self.count("peer_throttled");
+            return self.refuse_request(id);
+        }
+        match kind {
+            Kind::Auth => self.on_auth_request(now, peer, id, &body),
+            _ => self.on_lookup_request(now, peer, id, &body),
+        }
+    }
+
+    fn on_response(&mut self, now: Now, id: u64, result: Result<Vec<u8>, RequestError>) {
+        match ids::split(id) {
+            (Owner::Overlay, id) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
+            (Owner::Receipts, id) => self.receipts.on_response(now, id, result.ok()),
+            (Owner::Peer, _) => match self.answered(id) {
+                Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
+                Some(Pending::Lookup(asked)) => self.on_lookup_reply(now, asked, result),
+                Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
+                _ => {}
+            },
+        }
+    }
+
+    pub(super) fn on_appended(&mut self, now: Now, token: u64) {
+        match ids::split(token) {
+            (Owner::Overlay, token) => self.overlay.durable(now, token),
+            (Owner::Receipts, token) => self.receipts.durable(now, token),
+            (Owner::Peer, _) => match self.answered(token) {
+                Some(Pending::Journal { ask }) => {
+                    self.feed_sip(now, dots_sip::Input::Journaled { id: ask });
+                }
+                Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
+                _ => {}
+            },
+        }
+    }
+
+    pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<super::account::Account>) {
+        match self.answered(id) {
+            Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
+            Some(Pending::Lookup(asked)) => self.on_lookup_account(now, asked, account.is_some()),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_link_output(&mut self, now: Now, output: LinkOutput) {
+        match output {
+            LinkOutput::Net(command) => self.out.push_back(Output::Net(command)),
+            LinkOutput::Deliver { peer, body } => self.on_leg(now, peer, &body),
+            LinkOutput::Down { peer } => {
+                self.count("link_down");
+                let peer = self.label(peer);
+                self.feed_sip(now, dots_sip::Input::OverlayDown { peer });
+            }
+        }
+    }
+
+    pub(super) fn on_overlay_output(&mut self, now: Now, output: OverlayOutput) {
+        match output {
+            OverlayOutput::Net(NetCommand::Request { id, peer, protocol, body }) => {
+                self.request(ids::join(Owner::Overlay, id), peer, protocol, body);
+            }
+            OverlayOutput::Net(command) => self.out.push_back(Output::Net(command)),
+            OverlayOutput::Append { token, record } => {
+                let token = ids::join(Owner::Overlay, token);
+                self.out.push_back(Output::Append { token, stream: Stream::Log, record, sync: true });
+            }
+            OverlayOutput::PingPhone { id, aor_id, instance } => match self.published.phone(aor_id, instance)
+            {
+                Some((aor, instance)) => {
+                    let (aor, instance) = (aor.clone(), instance.clone());
+                    self.feed_sip(now, dots_sip::Input::Ping { id, aor, instance });
+                }
+                None => self.overlay.pinged(now, id, false),
+            },
+            OverlayOutput::DirectoryChanged { .. } => {}
+            OverlayOutput::RunsTwice => {
+                let why = "this peer's key runs somewhere else too: stop one of the two, or give this one a new data \
+                           directory";
+                self.out.push_back(Output::Fatal(why.to_owned()));
+            }
+            OverlayOutput::Count(name) => self.count(name),
+        }
+    }
+
+    pub(super) fn on_receipt_output(&mut self, _now: Now, output: ReceiptOutput) {
+        match output {
+            ReceiptOutput::Append { token, record } => {
+                let token = ids::join(Owner::Receipts, token);
+                self.out.push_back(Output::Append { token, stream: Stream::Receipts, record, sync: true });
+            }
+            ReceiptOutput::Request { id, peer, body } => {
+                self.request(ids::join(Owner::Receipts, id), peer, Protocol::Receipt, body);
+            }
+            ReceiptOutput::Respond { id, body } => {
+                self.out.push_back(Output::Net(NetCommand::Respond { id, body }));
+            }
+            ReceiptOutput::Completed { .. } => self.count("receipts_completed"),
+            ReceiptOutput::Count(name) => self.count(name),
+        }
+    }
+
+    pub(super) fn request(&mut self, id: u64, peer: PeerId, protocol: Protocol, body: Vec<u8>) {
+        self.out.push_back(Output::Net(NetCommand::Request { id, peer, protocol, body }));
+    }
+
+    pub(super) fn respond<T: Serialize>(&mut self, id: InboundId, reply: &T) {
+        self.out.push_back(Output::Net(NetCommand::Respond { id, body: Some(encode(reply)) }));
+    }
+
+    pub(super) fn refuse_request(&mut self, id: InboundId) {
+        self.out.push_back(Output::Net(NetCommand::Respond { id, body: None }));
+    }
+
+    /// The label of `peer`, remembered so that it can be turned back.
+    pub(super) fn label(&mut self, peer: PeerId) -> PeerLabel {
+        let label: PeerLabel = peer.0.label().base32().into();
+        if self.labels.len() < super::LABELS_MAX || self.labels.contains_key(&label) {
+            self.labels.insert(label.clone(), peer);
+        }
+        label
+    }
+}

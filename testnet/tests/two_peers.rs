@@ -1,0 +1,88 @@
+//! Two real peers and real phones: a call across the overlay, and a phone that registers away from home.
+
+use dots_testnet::{
+    phones::baresip::{Account, Baresip},
+    poll,
+    process::Peer,
+};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
+/// Seconds of sound that each side has to hear.
+const TALK: f64 = 4.0;
+
+fn phone(peer: &Peer, user: &str, password: &str, tone: f64, more: &str) -> Baresip {
+    let server = peer.sip().unwrap();
+    let mut phone =
+        Baresip::start(&Account { user, password, server, transport: "udp", more, tone }).unwrap();
+    phone.wait_for(&["REGISTER_OK"], SOON).unwrap();
+    phone
+}
+
+fn talk(caller: &mut Baresip, callee: &mut Baresip, target: &str) {
+    caller.dial(target).unwrap();
+    caller.wait_for(&["CALL_ESTABLISHED"], SOON).unwrap();
+    callee.wait_for(&["CALL_ESTABLISHED"], SOON).unwrap();
+    poll("both hear enough", Duration::from_secs(20), || {
+        let enough = caller.heard()?.seconds() >= TALK && callee.heard()?.seconds() >= TALK;
+        Ok(enough.then_some(()))
+    })
+    .unwrap();
+}
+
+fn assert_heard(who: &str, phone: &Baresip, other: f64, own: f64) {
+    let sound = phone.heard().unwrap();
+    assert!(sound.seconds() >= TALK, "{who} heard {} s", sound.seconds());
+    assert!(sound.share(other) > 0.5, "{who}: {} at {other} Hz", sound.share(other));
+    assert!(sound.share(own) < 0.1, "{who}: {} at its own {own} Hz", sound.share(own));
+}
+
+#[test]
+fn two_phones_on_two_peers_hear_each_other_encrypted() {
+    let mut a = Peer::start("a.net", &[]).unwrap();
+    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.account("alice@a.net", "wonderland").unwrap();
+    b.account("bob@b.net", "builder").unwrap();
+    let mut alice = phone(&a, "alice", "wonderland", 440.0, ";mediaenc=srtp");
+    let mut bob = phone(&b, "bob", "builder", 1000.0, ";mediaenc=srtp");
+
+    talk(&mut alice, &mut bob, &format!("sip:bob%40b.net@{}", a.sip().unwrap()));
+    let calls = a.client().unwrap().calls().unwrap();
+    assert_eq!((calls.len(), calls[0].state.as_str()), (1, "up"), "{calls:?}");
+    assert_eq!((calls[0].from.as_str(), calls[0].to.as_str()), ("alice@a.net", "bob@b.net"));
+    assert_eq!(calls[0].media, "peers-could-read");
+    alice.hangup().unwrap();
+    bob.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    alice.stop().unwrap();
+    bob.stop().unwrap();
+    assert_heard("alice", &alice, 1000.0, 440.0);
+    assert_heard("bob", &bob, 440.0, 1000.0);
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+#[test]
+fn a_phone_registers_away_from_home_and_is_called_there() {
+    let mut home = Peer::start("a.net", &[]).unwrap();
+    let mut away = Peer::join(&home, "b.net", &[]).unwrap();
+    home.account("alice@a.net", "wonderland").unwrap();
+    away.account("bob@b.net", "builder").unwrap();
+    // The name alone selects her realm: server, user and password are all that the phone knows.
+    let mut alice = phone(&away, "alice%40a.net", "wonderland", 440.0, "");
+    let mut bob = phone(&away, "bob", "builder", 1000.0, "");
+    let found = home.client().unwrap().lookup("alice@a.net").unwrap();
+    poll("home knows where she is", SOON, || {
+        let found =
+            home.client()?.lookup("alice@a.net").map_err(|e| dots_testnet::Error::Other(e.to_string()))?;
+        Ok(found.bindings.iter().any(|b| b.serving == away.ready().peer_id).then_some(()))
+    })
+    .unwrap_or_else(|e| panic!("{e}: {found:?}"));
+    talk(&mut bob, &mut alice, &format!("sip:alice%40a.net@{}", away.sip().unwrap()));
+    bob.hangup().unwrap();
+    alice.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    alice.stop().unwrap();
+    bob.stop().unwrap();
+    assert_heard("alice", &alice, 1000.0, 440.0);
+    home.stop().unwrap();
+    away.stop().unwrap();
+}
