@@ -1,6 +1,8 @@
 //! Two real peers and real phones: a call across the overlay, and a phone that registers away from home.
 
+use dots_clients::types::ReceiptInfo;
 use dots_testnet::{
+    Error,
     phones::baresip::{Account, Baresip},
     poll,
     process::Peer,
@@ -37,6 +39,19 @@ fn assert_heard(who: &str, phone: &Baresip, other: f64, own: f64) {
     assert!(sound.share(own) < 0.1, "{who}: {} at its own {own} Hz", sound.share(own));
 }
 
+/// Both peers have it on disk within a second of the BYE (issue: a receipt).
+fn whole_receipt(peer: &Peer) -> ReceiptInfo {
+    let client = peer.client().unwrap();
+    let receipts = poll("the receipt is whole", Duration::from_secs(1), || {
+        let found = client.receipts(true).map_err(|e| Error::Other(e.to_string()))?;
+        Ok(found.iter().any(|r| r.state == "whole").then_some(found))
+    });
+    let receipts = receipts.unwrap();
+    assert_eq!(receipts.len(), 1, "{receipts:?}");
+    assert_eq!(receipts[0].verified, Some(true), "{receipts:?}");
+    receipts[0].clone()
+}
+
 #[test]
 fn two_phones_on_two_peers_hear_each_other_encrypted() {
     let mut a = Peer::start("a.net", &[]).unwrap();
@@ -53,6 +68,9 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
     assert_eq!(calls[0].media, "peers-could-read");
     alice.hangup().unwrap();
     bob.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    let receipts = [&a, &b].map(|peer| whole_receipt(peer));
+    assert_eq!(receipts[0], receipts[1], "both hold the same");
+    assert!(receipts[0].duration_ms as f64 >= TALK * 1000.0, "{:?}", receipts[0]);
     alice.stop().unwrap();
     bob.stop().unwrap();
     assert_heard("alice", &alice, 1000.0, 440.0);
@@ -72,8 +90,7 @@ fn a_phone_registers_away_from_home_and_is_called_there() {
     let mut bob = phone(&away, "bob", "builder", 1000.0, "");
     let found = home.client().unwrap().lookup("alice@a.net").unwrap();
     poll("home knows where she is", SOON, || {
-        let found =
-            home.client()?.lookup("alice@a.net").map_err(|e| dots_testnet::Error::Other(e.to_string()))?;
+        let found = home.client()?.lookup("alice@a.net").map_err(|e| Error::Other(e.to_string()))?;
         Ok(found.bindings.iter().any(|b| b.serving == away.ready().peer_id).then_some(()))
     })
     .unwrap_or_else(|e| panic!("{e}: {found:?}"));
