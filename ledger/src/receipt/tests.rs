@@ -171,7 +171,8 @@ fn bytes_that_are_not_the_one_encoding_do_not_hold() {
 #[test]
 fn two_claims_give_one_receipt_or_a_reason() {
     type Change = fn(&mut Claim);
-    let table: Vec<(&str, Change, Result<(u64, Option<Side>), Refusal>)> = vec![
+    type Outcome = Result<(u64, Option<Side>), Refusal>;
+    let table: [(&str, Change, Outcome); 15] = [
         ("equal", |_| {}, Ok((61_500, None))),
         ("lower", |c| c.duration_ms = Some(1), Err(Refusal::Excessive)),
         ("2 s lower", |c| c.duration_ms = Some(59_500), Ok((59_500, None))),
