@@ -65,10 +65,11 @@ impl Peer {
         let mut envelope =
             Envelope { version: VERSION, sip: Vec::new(), grant: None, realm: None, nonce: None };
         if let Ok(message) = Message::parse_lenient(bytes.clone()) {
+            // The nonce first: it opens the call that the grant is noted in.
+            self.attach_nonce(now, peer, &message, &mut envelope);
             if initial && message.is_request() {
                 self.attach_grant(now, &message, grant, &mut envelope);
             }
-            self.attach_nonce(now, peer, &message, &mut envelope);
         }
         envelope.sip = bytes;
         if self.links.send(now, peer, encode(&envelope), initial).is_err() {

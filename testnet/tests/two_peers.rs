@@ -46,7 +46,8 @@ fn whole_receipt(peer: &Peer) -> ReceiptInfo {
         let found = client.receipts(true).map_err(|e| Error::Other(e.to_string()))?;
         Ok(found.iter().any(|r| r.state == "whole").then_some(found))
     });
-    let receipts = receipts.unwrap();
+    let receipts =
+        receipts.unwrap_or_else(|e| panic!("{e}: {:?} {:?}", client.receipts(true), client.calls()));
     assert_eq!(receipts.len(), 1, "{receipts:?}");
     assert_eq!(receipts[0].verified, Some(true), "{receipts:?}");
     receipts[0].clone()
