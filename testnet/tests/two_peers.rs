@@ -40,9 +40,9 @@ fn assert_heard(who: &str, phone: &Baresip, other: f64, own: f64) {
 }
 
 /// Both peers have it on disk within a second of the BYE (issue: a receipt).
-fn whole_receipt(peer: &Peer) -> ReceiptInfo {
+fn whole_receipt(peer: &Peer, within: Duration) -> ReceiptInfo {
     let client = peer.client().unwrap();
-    let receipts = poll("the receipt is whole", Duration::from_secs(1), || {
+    let receipts = poll("the receipt is whole", within, || {
         let found = client.receipts(true).map_err(|e| Error::Other(e.to_string()))?;
         Ok(found.iter().any(|r| r.state == "whole").then_some(found))
     });
@@ -69,7 +69,7 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
     assert_eq!(calls[0].media, "peers-could-read");
     alice.hangup().unwrap();
     bob.wait_for(&["CALL_CLOSED"], SOON).unwrap();
-    let receipts = [&a, &b].map(|peer| whole_receipt(peer));
+    let receipts = [&a, &b].map(|peer| whole_receipt(peer, Duration::from_secs(1)));
     assert_eq!(receipts[0], receipts[1], "both hold the same");
     assert!(receipts[0].duration_ms as f64 >= TALK * 1000.0, "{:?}", receipts[0]);
     alice.stop().unwrap();
@@ -102,5 +102,73 @@ fn a_phone_registers_away_from_home_and_is_called_there() {
     bob.stop().unwrap();
     assert_heard("alice", &alice, 1000.0, 440.0);
     home.stop().unwrap();
+    away.stop().unwrap();
+}
+
+#[test]
+fn another_peer_verifies_a_phone_and_both_say_so() {
+    let mut a = Peer::start("a.net", &[]).unwrap();
+    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    b.account("bob@b.net", "builder").unwrap();
+    let mut bob = phone(&b, "bob", "builder", 1000.0, "");
+    for peer in [&a, &b] {
+        let client = peer.client().unwrap();
+        let verified = poll("the phone is verified", Duration::from_secs(20), || {
+            let found = client.lookup("bob@b.net").map_err(|e| Error::Other(e.to_string()))?;
+            Ok(found.bindings.into_iter().find(|f| f.state == "verified"))
+        });
+        let verified = verified.unwrap_or_else(|e| panic!("{e}: {:?}", client.lookup("bob@b.net")));
+        assert_eq!(verified.serving, b.ready().peer_id);
+        assert_eq!(verified.attests[0].by, a.ready().peer_id, "by the one that does not serve it");
+        assert!(verified.attests[0].at_ms > 0);
+    }
+    bob.stop().unwrap();
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+#[test]
+fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
+    let mut a = Peer::start("a.net", &[]).unwrap();
+    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.account("alice@a.net", "wonderland").unwrap();
+    b.account("bob@b.net", "builder").unwrap();
+    let mut alice = phone(&a, "alice", "wonderland", 440.0, "");
+    let mut bob = phone(&b, "bob", "builder", 1000.0, "");
+    talk(&mut alice, &mut bob, &format!("sip:bob%40b.net@{}", a.sip().unwrap()));
+    b.kill().unwrap();
+    alice.hangup().unwrap();
+    alice.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    b.restart().unwrap();
+    let receipts = [&a, &b].map(|peer| whole_receipt(peer, Duration::from_secs(30)));
+    assert_eq!(receipts[0], receipts[1]);
+    assert!(receipts[0].duration_ms as f64 >= TALK * 1000.0, "{:?}", receipts[0]);
+    alice.stop().unwrap();
+    bob.stop().unwrap();
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+#[test]
+fn a_phone_away_from_home_is_found_while_its_home_is_down() {
+    let mut home = Peer::start("a.net", &[]).unwrap();
+    let mut away = Peer::join(&home, "b.net", &[]).unwrap();
+    home.account("alice@a.net", "wonderland").unwrap();
+    let mut alice = phone(&away, "alice%40a.net", "wonderland", 440.0, "");
+    let realms = home.client().unwrap().realms().unwrap();
+    let key = &realms.iter().find(|r| r.name == "a.net").unwrap().key;
+    home.kill().unwrap();
+    // A third peer comes after the home is gone. It knows the realm's key; all else it hears from `away`.
+    let trust = format!("a.net={key}");
+    let mut third = Peer::join(&away, "c.net", &["--trust-realm", &trust]).unwrap();
+    third.account("carol@c.net", "christmas").unwrap();
+    let mut carol = phone(&third, "carol", "christmas", 1000.0, "");
+    talk(&mut carol, &mut alice, &format!("sip:alice%40a.net@{}", third.sip().unwrap()));
+    carol.hangup().unwrap();
+    alice.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    for phone in [&mut alice, &mut carol] {
+        phone.stop().unwrap();
+    }
+    third.stop().unwrap();
     away.stop().unwrap();
 }
