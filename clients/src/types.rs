@@ -38,6 +38,11 @@ pub struct PeerInfo {
     pub peer_id: String,
     pub addresses: Vec<String>,
     pub connected: bool,
+    /// The program that it runs, in its own words.
+    pub agent: String,
+    pub since_ms: u64,
+    /// Round trip of the last ping.
+    pub rtt_us: Option<u64>,
     /// Realms for which it is a home.
     pub realms: Vec<String>,
     /// The newest log entry of it that this peer holds.

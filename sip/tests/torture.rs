@@ -1,8 +1,6 @@
 //! Messages made to break parsers. Each case is a file of bytes and a line in `torture/cases.txt`: what the parser says,
-//! and what a whole peer does with it. The messages are ours and exercise the points of RFC 4475 and RFC 5118.
-//!
-//! Where the RFCs' own messages lie beside the repository (`../shared/torture`), they are read too: the line for each
-//! is in `torture/rfc.txt`.
+//! and what a whole peer does with it. The messages are ours and exercise the points of RFC 4475 and RFC 5118; the RFCs'
+//! own are sent to a running peer by `testnet/tests/torture.rs`.
 
 mod common;
 
@@ -98,14 +96,4 @@ fn our_own_messages() {
     let files = std::fs::read_dir(&folder).expect("the folder").filter_map(|entry| entry.ok());
     let files = files.filter(|entry| entry.path().extension().is_some_and(|e| e == "sip")).count();
     assert_eq!(files, all.len(), "each file has its line");
-}
-
-#[test]
-fn the_messages_of_the_rfcs_where_they_are_present() {
-    let folder = Path::new("/work/shared/torture").to_path_buf();
-    if !folder.is_dir() {
-        println!("no {}: passed over", folder.display());
-        return;
-    }
-    check(&cases(include_str!("torture/rfc.txt"), &folder, ".dat"));
 }

@@ -63,9 +63,10 @@ pub fn peers(common: &Common) -> Result<(), Failure> {
     let row = |p: &PeerInfo| {
         let log = p.log_seq.map_or("-".into(), |s| s.to_string());
         let up = if p.connected { "connected" } else { "known" };
-        vec![p.peer_id.clone(), up.into(), log, p.realms.join(","), p.addresses.join(",")]
+        let rtt = p.rtt_us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1000.0));
+        vec![p.peer_id.clone(), up.into(), rtt, log, p.realms.join(","), p.addresses.join(",")]
     };
-    let headings = ["PEER", "STATE", "LOG", "REALMS", "ADDRESSES"];
+    let headings = ["PEER", "STATE", "RTT", "LOG", "REALMS", "ADDRESSES"];
     common.print(&json!({ "peers": list, "next": null }), || rows(&headings, &list, row, "no peers"))
 }
 

@@ -78,6 +78,18 @@ pub struct OverlayCore {
     out: VecDeque<OverlayOutput>,
 }
 
+/// What of the log's segments a later start still needs, oldest first; `None`: they are short enough as they are. A new
+/// life says all live bindings again, so of our own entries only the newest count (no life may come before them), and of
+/// others' the proofs that convict them.
+pub fn compacted(me: PeerId, records: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    if records.len() <= 2 * RESTORED_MAX {
+        return None;
+    }
+    let (old, new) = records.split_at(records.len() - RESTORED_MAX);
+    let is_proof = |r: &&Vec<u8>| Entry::read(r).is_some_and(|e| e.header().author != me);
+    Some(old.iter().filter(is_proof).chain(new).cloned().collect())
+}
+
 impl OverlayCore {
     /// A new life of this key. `network`: gossip of another network is refused.
     pub fn new(key: SecretKey, network: String, seed: u64, now: Now) -> OverlayCore {

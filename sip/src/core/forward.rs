@@ -178,15 +178,19 @@ impl Core {
         edit.build()
     }
 
-    /// Via, Max-Forwards.
+    /// Via, Max-Forwards. On the overlay leg ours is the only Via: a phone's address stays at its peer, which gives the
+    /// others back with the response.
     pub(super) fn common(&self, edit: &mut Editor<'_>, request: &Message, hop: &Hop, branch: &str) {
-        let via = match hop {
+        match hop {
             Hop::Phone(flow) => {
-                format!("SIP/2.0/{} {};branch={branch}", flow.transport.as_str(), self.sent_by(flow))
+                let (transport, sent_by) = (flow.transport.as_str(), self.sent_by(flow));
+                edit.prepend(&Name::Via, &format!("SIP/2.0/{transport} {sent_by};branch={branch}"));
             }
-            Hop::Peer(_) => format!("SIP/2.0/DOTS {};branch={branch}", self.own_host()),
-        };
-        edit.prepend(&Name::Via, &via);
+            Hop::Peer(_) => {
+                let via = format!("SIP/2.0/DOTS {};branch={branch}", self.own_host());
+                edit.set_values(&Name::Via, &[via]);
+            }
+        }
         let forwards = request.max_forwards().unwrap_or(71).saturating_sub(1).min(70);
         edit.set(&Name::MaxForwards, &forwards.to_string());
     }

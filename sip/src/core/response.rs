@@ -148,7 +148,13 @@ impl Core {
         let Some(asker) = self.servers.get(&server).map(|tx| tx.hop.clone()) else { return };
         let from_phone = self.clients.get(key).is_some_and(|tx| matches!(tx.hop, Hop::Phone(_)));
         let mut edit = Editor::new(response);
-        edit.remove_first_values(&Name::Via, 1);
+        if from_phone {
+            edit.remove_first_values(&Name::Via, 1);
+        } else {
+            // The overlay leg knew none but our own (`common`).
+            let vias: Vec<String> = request.values(&Name::Via).map(str::to_owned).collect();
+            edit.set_values(&Name::Via, &vias);
+        }
         let ours = [realm_of(&info.caller), self.config.addressing.default_realm.as_str()];
         let bare = strip_challenges(response, &mut edit, &ours);
         if matches!(status, 401 | 407) && bare {

@@ -13,7 +13,7 @@ use crate::{
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
 use dots_overlay::net::{Net, NetConfig, NetError};
-use dots_wire::{PublicKey, SecretKey};
+use dots_wire::{PeerId, PublicKey, SecretKey};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -55,7 +55,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     let accounts = AccountStore::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
     let password = first_account(&accounts, options, &realms, dir.path())?;
     let mut stores = Stores::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
-    let recovered = recover(&mut stores).map_err(|e| Failure::data(dir.path(), e))?;
+    let recovered = recover(&mut stores, peer_key.peer_id()).map_err(|e| Failure::data(dir.path(), e))?;
     let concrete = concrete(&sip.bound);
     let config = Config {
         network: options.network.clone(),
@@ -112,8 +112,8 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     })
 }
 
-/// The journals, and the binding journal cut down to what still lives.
-fn recover(stores: &mut Stores) -> Result<Recovered, crate::drivers::store::DiskError> {
+/// The journals, cut down to what still counts.
+fn recover(stores: &mut Stores, me: PeerId) -> Result<Recovered, crate::drivers::store::DiskError> {
     let bindings = stores.recover(Stream::Bindings)?;
     let (live, _) = journal::replay(&bindings, now().wall.0);
     let bindings: Vec<Vec<u8>> = if bindings.len() > live.len() * 2 + 1_000 {
@@ -128,12 +128,12 @@ fn recover(stores: &mut Stores) -> Result<Recovered, crate::drivers::store::Disk
     if realms.len() > kept.len() * 2 + 1_000 {
         stores.compact(Stream::Realms, &kept)?;
     }
-    Ok(Recovered {
-        bindings,
-        realms: kept,
-        log: stores.recover(Stream::Log)?,
-        receipts: stores.recover(Stream::Receipts)?,
-    })
+    let mut log = stores.recover(Stream::Log)?;
+    if let Some(kept) = dots_overlay::core::compacted(me, &log) {
+        stores.compact(Stream::Log, &kept)?;
+        log = kept;
+    }
+    Ok(Recovered { bindings, realms: kept, log, receipts: stores.recover(Stream::Receipts)? })
 }
 
 /// `--trust-realm NAME=KEY`; the form was checked with the options.
