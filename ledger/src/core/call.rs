@@ -123,6 +123,15 @@ impl Call {
         }
     }
 
+    /// Whether a claim, with or without a signature, is nothing new.
+    pub fn knows(&self, signed: &Signed, signature: Option<&Signature>) -> bool {
+        match &self.state {
+            State::Whole { .. } | State::Closed { .. } => true,
+            State::Signed { theirs, .. } => signature.is_none() && theirs.payload == signed.payload,
+            _ => false,
+        }
+    }
+
     /// The other side's claim, whose signature holds; with `signature`, it has signed the receipt as well.
     pub fn on_claim(
         &mut self,
@@ -132,9 +141,6 @@ impl Call {
         theirs: &Claim,
         signature: Option<&Signature>,
     ) -> Result<Heard, Wrong> {
-        if theirs.facts != self.facts || theirs.side != self.side.other() {
-            return Err(self.refuse_unless_signed(Refusal::Mismatch));
-        }
         match &self.state {
             State::Open { answered } => {
                 let so_far = answered.map_or(0, |at| millis(now.mono.saturating_duration_since(at)));
@@ -148,7 +154,6 @@ impl Call {
             }
             // RCPT-5: a side that has not claimed yet claims the lower of both measurements.
             State::Ended { duration_ms, cause } => {
-                self.check_limit(now, *duration_ms, theirs.duration_ms)?;
                 let lower = duration_ms.map(|own| own.min(theirs.duration_ms.unwrap_or(own)));
                 let claim = self.claim(lower, *cause);
                 let own = claim.sign(key);
@@ -163,8 +168,7 @@ impl Call {
                     return Err(Wrong::Contradicts);
                 }
                 let Some(signature) = signature else { return Ok(Heard::Same) };
-                let whole = half.with(*signature);
-                whole.verify().map_err(|_| Wrong::Forged)?;
+                let whole = half.complete(receipt, *signature).map_err(|_| Wrong::Forged)?;
                 self.state = State::Whole { receipt: receipt.clone(), whole, is_told: false };
                 Ok(Heard::Changed)
             }
@@ -174,28 +178,29 @@ impl Call {
 
     /// The other side holds both signatures. Ours in it proves that we agreed, whatever happened to our disk since.
     pub fn on_whole(&mut self, whole: &Whole) -> Result<Heard, Wrong> {
-        let settled = match &self.state {
-            State::Signed { half, .. } => Some(&half.receipt),
-            State::Whole { whole, .. } => Some(&whole.receipt),
-            State::Closed { before, .. } => match &**before {
-                State::Signed { half, .. } => Some(&half.receipt),
-                _ => None,
-            },
-            _ => None,
+        if let State::Whole { whole: known, is_told, .. } = &mut self.state {
+            if known.receipt != whole.receipt {
+                return Err(Wrong::Contradicts);
+            }
+            return Ok(if std::mem::replace(is_told, true) { Heard::Same } else { Heard::Changed });
+        }
+        let before = match &self.state {
+            State::Closed { before, .. } => before,
+            state => state,
         };
-        if settled.is_some_and(|bytes| *bytes != whole.receipt) {
-            return Err(Wrong::Contradicts);
-        }
-        if let State::Whole { is_told, .. } = &mut self.state {
-            let heard = if *is_told { Heard::Same } else { Heard::Changed };
-            *is_told = true;
-            return Ok(heard);
-        }
-        let receipt = whole.verify().map_err(|_| Wrong::Forged)?;
+        let (receipt, whole) = if let State::Signed { receipt, half, .. } = before {
+            if half.receipt != whole.receipt {
+                return Err(Wrong::Contradicts);
+            }
+            let theirs = whole.signature(half.side.other());
+            (receipt.clone(), half.complete(receipt, theirs).map_err(|_| Wrong::Forged)?)
+        } else {
+            (whole.verify().map_err(|_| Wrong::Forged)?, whole.clone())
+        };
         if receipt.facts != self.facts {
             return Err(Wrong::Contradicts);
         }
-        self.state = State::Whole { receipt, whole: whole.clone(), is_told: true };
+        self.state = State::Whole { receipt, whole, is_told: true };
         Ok(Heard::Changed)
     }
 
@@ -262,33 +267,24 @@ impl Call {
             Side::Callee => agree(theirs, claim),
         }
         .map_err(Wrong::Refuse)?;
-        self.check_limit(now, claim.duration_ms, Some(receipt.duration_ms))?;
+        let limit_ms = claim.duration_ms.unwrap_or_else(|| self.wall_ms(now));
+        if !is_within(receipt.duration_ms, limit_ms) {
+            return Err(Wrong::Refuse(Refusal::Excessive));
+        }
         let half = HalfSigned::sign(key, self.side, &receipt);
-        let whole = signature.map(|s| half.with(*s));
-        self.state = match whole {
+        self.state = match signature {
             None => State::Signed { own, theirs: signed.clone(), receipt, half },
-            Some(whole) => {
-                whole.verify().map_err(|_| Wrong::Forged)?;
+            Some(signature) => {
+                let whole = half.complete(&receipt, *signature).map_err(|_| Wrong::Forged)?;
                 State::Whole { receipt, whole, is_told: false }
             }
         };
         Ok(Heard::Changed)
     }
 
-    /// RCPT-6: not more than we measured, or after a restart than wall time allows, and the tolerance.
-    fn check_limit(&self, now: Now, own_ms: Option<u64>, claimed_ms: Option<u64>) -> Result<(), Wrong> {
-        let limit_ms = own_ms.unwrap_or_else(|| millis(now.wall.since(self.start).min(DURATION_MAX)));
-        match claimed_ms {
-            Some(claimed_ms) if !is_within(claimed_ms, limit_ms) => Err(Wrong::Refuse(Refusal::Excessive)),
-            _ => Ok(()),
-        }
-    }
-
-    fn refuse_unless_signed(&self, reason: Refusal) -> Wrong {
-        match self.state {
-            State::Signed { .. } | State::Whole { .. } | State::Closed { .. } => Wrong::Contradicts,
-            _ => Wrong::Refuse(reason),
-        }
+    /// RCPT-6: the limit of a side whose measurement a restart has lost: the time since the answer that it noted.
+    fn wall_ms(&self, now: Now) -> u64 {
+        millis(now.wall.since(self.start).min(DURATION_MAX))
     }
 }
 

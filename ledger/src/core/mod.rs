@@ -55,6 +55,25 @@ pub struct CallAnswered {
     pub start: Timestamp,
 }
 
+impl CallAnswered {
+    fn facts(&self, network: &str) -> Facts {
+        Facts {
+            network: network.to_owned(),
+            call_id: self.key,
+            nonce_caller: self.nonce_caller,
+            nonce_callee: self.nonce_callee,
+            caller_peer: self.caller_peer.0,
+            callee_peer: self.callee_peer.0,
+            caller_home: self.caller_home.0,
+            callee_home: self.callee_home.0,
+            grant: self.grant,
+            caller_party: self.caller_party,
+            callee_party: self.callee_party,
+            salt: self.salt,
+        }
+    }
+}
+
 /// It is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallEnded {
@@ -140,7 +159,7 @@ impl ReceiptCore {
     /// Notes the call, so that its receipt survives a restart. Where the table is full it will have none.
     pub fn call_answered(&mut self, now: Now, call: CallAnswered) {
         let (key, other, start) = (call.key, call.other, call.start);
-        let facts = self.facts(call);
+        let facts = call.facts(&self.network);
         let side = facts.side(self.me).filter(|s| facts.peer(s.other()) == other);
         let Some(side) = side.filter(|_| facts.check().is_ok()) else {
             return self.tally("receipt_call_invalid");
@@ -229,23 +248,6 @@ impl ReceiptCore {
         self.whole
     }
 
-    fn facts(&self, call: CallAnswered) -> Facts {
-        Facts {
-            network: self.network.clone(),
-            call_id: call.key,
-            nonce_caller: call.nonce_caller,
-            nonce_callee: call.nonce_callee,
-            caller_peer: call.caller_peer,
-            callee_peer: call.callee_peer,
-            caller_home: call.caller_home,
-            callee_home: call.callee_home,
-            grant: call.grant,
-            caller_party: call.caller_party,
-            callee_party: call.callee_party,
-            salt: call.salt,
-        }
-    }
-
     fn insert(&mut self, now: Now, call: Call) {
         let (key, other) = (call.facts.call_id, call.other());
         self.open += usize::from(call.is_open());
@@ -307,9 +309,11 @@ impl ReceiptCore {
     fn close(&mut self, now: Now, key: &Hash, why: Close) {
         let Some(entry) = self.calls.get_mut(key).filter(|e| !e.call.is_finished()) else { return };
         self.open = self.open.saturating_sub(usize::from(entry.call.is_open()));
+        let is_whole = matches!(entry.call.state, State::Whole { .. });
         entry.call.close(why);
         self.tally(match why {
             Close::Refused(_) => "receipt_refused",
+            Close::Told | Close::Lapsed if is_whole => "receipt_untold",
             Close::Told | Close::Lapsed => "receipt_lapsed",
         });
         self.write(key);

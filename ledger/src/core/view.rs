@@ -56,8 +56,8 @@ impl ReceiptView {
         Some(ReceiptView {
             call_id: call.facts.call_id,
             state,
-            originating: call.facts.caller_peer,
-            terminating: call.facts.callee_peer,
+            originating: call.facts.peer(Side::Caller),
+            terminating: call.facts.peer(Side::Callee),
             start_ms: start.0,
             duration_ms,
             cause,

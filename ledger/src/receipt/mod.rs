@@ -15,7 +15,7 @@ pub use message::{Half, Message, Refused};
 pub use stored::{ClaimNote, Close, CloseNote, EndNote, HalfNote, OpenNote, Stored, WholeNote};
 
 use crate::limits::{DURATION_MAX, NETWORK_MAX};
-use dots_wire::{Hash, PeerId, SecretKey, Signature, Timestamp, decode, encode, sha256};
+use dots_wire::{Hash, PeerId, PublicKey, SecretKey, Signature, Timestamp, decode, encode, sha256};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::fmt;
@@ -66,10 +66,11 @@ pub struct Facts {
     pub call_id: Hash,
     pub nonce_caller: Hash,
     pub nonce_callee: Hash,
-    pub caller_peer: PeerId,
-    pub callee_peer: PeerId,
-    pub caller_home: PeerId,
-    pub callee_home: PeerId,
+    /// Peers by their bare keys: to read a record costs no arithmetic on the curve.
+    pub caller_peer: PublicKey,
+    pub callee_peer: PublicKey,
+    pub caller_home: PublicKey,
+    pub callee_home: PublicKey,
     /// SHA-256 of the caller's call grant.
     pub grant: Hash,
     /// Who called and who answered, hashed with `salt`.
@@ -94,10 +95,10 @@ impl Facts {
     }
 
     pub fn peer(&self, side: Side) -> PeerId {
-        match side {
+        PeerId(match side {
             Side::Caller => self.caller_peer,
             Side::Callee => self.callee_peer,
-        }
+        })
     }
 
     /// Which of the two serving peers this one is.
@@ -162,8 +163,14 @@ impl HalfSigned {
         Ok(receipt)
     }
 
-    /// With the other side's signature; not checked.
-    pub fn with(&self, other: Signature) -> Whole {
+    /// With the other side's signature, which must hold; ours does.
+    pub fn complete(&self, receipt: &Receipt, other: Signature) -> Result<Whole, ReceiptError> {
+        verify(receipt, &self.receipt, self.side.other(), &other)?;
+        Ok(self.with(other))
+    }
+
+    /// With the other side's signature, unchecked.
+    pub(crate) fn with(&self, other: Signature) -> Whole {
         let (caller, callee) = match self.side {
             Side::Caller => (self.signature, other),
             Side::Callee => (other, self.signature),
@@ -182,6 +189,13 @@ pub struct Whole {
 }
 
 impl Whole {
+    pub fn signature(&self, side: Side) -> Signature {
+        match side {
+            Side::Caller => self.caller,
+            Side::Callee => self.callee,
+        }
+    }
+
     /// Both signatures, and every rule that can be checked without having been there.
     pub fn verify(&self) -> Result<Receipt, ReceiptError> {
         let receipt = Receipt::read(&self.receipt)?;

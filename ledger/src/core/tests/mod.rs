@@ -1,3 +1,4 @@
+mod liar;
 mod pair;
 mod random;
 mod steps;

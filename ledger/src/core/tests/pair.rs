@@ -2,7 +2,7 @@
 //! machine is on its disk, and that no key says two different things about one call.
 
 use super::super::*;
-use crate::receipt::{Half, Message, RECEIPT_DOMAIN, Receipt, Side, Whole};
+use crate::receipt::{Half, Message, RECEIPT_DOMAIN, Receipt, Refusal, Refused, Side, Whole};
 use dots_wire::{Signature, sha256};
 use std::time::Duration;
 
@@ -96,6 +96,10 @@ impl Pair {
             nonce_callee,
             start: self.now.wall,
         }
+    }
+
+    pub fn facts(&self, n: u8) -> Facts {
+        self.call(CALLER, n).facts(NETWORK)
     }
 
     pub fn id(&self, n: u8) -> Hash {
@@ -336,7 +340,18 @@ impl Machine {
             Message::Whole(whole) => {
                 assert!(self.wholes().any(|w| w == whole), "a receipt leaves before it is on disk");
             }
-            Message::Refused(_) => {}
+            Message::Refused(Refused { call_id, reason }) => {
+                let is_closed = |record: &Vec<u8>| match Stored::read(record) {
+                    Some(Stored::Close(note)) => note.call_id == call_id,
+                    _ => false,
+                };
+                // A stranger's question and a contradiction change nothing, so nothing is written.
+                let is_final = !matches!(reason, Refusal::UnknownCall | Refusal::Mismatch);
+                assert!(
+                    !is_final || self.disk.iter().any(is_closed),
+                    "a refusal leaves before it is on disk"
+                );
+            }
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::super::*;
 use super::pair::{CALLEE, CALLER, Packet, Pair, key};
 use crate::{
-    limits::{DURATION_MAX, REQUESTS_PER_PEER, RETRY_FOR},
+    limits::{DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR, UNFINISHED_PER_PEER_MAX},
     receipt::{Message, Refusal, Refused, Side},
 };
+use dots_wire::sha256;
 use std::time::Duration;
 
 const TALK: Duration = Duration::from_secs(100);
@@ -321,18 +322,88 @@ fn noise_is_answered_by_nothing() {
 #[test]
 fn few_requests_are_under_way_to_one_peer_and_all_are_answered() {
     let mut net = Pair::new();
-    for n in 0..200 {
+    for n in 0..50 {
         net.answered(n);
     }
     net.pass(TALK);
-    for n in 0..200 {
+    for n in 0..50 {
         net.ended(CALLEE, n, 100_000, EndCause::Bye, false);
         net.ended(CALLER, n, 100_000, EndCause::Bye, true);
     }
     net.sync(CALLER, usize::MAX);
     assert_eq!(net.wire.len(), REQUESTS_PER_PEER);
     net.settle();
-    for n in 0..200 {
+    for n in 0..50 {
         net.both_whole(n);
     }
+}
+
+/// The caller's peer is whole just before the callee's gives up: what it says then still counts.
+#[test]
+fn a_whole_receipt_counts_though_its_other_side_has_given_up() {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    net.sync(CALLEE, usize::MAX);
+    net.pass(Duration::from_secs(3));
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    for _ in 0..2 {
+        net.sync(CALLER, usize::MAX);
+        net.sync(CALLEE, usize::MAX);
+        let packet = net.wire.pop().expect("a claim, then a signature");
+        net.deliver(packet);
+    }
+    net.sync(CALLER, usize::MAX);
+    net.sync(CALLEE, usize::MAX);
+    assert_eq!(net.state(CALLER, 1), Some(ReceiptState::Whole));
+    net.wire.clear();
+    assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Half));
+    while net.counted(CALLEE, "receipt_lapsed") == 0 {
+        let next = net.machines.iter().filter_map(|m| m.core.as_ref()?.poll_timeout()).min();
+        net.pass(next.expect("it lapses").saturating_duration_since(net.now.mono));
+        net.sync(CALLER, usize::MAX);
+        net.sync(CALLEE, usize::MAX);
+        net.wire.clear();
+    }
+    assert_eq!((net.counted(CALLER, "receipt_untold"), net.whole(CALLEE, 1)), (0, None));
+    net.connected();
+    net.run(MINUTE);
+    net.both_whole(1);
+}
+
+#[test]
+fn what_is_settled_is_not_signed_again_nor_lost_when_it_is_said_twice() {
+    let mut net = talked();
+    let body = proposal(&mut net);
+    let caller = net.peer(CALLER);
+    let first = ask(&mut net, CALLEE, caller, &body);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut net, CALLEE, caller, &body), first);
+    }
+    assert!(net.machines[CALLEE].writing.is_empty(), "one signature, written once");
+}
+
+fn many(net: &mut Pair, count: u32, first: u32) {
+    for n in first..first + count {
+        let mut call = net.call(CALLER, 0);
+        call.nonce_caller.0[..4].copy_from_slice(&n.to_be_bytes());
+        call.key = sha256(&[call.nonce_caller.0, call.nonce_callee.0].concat());
+        net.with(CALLER, |core, now| core.call_answered(now, call));
+    }
+}
+
+#[test]
+fn the_tables_have_limits() {
+    let mut net = Pair::new();
+    net.machines[CALLEE].core = None;
+    for round in 0..4u32 {
+        many(&mut net, UNFINISHED_PER_PEER_MAX as u32 + 10, round << 24);
+        assert_eq!(net.counted(CALLER, "receipt_table_full"), 10 * (round as usize + 1));
+        assert_eq!(net.machines[CALLER].writing.len(), UNFINISHED_PER_PEER_MAX);
+        net.machines[CALLER].writing.clear();
+        net.pass(DURATION_MAX + RETRY_FOR);
+        net.machines[CALLER].writing.clear();
+    }
+    let core = net.machines[CALLER].core.as_ref().expect("up");
+    assert_eq!((core.calls.len(), core.finished.len(), core.open), (KEPT_MAX, KEPT_MAX, 0));
+    assert!(core.toward.is_empty() && core.timers.is_empty() && core.listed.is_empty());
 }
