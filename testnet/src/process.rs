@@ -72,7 +72,7 @@ impl Peer {
             ["--no-mdns", "--network", &network, "--realm", realm].map(str::to_owned).to_vec();
         all.extend(flags.iter().map(|&f| f.to_owned()));
         let mut peer = Peer { dir, flags: all, child: None, ready: Ready::default() };
-        peer.run("127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0")?;
+        peer.run(&["127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned))?;
         Ok(peer)
     }
 
@@ -160,9 +160,23 @@ impl Peer {
     /// Starts again on the same data, at the same addresses (the phones know no others).
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        let (sip, http, p2p) = (self.sip()?.to_owned(), self.ready.http.clone(), self.p2p()?.to_owned());
-        let p2p = p2p.split("/p2p/").next().unwrap_or_default();
-        self.run(&sip, &http, p2p)
+        let at = self.addresses()?;
+        self.run(&at)
+    }
+
+    /// Starts again, and is killed `after` that, wherever its start has got to.
+    pub fn restart_and_kill(&mut self, after: Duration) -> Result<()> {
+        self.kill()?;
+        let at = self.addresses()?;
+        self.spawn(&at)?;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
+    /// `--sip`, `--http` and `--p2p` that mean where it listened.
+    fn addresses(&self) -> Result<[String; 3]> {
+        let p2p = self.p2p()?.split("/p2p/").next().unwrap_or_default();
+        Ok([self.sip()?.to_owned(), self.ready.http.clone(), p2p.to_owned()])
     }
 
     /// What the peer said so far.
@@ -170,7 +184,21 @@ impl Peer {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    fn run(&mut self, sip: &str, http: &str, p2p: &str) -> Result<()> {
+    fn run(&mut self, at: &[String; 3]) -> Result<()> {
+        let ready = self.spawn(at)?;
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let said = poll("the ready file", READY, || {
+            if let Some(status) = child.try_wait().map_err(Error::io("wait"))? {
+                return Err(Error::Other(format!("the peer ended with {status} before it was ready")));
+            }
+            read_ready(&ready)
+        });
+        self.ready = said.map_err(|e| Error::Other(format!("{e}\n{}", self.log())))?;
+        Ok(())
+    }
+
+    /// Returns where the ready file will be.
+    fn spawn(&mut self, [sip, http, p2p]: &[String; 3]) -> Result<PathBuf> {
         let ready = self.dir.path().join("ready");
         let _ = std::fs::remove_file(&ready);
         let log = File::options()
@@ -191,15 +219,8 @@ impl Peer {
             .stderr(copy)
             .spawn()
             .map_err(Error::io("dots up"))?;
-        let child = self.child.insert(child);
-        let said = poll("the ready file", READY, || {
-            if let Some(status) = child.try_wait().map_err(Error::io("wait"))? {
-                return Err(Error::Other(format!("the peer ended with {status} before it was ready")));
-            }
-            read_ready(&ready)
-        });
-        self.ready = said.map_err(|e| Error::Other(format!("{e}\n{}", self.log())))?;
-        Ok(())
+        self.child = Some(child);
+        Ok(ready)
     }
 }
 

@@ -17,15 +17,19 @@ use std::{
 };
 
 const KILLS: usize = 20;
-/// Registrations: 5 threads, each every 50 ms, 20 phones each: 100 a second.
-const REGISTRARS: usize = 5;
-const PHONES_EACH: usize = 20;
-const REGISTER_EVERY: Duration = Duration::from_millis(50);
-/// Calls: 5 threads, each every 250 ms: 20 a second.
-const CALLERS: usize = 5;
-const CALL_EVERY: Duration = Duration::from_millis(250);
+/// A hundred registrations a second: each phone once a second.
+const PHONES: u32 = 100;
+const REGISTER_EVERY: Duration = Duration::from_secs(1);
+/// Twenty calls a second: each caller every two seconds.
+const CALLERS: u32 = 40;
+const CALL_EVERY: Duration = Duration::from_secs(2);
+const CALLEES: u32 = 5;
+/// After this many kills one hits the peer while it starts.
+const EARLY_EVERY: usize = 4;
 /// Longer than any restart.
 const ANSWER: Duration = Duration::from_secs(15);
+/// The callee picks up at once. An INVITE that a dead peer had answered with 100 is given up after this.
+const PICK_UP: Duration = Duration::from_secs(3);
 /// design.md: ready again in under 2 s; a debug build on a busy machine gets more here.
 const RESTART_MAX: Duration = Duration::from_secs(10);
 
@@ -49,14 +53,14 @@ fn what_was_acknowledged_survives_twenty_kills() {
     import(&peer);
     let server = peer.sip().unwrap().to_owned();
     let mut answering = Vec::new();
-    for n in 0..CALLERS {
+    for n in 0..CALLEES {
         let mut phone = Plain::new(&server, &format!("callee{n}@a.test"), "secret", &mut rng).unwrap();
         assert_eq!(phone.register(3600, 0, ANSWER).unwrap(), Some(200));
         answering.push(phone.answer().unwrap());
     }
-    let world = World::default();
+    let (world, start) = (World::default(), Instant::now());
     std::thread::scope(|scope| {
-        for n in 0..REGISTRARS {
+        for n in 0..PHONES {
             let (world, server, seed) = (&world, &server, rng.random());
             scope.spawn(move || register(world, server, n, ChaCha8Rng::seed_from_u64(seed)).unwrap());
         }
@@ -65,23 +69,17 @@ fn what_was_acknowledged_survives_twenty_kills() {
             scope.spawn(move || call(world, server, n, ChaCha8Rng::seed_from_u64(seed)).unwrap());
         }
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for kill in 0..KILLS {
-                sleep(Duration::from_millis(rng.random_range(200..1_000)));
-                peer.kill().unwrap();
-                let before = world.phones.lock().unwrap().clone();
-                let start = Instant::now();
-                peer.restart().unwrap();
-                assert!(start.elapsed() < RESTART_MAX, "restart {kill} took {:?}", start.elapsed());
-                check(&peer, &before, &world, kill);
-            }
+            kill_and_check(&mut peer, &world, &mut rng);
         }));
         world.stop.store(true, Ordering::Relaxed);
         ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     let (acknowledged, calls) =
         (world.acknowledged.load(Ordering::Relaxed), world.calls.load(Ordering::Relaxed));
-    eprintln!("{acknowledged} registrations and {calls} calls were acknowledged");
-    assert!(acknowledged >= 200 && calls >= 20, "too little load to prove anything");
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("{acknowledged} registrations and {calls} calls were acknowledged in {seconds:.1} s");
+    let enough = |count: u64, per_second: f64| count as f64 >= 0.2 * per_second * seconds;
+    assert!(enough(acknowledged, 100.0) && enough(calls, 20.0), "too little load to prove anything");
     assert_eq!(*world.stranded.lock().unwrap(), Vec::<String>::new());
     assert!(answering.iter().map(|a| a.ended()).sum::<u64>() >= calls, "a BYE did not reach its phone");
     let receipts: Vec<ReceiptInfo> = peer.client().unwrap().receipts(true).unwrap();
@@ -90,53 +88,75 @@ fn what_was_acknowledged_survives_twenty_kills() {
 }
 
 fn import(peer: &Peer) {
-    let phones = (0..REGISTRARS * PHONES_EACH).map(|n| format!("phone{n}@a.test"));
-    let others = (0..CALLERS).flat_map(|n| [format!("caller{n}@a.test"), format!("callee{n}@a.test")]);
+    let phones = (0..PHONES).map(|n| format!("phone{n}@a.test"));
+    let callers = (0..CALLERS).map(|n| format!("caller{n}@a.test"));
+    let callees = (0..CALLEES).map(|n| format!("callee{n}@a.test"));
     let accounts = phones
-        .chain(others)
+        .chain(callers)
+        .chain(callees)
         .map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: false })
         .collect();
     peer.client().unwrap().account_import(&AccountImport { accounts }).unwrap();
 }
 
-/// Registers its phones in turn, each time with a new mark; every fifth time it removes the binding.
-fn register(world: &World, server: &str, number: usize, mut rng: ChaCha8Rng) -> Result<()> {
-    let mut phones = Vec::new();
-    for n in 0..PHONES_EACH {
-        let aor = format!("phone{}@a.test", number * PHONES_EACH + n);
-        phones.push((Plain::new(server, &aor, "secret", &mut rng)?, aor));
+fn kill_and_check(peer: &mut Peer, world: &World, rng: &mut ChaCha8Rng) {
+    for kill in 0..KILLS {
+        sleep(Duration::from_millis(rng.random_range(200..1_000)));
+        peer.client().unwrap().account_put(&format!("new{kill}@a.test"), "secret", false).unwrap();
+        peer.kill().unwrap();
+        let before = world.phones.lock().unwrap().clone();
+        if kill % EARLY_EVERY == 0 {
+            peer.restart_and_kill(Duration::from_millis(rng.random_range(0..200))).unwrap();
+        }
+        let start = Instant::now();
+        peer.restart().unwrap();
+        assert!(start.elapsed() < RESTART_MAX, "restart {kill} took {:?}", start.elapsed());
+        check(peer, &before, world, kill);
+        let accounts = peer.client().unwrap().accounts().unwrap();
+        let new = accounts.iter().filter(|a| a.aor.starts_with("new")).count();
+        assert_eq!(new, kill + 1, "kill {kill}: an account is lost");
     }
-    let (mut turn, mut next) = (0u32, Instant::now());
-    while !world.stop.load(Ordering::Relaxed) {
-        let at = turn as usize % phones.len();
-        let Some((phone, aor)) = phones.get_mut(at) else { return Ok(()) };
-        turn += 1;
-        let wanted = (!rng.random_ratio(1, 5)).then_some(turn);
+}
+
+/// Registers every second, each time with a new mark; one time in five it removes the binding.
+fn register(world: &World, server: &str, number: u32, mut rng: ChaCha8Rng) -> Result<()> {
+    let aor = format!("phone{number}@a.test");
+    let mut phone = Plain::new(server, &aor, "secret", &mut rng)?;
+    let mut next = Instant::now() + REGISTER_EVERY * number / PHONES;
+    for mark in 1.. {
+        pace(&mut next, REGISTER_EVERY);
+        if world.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let wanted = (!rng.random_ratio(1, 5)).then_some(mark);
         let asked = {
             let mut all = world.phones.lock().unwrap();
             let history = all.entry(aor.clone()).or_default();
             history.push((wanted, false));
             history.len() - 1
         };
-        let status = phone.register(if wanted.is_some() { 3600 } else { 0 }, turn, ANSWER)?;
+        let status = phone.register(if wanted.is_some() { 3600 } else { 0 }, mark, ANSWER)?;
         if status == Some(200) {
             world.acknowledged.fetch_add(1, Ordering::Relaxed);
-            if let Some(entry) = world.phones.lock().unwrap().get_mut(aor).and_then(|h| h.get_mut(asked)) {
+            if let Some(entry) = world.phones.lock().unwrap().get_mut(&aor).and_then(|h| h.get_mut(asked)) {
                 entry.1 = true;
             }
         }
-        pace(&mut next, REGISTER_EVERY);
     }
     Ok(())
 }
 
 /// Calls, talks a little, hangs up. A call may fail while the peer is dead; one that is up may not be stranded.
-fn call(world: &World, server: &str, number: usize, mut rng: ChaCha8Rng) -> Result<()> {
+fn call(world: &World, server: &str, number: u32, mut rng: ChaCha8Rng) -> Result<()> {
     let mut phone = Plain::new(server, &format!("caller{number}@a.test"), "secret", &mut rng)?;
-    let mut next = Instant::now();
-    while !world.stop.load(Ordering::Relaxed) {
-        let target = format!("sip:callee{}@a.test", rng.random_range(0..CALLERS));
-        if let Some((200, Some(dialog))) = phone.invite(&target, ANSWER)? {
+    let mut next = Instant::now() + CALL_EVERY * number / CALLERS;
+    loop {
+        pace(&mut next, CALL_EVERY);
+        if world.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let target = format!("sip:callee{}@a.test", rng.random_range(0..CALLEES));
+        if let Some((200, Some(dialog))) = phone.invite(&target, PICK_UP)? {
             sleep(Duration::from_millis(rng.random_range(0..200)));
             match phone.bye(&dialog, ANSWER)? {
                 Some(200) => world.calls.fetch_add(1, Ordering::Relaxed),
@@ -146,14 +166,13 @@ fn call(world: &World, server: &str, number: usize, mut rng: ChaCha8Rng) -> Resu
                 }
             };
         }
-        pace(&mut next, CALL_EVERY);
     }
-    Ok(())
 }
 
+/// Waits for the next turn; turns that were missed are not made up for.
 fn pace(next: &mut Instant, every: Duration) {
-    *next = (*next + every).max(Instant::now());
     sleep(next.saturating_duration_since(Instant::now()));
+    *next = (*next + every).max(Instant::now());
 }
 
 /// What the peer says against what its phones heard. The load goes on meanwhile, so a phone may be anywhere from its last
