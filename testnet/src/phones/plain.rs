@@ -125,6 +125,17 @@ impl Plain {
         Ok(Some((status, Some(dialog))))
     }
 
+    /// Sends a text; the final status.
+    pub fn message(&mut self, target: &str, text: &str, limit: Duration) -> Result<Option<u16>> {
+        let id = self.unique();
+        let from = format!("<sip:{}@{}>;tag={id}", self.user, self.realm);
+        let (to, call_id) = (format!("<{target}>"), format!("text-{id}"));
+        let body = ("Content-Type: text/plain\r\n", text);
+        let end = Instant::now() + limit;
+        let answer = self.authorized("MESSAGE", target, &from, &to, &call_id, body, end)?;
+        Ok(answer.and_then(|(m, _)| m.status()))
+    }
+
     /// Hangs up; the final status.
     pub fn bye(&mut self, dialog: &Dialog, limit: Duration) -> Result<Option<u16>> {
         let (branch, bye) = self.in_dialog("BYE", dialog, dialog.cseq + 1)?;
