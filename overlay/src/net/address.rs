@@ -20,6 +20,20 @@ pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
     scope(seen).is_none_or(|seen| said >= seen)
 }
 
+/// Whence a connection comes, for counting: an IPv4 address, the /64 of an IPv6 address, nothing for this host.
+pub fn origin(address: &Multiaddr) -> Option<IpAddr> {
+    let ip = match address.iter().next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => IpAddr::V4(ip),
+            None => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        },
+        _ => return None,
+    };
+    let here = ip.is_loopback() || address.iter().next() == Some(Protocol::Ip6(Ipv6Addr::LOCALHOST));
+    (!here).then_some(ip)
+}
+
 /// `None`: neither an IP address nor a name comes first.
 fn scope(address: &Multiaddr) -> Option<Scope> {
     match address.iter().next()? {
@@ -77,6 +91,17 @@ mod tests {
         for (said, seen, plausible) in cases {
             let parse = |a: &str| a.parse::<Multiaddr>().expect("a multiaddr");
             assert_eq!(is_plausible(&parse(said), &parse(seen)), plausible, "{said} from {seen}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_counted_by_what_it_cannot_change_at_will() {
+        let origin = |a: &str| super::origin(&a.parse().expect("a multiaddr")).map(|ip| ip.to_string());
+        assert_eq!(origin("/ip4/203.0.113.1/tcp/9").as_deref(), Some("203.0.113.1"));
+        assert_eq!(origin("/ip6/::ffff:203.0.113.1/tcp/9").as_deref(), Some("203.0.113.1"));
+        assert_eq!(origin("/ip6/2001:db8:1:2:3:4:5:6/udp/9/quic-v1").as_deref(), Some("2001:db8:1:2::"));
+        for here in ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/memory/1"] {
+            assert_eq!(origin(here), None);
         }
     }
 }

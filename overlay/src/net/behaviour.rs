@@ -97,6 +97,7 @@ fn muxer() -> yamux::Config {
 }
 
 fn quic_limits(mut config: quic::Config) -> quic::Config {
+    config.handshake_timeout = QUIC_HANDSHAKE_MAX;
     config.max_concurrent_stream_limit = MUXED_MAX;
     config.max_stream_data = QUIC_STREAM_WINDOW;
     config.max_connection_data = QUIC_CONNECTION_WINDOW;
@@ -171,12 +172,14 @@ fn kademlia(me: libp2p::PeerId, name: StreamProtocol) -> kad::Behaviour<kad::sto
     kad
 }
 
+/// The protocol keeps libp2p's name, for with another it is version 1.1 at most, and only from 1.2 on a peer can say that
+/// it has a message already; the topic carries the network's name.
+///
 /// Messages carry no sender and no signature: what is in them is signed by its author. The id is the hash of the
 /// content, so one entry is one message, whoever publishes it.
 fn gossip(network: &str) -> Result<gossipsub::Behaviour, NetError> {
     let fail = |e: &dyn std::fmt::Display| NetError::Transport(e.to_string());
     let config = gossipsub::ConfigBuilder::default()
-        .protocol_id_prefix(format!("/dots/gossip/1/{network}"))
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .message_id_fn(|message| gossipsub::MessageId::new(&sha256(&message.data).0))
         .validate_messages()

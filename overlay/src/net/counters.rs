@@ -24,6 +24,10 @@ counters! {
     foreign_key,
     /// Peers of another network.
     foreign_network,
+    /// Peers that did not say who they are.
+    silent,
+    /// Connections beyond those that one address may have.
+    crowded,
     /// Incoming connections that failed before they were authenticated.
     handshakes_failed,
     /// Dials that failed.
@@ -42,6 +46,8 @@ counters! {
     gossip_unheard,
     /// Records offered that are too long.
     records_refused,
+    /// Values not put because too many queries were under way.
+    puts_dropped,
     /// Records dropped for others before their end.
     records_evicted,
 }

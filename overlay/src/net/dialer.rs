@@ -101,7 +101,7 @@ impl Dialer {
             return;
         }
         if !self.known.contains_key(&peer) {
-            if self.known.len() >= KNOWN_MAX {
+            if self.known.len() >= KNOWN_MAX && !self.forget_one() {
                 return;
             }
             let pace = Pace::new(now + self.turn(peer), REDIAL_FIRST);
@@ -115,6 +115,13 @@ impl Dialer {
             }
         }
         known.addresses.truncate(ADDRESSES_MAX);
+    }
+
+    /// Makes room: of those that are not there, the one dialled in vain most often goes.
+    fn forget_one(&mut self) -> bool {
+        let absent = self.known.iter().filter(|(_, k)| !k.keep && !k.connected);
+        let worst = absent.max_by_key(|(_, k)| k.pace.dials).map(|(peer, _)| *peer);
+        worst.is_some_and(|peer| self.known.remove(&peer).is_some())
     }
 
     pub fn addresses(&self, peer: PeerId) -> Vec<Multiaddr> {

@@ -15,6 +15,8 @@ pub const TICK: Duration = Duration::from_millis(250);
 pub const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 /// A wildcard listener reports its interfaces one by one; when none came for this long, all are known.
 pub const LISTEN_SETTLE: Duration = Duration::from_millis(100);
+/// A port that is taken is tried again for this long: a predecessor may be ending.
+pub const LISTEN_RETRY: Duration = Duration::from_secs(2);
 /// A listener that has reported no address by then has failed.
 pub const LISTEN_MAX: Duration = Duration::from_secs(5);
 
@@ -28,9 +30,16 @@ pub const CONNECTIONS_MAX: u32 = 1_024;
 pub const CONNECTIONS_IN_MAX: u32 = 768;
 /// Handshakes under way.
 pub const HANDSHAKES_MAX: u32 = 256;
+/// Incoming, from one IP address (one /64 of IPv6): a stranger with one host does not fill the table either. An office
+/// behind one address fits; this host itself is not counted.
+pub const CONNECTIONS_PER_ADDRESS: usize = 64;
+/// By then a peer has proved to be of our network, or goes.
+pub const IDENTIFY_MAX: Duration = Duration::from_secs(10);
 /// A neighbour that says nothing is a neighbour still: the directory calls a peer dead when its connection goes. What
 /// limits the number of connections is the number of connections.
 pub const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// libp2p has 5 s: a dial of a dead peer takes that long, and the query that needs it.
+pub const QUIC_HANDSHAKE_MAX: Duration = Duration::from_secs(3);
 /// Pings find a dead TCP connection; QUIC knows by itself after 10 s.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
 pub const PING_MAX: Duration = Duration::from_secs(5);
@@ -71,8 +80,11 @@ pub const RESPONSE_MAX: usize = 1 << 20;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of one protocol on one connection, both directions.
 pub const REQUESTS_PER_CONNECTION: usize = 64;
+/// To outside, not answered yet.
+pub const ASKED_MAX: usize = 8_192;
 /// From outside, not answered yet.
 pub const INBOUND_MAX: usize = 2_048;
+pub const INBOUND_PER_PEER: usize = 256;
 /// Peers that are being looked for, and what waits for each.
 pub const REACHING_MAX: usize = 256;
 pub const REACHING_WORK_MAX: usize = 32;
@@ -111,10 +123,12 @@ pub const RECORD_KEY_MAX: usize = 64;
 /// A record and twenty peers with their addresses share one packet; libp2p has 16 KiB.
 pub const KAD_PACKET_MAX: usize = RECORD_MAX + 32 * 1024;
 /// libp2p has 60 s: most of it is spent on peers that are dead.
-pub const QUERY_MAX: Duration = Duration::from_secs(10);
+pub const QUERY_MAX: Duration = Duration::from_secs(5);
 pub const KAD_STREAM_MAX: Duration = Duration::from_secs(5);
 /// Gets and lookups under way.
 pub const QUERIES_MAX: usize = 256;
+/// Queries of any kind beyond which nothing is put.
+pub const PUTS_MAX: usize = 1_024;
 /// Different values that one get reports: a reader unions them, and each costs a check.
 pub const VALUES_MAX: usize = 64;
 /// libp2p has 5 min.

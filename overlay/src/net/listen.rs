@@ -3,18 +3,23 @@
 use super::{
     NetError,
     behaviour::Behaviour,
-    limits::{LISTEN_MAX, LISTEN_SETTLE},
+    limits::{LISTEN_MAX, LISTEN_RETRY, LISTEN_SETTLE, TICK},
 };
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
-use std::{collections::HashMap, net::TcpListener};
-use tokio::time::{Instant, timeout_at};
+use std::{
+    collections::HashMap,
+    error::Error,
+    io,
+    net::{IpAddr, TcpListener, UdpSocket},
+};
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub fn parse(text: &str) -> Result<Multiaddr, NetError> {
-    text.trim().parse().map_err(|e: libp2p::multiaddr::Error| NetError::Address {
-        address: text.to_owned(),
-        reason: e.to_string(),
-    })
+    let fail = |reason: String| NetError::Address { address: text.to_owned(), reason };
+    let address: Multiaddr =
+        text.trim().parse().map_err(|e: libp2p::multiaddr::Error| fail(e.to_string()))?;
+    if address.is_empty() { Err(fail("it is empty".to_owned())) } else { Ok(address) }
 }
 
 /// Listens on all of `addresses`, or on none. Returns what is listened on: wildcards become the addresses of the
@@ -25,9 +30,9 @@ pub async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Resul
     for text in addresses {
         let address = parse(text)?;
         let fail = |reason: String| NetError::Listen { address: text.clone(), reason };
-        is_free(&address).map_err(|e| fail(e.to_string()))?;
+        wait_until_free(&address).await.map_err(|e| fail(e.to_string()))?;
         wildcard |= is_wildcard(&address);
-        let id = swarm.listen_on(address).map_err(|e| fail(e.to_string()))?;
+        let id = swarm.listen_on(address).map_err(|e| fail(reasons(&e)))?;
         waiting.insert(id, text.clone());
     }
     let mut found = Vec::new();
@@ -70,20 +75,43 @@ pub async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Resul
 
 /// libp2p binds TCP ports with SO_REUSEPORT, so a second program of the same user would take every other connection
 /// without an error. Binding without it first tells.
-fn is_free(address: &Multiaddr) -> std::io::Result<()> {
+fn is_free(address: &Multiaddr) -> io::Result<()> {
     let mut parts = address.iter();
-    let ip = match parts.next() {
+    let ip: IpAddr = match parts.next() {
         Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => std::net::IpAddr::V6(ip),
+        // Would take IPv4 here too, which libp2p's does not.
+        Some(Protocol::Ip6(ip)) if ip.is_unspecified() => return Ok(()),
+        Some(Protocol::Ip6(ip)) => ip.into(),
         _ => return Ok(()),
     };
     match parts.next() {
-        // A wildcard of IPv6 would also take IPv4 here, which libp2p's does not.
-        Some(Protocol::Tcp(port)) if port > 0 && !(ip.is_ipv6() && ip.is_unspecified()) => {
-            TcpListener::bind((ip, port)).map(drop)
-        }
+        Some(Protocol::Tcp(port)) if port > 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port > 0 => UdpSocket::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
+}
+
+async fn wait_until_free(address: &Multiaddr) -> io::Result<()> {
+    let until = Instant::now() + LISTEN_RETRY;
+    loop {
+        match is_free(address) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => sleep(TICK).await,
+            result => return result,
+        }
+    }
+}
+
+/// libp2p's errors keep the reason to themselves unless asked.
+fn reasons(error: &dyn Error) -> String {
+    let mut reasons = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        reasons.push(error.to_string());
+        next = error.source();
+    }
+    reasons.retain(|r| !r.is_empty());
+    reasons.dedup();
+    reasons.join(": ")
 }
 
 fn is_wildcard(address: &Multiaddr) -> bool {

@@ -1,5 +1,8 @@
 //! Real swarms on 127.0.0.1.
 
+mod crowd;
+mod dht;
+mod hostile;
 mod meeting;
 mod streams;
 
@@ -76,6 +79,18 @@ impl Peer {
             _ => None,
         })
         .await
+    }
+
+    /// Waits until `name` was counted `at_least` times; events meanwhile go to `see`.
+    pub async fn counted(&mut self, name: &str, at_least: u64, mut see: impl FnMut(NetEvent)) {
+        let count = async {
+            while self.count(name) < at_least {
+                if let Ok(event) = timeout(Duration::from_millis(20), self.net.recv()).await {
+                    see(event.expect("the driver runs"));
+                }
+            }
+        };
+        timeout(PATIENCE, count).await.unwrap_or_else(|_| panic!("{name} was not counted"));
     }
 
     pub fn say(&self, command: NetCommand) {

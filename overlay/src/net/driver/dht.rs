@@ -48,12 +48,16 @@ impl Driver {
         if value.len() > RECORD_MAX || key.len() > RECORD_KEY_MAX {
             return self.counters.records_refused.add();
         }
+        if self.swarm.behaviour().kad.iter_queries().count() >= PUTS_MAX {
+            return self.counters.puts_dropped.add();
+        }
         let record = record(key.clone(), value.clone(), ttl_secs);
         self.make_room(&record.key);
         let kad = &mut self.swarm.behaviour_mut().kad;
         let held = kad.store_mut().get(&record.key).map(|r| r.into_owned());
         let held = held.filter(|r| r.value != value && !r.is_expired(Instant::now()));
-        if let Err(error) = kad.put_record(record, Quorum::One) {
+        // A quorum that is reached ends the query, also toward those that are still being dialled.
+        if let Err(error) = kad.put_record(record, Quorum::All) {
             tracing::debug!(%error, "a record was not put");
         }
         if let Some(held) = held {

@@ -119,6 +119,7 @@ impl Driver {
 
     fn on_tick(&mut self, now: Instant) {
         self.dial_due(now);
+        self.expire_silent(now);
         self.expire_reaching(now);
         self.expire_requests();
         self.expire_verdicts(now);

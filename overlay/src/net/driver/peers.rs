@@ -5,7 +5,12 @@
 
 use super::Driver;
 use crate::{
-    net::{address::is_plausible, dialer::Dial, identity, limits::ADDRESSES_MAX},
+    net::{
+        address::{is_plausible, origin},
+        dialer::Dial,
+        identity,
+        limits::*,
+    },
     transport::NetEvent,
 };
 use dots_wire::PeerId;
@@ -16,7 +21,8 @@ use libp2p::{
     swarm::{ConnectionId, DialError, dial_opts::DialOpts},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -24,6 +30,9 @@ use std::{
 pub struct Peers {
     connected: HashMap<libp2p::PeerId, Connected>,
     announced: usize,
+    /// Whence each incoming connection comes, and how many come from there.
+    incoming: HashMap<ConnectionId, IpAddr>,
+    origins: HashMap<IpAddr, usize>,
     /// Dials of bootstrap addresses without a peer id.
     bootstrap: HashMap<ConnectionId, usize>,
 }
@@ -31,6 +40,7 @@ pub struct Peers {
 struct Connected {
     peer: PeerId,
     announced: bool,
+    since: Instant,
     connections: BTreeMap<ConnectionId, Multiaddr>,
     agent: String,
     rtt: Option<Duration>,
@@ -55,14 +65,24 @@ impl Driver {
         if let Some(index) = bootstrap {
             self.dialer.answered(Instant::now(), index, ours);
         }
+        if endpoint.is_listener() && self.is_crowded(endpoint.get_remote_address()) {
+            self.counters.crowded.add();
+            self.swarm.close_connection(connection);
+            return;
+        }
         let entry = self.peers.connected.entry(peer).or_insert_with(|| Connected {
             peer: ours,
             announced: false,
+            since: Instant::now(),
             connections: BTreeMap::new(),
             agent: String::new(),
             rtt: None,
         });
         entry.connections.insert(connection, endpoint.get_remote_address().clone());
+        if let Some(origin) = origin(endpoint.get_remote_address()).filter(|_| endpoint.is_listener()) {
+            *self.peers.origins.entry(origin).or_insert(0) += 1;
+            self.peers.incoming.insert(connection, origin);
+        }
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.dialer.learn(Instant::now(), ours, [without_peer(address)]);
         }
@@ -70,6 +90,14 @@ impl Driver {
     }
 
     pub(super) fn on_closed(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
+        if let Some(origin) = self.peers.incoming.remove(&connection)
+            && let Entry::Occupied(mut count) = self.peers.origins.entry(origin)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         let Some(entry) = self.peers.connected.get_mut(peer) else { return };
         entry.connections.remove(&connection);
         if !entry.connections.is_empty() {
@@ -81,6 +109,22 @@ impl Driver {
         if announced {
             self.peers.announced = self.peers.announced.saturating_sub(1);
             self.say(NetEvent::Disconnected { peer: ours });
+        }
+    }
+
+    fn is_crowded(&self, address: &Multiaddr) -> bool {
+        let count = origin(address).and_then(|o| self.peers.origins.get(&o));
+        count.is_some_and(|count| *count >= CONNECTIONS_PER_ADDRESS)
+    }
+
+    /// Peers that never said of which network they are.
+    pub(super) fn expire_silent(&mut self, now: Instant) {
+        let late = |e: &Connected| !e.announced && now.saturating_duration_since(e.since) >= IDENTIFY_MAX;
+        let late: Vec<libp2p::PeerId> =
+            self.peers.connected.iter().filter(|(_, e)| late(e)).map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.counters.silent.add();
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -113,6 +157,8 @@ impl Driver {
         }
         self.dialer.learn(Instant::now(), ours, addresses);
         self.announce(&peer_id);
+        // It may have been announced before we knew an address of it.
+        self.dialer.connected(Instant::now(), ours);
         self.seen(&peer_id, connection_id);
     }
 
@@ -175,9 +221,16 @@ impl Driver {
             self.dialer.answered(Instant::now(), index, self.me);
         }
         let peer = peer.as_ref().and_then(identity::from_libp2p);
-        if let Some(peer) = peer.filter(|p| !self.swarm.is_connected(&identity::to_libp2p(*p))) {
-            self.not_reached(peer);
+        let Some(peer) = peer else { return };
+        let libp2p = identity::to_libp2p(peer);
+        if self.swarm.is_connected(&libp2p) {
+            return;
         }
+        // Whoever asks us would dial it too, and wait. If nobody is there it is us who are cut off.
+        if self.peers.announced > 0 && matches!(error, DialError::Transport(_)) {
+            self.swarm.behaviour_mut().kad.remove_peer(&libp2p);
+        }
+        self.not_reached(peer);
     }
 
     pub(super) fn dial_due(&mut self, now: Instant) {

@@ -26,9 +26,15 @@ use std::{
 #[derive(Default)]
 pub struct Requests {
     asked: HashMap<(Protocol, OutboundRequestId), RequestId>,
-    inbound: BTreeMap<InboundId, (Protocol, ResponseChannel<Vec<u8>>)>,
+    inbound: BTreeMap<InboundId, Inbound>,
     next: InboundId,
     reaching: HashMap<PeerId, Reaching>,
+}
+
+struct Inbound {
+    peer: PeerId,
+    protocol: Protocol,
+    channel: ResponseChannel<Vec<u8>>,
 }
 
 /// What is to be done once a peer is connected.
@@ -123,6 +129,9 @@ impl Driver {
     fn perform(&mut self, peer: PeerId, work: Work) {
         let libp2p = identity::to_libp2p(peer);
         match work {
+            Work::Request { id, .. } if self.requests.asked.len() >= ASKED_MAX => {
+                self.say(NetEvent::Response { id, result: Err(RequestError::Timeout) });
+            }
             Work::Request { id, protocol, body } => {
                 let sent = self.swarm.behaviour_mut().requests(protocol).send_request(&libp2p, body);
                 self.requests.asked.insert((protocol, sent), id);
@@ -176,19 +185,21 @@ impl Driver {
         body: Vec<u8>,
         channel: ResponseChannel<Vec<u8>>,
     ) {
-        if self.requests.inbound.len() >= INBOUND_MAX {
-            return self.counters.requests_refused.add();
-        }
         // To speak this protocol is to be of this network.
         let Some(peer) = self.announce(peer) else { return };
+        let inbound = &self.requests.inbound;
+        let of_peer = inbound.values().filter(|i| i.peer == peer).count();
+        if inbound.len() >= INBOUND_MAX || of_peer >= INBOUND_PER_PEER {
+            return self.counters.requests_refused.add();
+        }
         self.requests.next += 1;
         let id = self.requests.next;
-        self.requests.inbound.insert(id, (protocol, channel));
+        self.requests.inbound.insert(id, Inbound { peer, protocol, channel });
         self.say(NetEvent::Request { peer, protocol, id, body });
     }
 
     pub(super) fn on_respond(&mut self, id: InboundId, body: Option<Vec<u8>>) {
-        let Some((protocol, channel)) = self.requests.inbound.remove(&id) else { return };
+        let Some(Inbound { protocol, channel, .. }) = self.requests.inbound.remove(&id) else { return };
         // A channel that is dropped ends the stream without an answer.
         if let Some(body) = body.filter(|b| b.len() <= RESPONSE_MAX) {
             let _ = self.swarm.behaviour_mut().requests(protocol).send_response(channel, body);
@@ -208,7 +219,7 @@ impl Driver {
 
     /// Requests whose asker has gone or has waited too long.
     pub(super) fn expire_requests(&mut self) {
-        self.requests.inbound.retain(|_, (_, channel)| channel.is_open());
+        self.requests.inbound.retain(|_, inbound| inbound.channel.is_open());
     }
 }
 
