@@ -147,7 +147,7 @@ fn what_is_written_down_comes_back() {
 /// A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
-    let signed = encode(&record("a.net", &key(10), 1, 7).sign(&key(10)));
+    let signed = encode(&record("a.test", &key(10), 1, 7).sign(&key(10)));
     assert_eq!((signed.len(), dots_wire::sha256(&signed).to_string().as_str()), GOLDEN);
 }
 
