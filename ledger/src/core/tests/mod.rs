@@ -2,3 +2,4 @@ mod liar;
 mod pair;
 mod random;
 mod steps;
+mod trust;

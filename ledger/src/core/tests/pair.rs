@@ -56,6 +56,18 @@ pub struct Pair {
     next_inbound: u64,
 }
 
+/// How long the calls of the tests last.
+pub const TALK: Duration = Duration::from_secs(100);
+
+/// Call 1 was answered and has lasted [`TALK`].
+pub fn talked() -> Pair {
+    let mut net = Pair::new();
+    net.answered(1);
+    net.settle();
+    net.pass(TALK);
+    net
+}
+
 impl Pair {
     pub fn new() -> Pair {
         let now = Now { mono: Instant::now(), wall: Timestamp(1_700_000_000_000) };

@@ -1,25 +1,15 @@
 //! One test per rule, over a good network and a disk that is told when to work.
 
 use super::super::*;
-use super::pair::{CALLEE, CALLER, Packet, Pair, key};
+use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, talked};
 use crate::{
     limits::{DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR, UNFINISHED_PER_PEER_MAX},
-    receipt::{Message, Refusal, Refused, Side},
+    receipt::Side,
 };
 use dots_wire::sha256;
 use std::time::Duration;
 
-const TALK: Duration = Duration::from_secs(100);
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Call 1 was answered and has lasted 100 s.
-fn talked() -> Pair {
-    let mut net = Pair::new();
-    net.answered(1);
-    net.settle();
-    net.pass(TALK);
-    net
-}
 
 #[test]
 fn both_hold_one_receipt_after_two_round_trips() {
@@ -43,7 +33,13 @@ fn both_hold_one_receipt_after_two_round_trips() {
         assert_eq!(net.machines[at].completed, [net.id(1)]);
         let core = net.machines[at].core.as_ref().expect("up");
         assert_eq!((core.count(), core.poll_timeout()), (1, None), "nothing is left to do");
+        net.sync(at, usize::MAX);
+        net.crash(at, 0);
+        net.restart(at);
+        let core = net.machines[at].core.as_ref().expect("up");
+        assert_eq!((core.count(), core.poll_timeout()), (1, None), "nor after a restart");
     }
+    net.both_whole(1);
 }
 
 /// (why, caller's and callee's measurement, who proposes, what becomes of it)
@@ -213,113 +209,6 @@ fn after_a_day_nobody_asks_any_more() {
 }
 
 #[test]
-fn another_story_of_the_call_is_refused() {
-    type Lie = fn(&mut CallAnswered);
-    let lies: [(&str, Lie); 6] = [
-        ("grant", |c| c.grant = Hash([7; 32])),
-        ("salt", |c| c.salt = Hash([7; 32])),
-        ("caller_party", |c| c.caller_party = Hash([7; 32])),
-        ("callee_party", |c| c.callee_party = Hash([7; 32])),
-        ("home", |c| c.caller_home = key(8).peer_id()),
-        ("start", |c| c.start = c.start.plus(Duration::from_millis(60_001))),
-    ];
-    for (what, lie) in lies {
-        let mut net = Pair::new();
-        for at in [CALLER, CALLEE] {
-            let mut call = net.call(at, 1);
-            if at == CALLER {
-                lie(&mut call);
-            }
-            net.with(at, |core, now| core.call_answered(now, call));
-        }
-        net.pass(TALK);
-        net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
-        net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
-        net.run(MINUTE);
-        assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None), "{what}");
-        assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused), "{what}");
-    }
-}
-
-#[test]
-fn a_call_that_makes_no_sense_is_not_taken() {
-    type Lie = fn(&mut CallAnswered);
-    let lies: [(&str, Lie); 4] = [
-        ("key", |c| c.key = Hash([0; 32])),
-        ("one peer", |c| c.callee_peer = c.caller_peer),
-        ("of others", |c| c.caller_peer = key(8).peer_id()),
-        ("other", |c| c.other = key(8).peer_id()),
-    ];
-    for (what, lie) in lies {
-        let mut net = Pair::new();
-        let mut call = net.call(CALLER, 1);
-        lie(&mut call);
-        net.with(CALLER, |core, now| core.call_answered(now, call));
-        assert_eq!(net.counted(CALLER, "receipt_call_invalid"), 1, "{what}");
-        assert!(net.machines[CALLER].writing.is_empty(), "{what}");
-    }
-}
-
-/// The answer of a machine to `from`.
-fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> {
-    let now = net.now;
-    let core = net.machines[at].core.as_mut().expect("up");
-    core.on_request(now, from, 1 << 40, body);
-    loop {
-        match core.poll_output().expect("an answer") {
-            ReceiptOutput::Respond { id, body } if id == 1 << 40 => return body,
-            ReceiptOutput::Append { token, .. } => core.durable(now, token),
-            _ => {}
-        }
-    }
-}
-
-fn proposal(net: &mut Pair) -> Vec<u8> {
-    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
-    net.sync(CALLER, usize::MAX);
-    let Some(Packet::Request { body, .. }) = net.wire.pop() else { panic!("a proposal") };
-    body
-}
-
-#[test]
-fn a_stranger_learns_nothing_about_the_calls_of_others() {
-    let mut net = talked();
-    let body = proposal(&mut net);
-    let call_id = net.id(1);
-    let unknown = Message::Refused(Refused { call_id, reason: Refusal::UnknownCall });
-    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
-    let caller = net.peer(CALLER);
-    let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
-    assert!(matches!(answer, Some(Message::Half(_))));
-    // Nor when there is something to tell.
-    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
-}
-
-#[test]
-fn a_changed_byte_gets_no_signature() {
-    let body = proposal(&mut talked());
-    for at in 0..body.len() {
-        let mut net = talked();
-        let mut body = body.clone();
-        body[at] ^= 1;
-        let caller = net.peer(CALLER);
-        let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
-        assert!(matches!(answer, None | Some(Message::Refused(_))), "byte {at}: {answer:?}");
-    }
-}
-
-#[test]
-fn noise_is_answered_by_nothing() {
-    let mut net = talked();
-    let caller = net.peer(CALLER);
-    let refused = Message::Refused(Refused { call_id: net.id(1), reason: Refusal::Excessive }).to_bytes();
-    for body in [vec![], vec![0; 100], vec![0x9f; 5_000], refused] {
-        assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
-    }
-    assert_eq!(net.state(CALLEE, 1), None, "the call goes on");
-}
-
-#[test]
 fn few_requests_are_under_way_to_one_peer_and_all_are_answered() {
     let mut net = Pair::new();
     for n in 0..50 {
@@ -368,18 +257,6 @@ fn a_whole_receipt_counts_though_its_other_side_has_given_up() {
     net.connected();
     net.run(MINUTE);
     net.both_whole(1);
-}
-
-#[test]
-fn what_is_settled_is_not_signed_again_nor_lost_when_it_is_said_twice() {
-    let mut net = talked();
-    let body = proposal(&mut net);
-    let caller = net.peer(CALLER);
-    let first = ask(&mut net, CALLEE, caller, &body);
-    for _ in 0..3 {
-        assert_eq!(ask(&mut net, CALLEE, caller, &body), first);
-    }
-    assert!(net.machines[CALLEE].writing.is_empty(), "one signature, written once");
 }
 
 fn many(net: &mut Pair, count: u32, first: u32) {

@@ -1,0 +1,137 @@
+//! What strangers, liars and noise get: nothing.
+
+use super::super::*;
+use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, key, talked};
+use crate::receipt::{Message, Refusal, Refused};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn another_story_of_the_call_is_refused() {
+    type Lie = fn(&mut CallAnswered);
+    let lies: [(&str, Lie); 6] = [
+        ("grant", |c| c.grant = Hash([7; 32])),
+        ("salt", |c| c.salt = Hash([7; 32])),
+        ("caller_party", |c| c.caller_party = Hash([7; 32])),
+        ("callee_party", |c| c.callee_party = Hash([7; 32])),
+        ("home", |c| c.caller_home = key(8).peer_id()),
+        ("start", |c| c.start = c.start.plus(Duration::from_millis(60_001))),
+    ];
+    for (what, lie) in lies {
+        let mut net = Pair::new();
+        for at in [CALLER, CALLEE] {
+            let mut call = net.call(at, 1);
+            if at == CALLER {
+                lie(&mut call);
+            }
+            net.with(at, |core, now| core.call_answered(now, call));
+        }
+        net.pass(TALK);
+        net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+        net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+        net.run(MINUTE);
+        assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None), "{what}");
+        assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused), "{what}");
+    }
+}
+
+#[test]
+fn a_call_that_makes_no_sense_is_not_taken() {
+    type Lie = fn(&mut CallAnswered);
+    let lies: [(&str, Lie); 4] = [
+        ("key", |c| c.key = Hash([0; 32])),
+        ("one peer", |c| c.callee_peer = c.caller_peer),
+        ("of others", |c| c.caller_peer = key(8).peer_id()),
+        ("other", |c| c.other = key(8).peer_id()),
+    ];
+    for (what, lie) in lies {
+        let mut net = Pair::new();
+        let mut call = net.call(CALLER, 1);
+        lie(&mut call);
+        net.with(CALLER, |core, now| core.call_answered(now, call));
+        assert_eq!(net.counted(CALLER, "receipt_call_invalid"), 1, "{what}");
+        assert!(net.machines[CALLER].writing.is_empty(), "{what}");
+    }
+}
+
+/// The answer of a machine to `from`.
+fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> {
+    let now = net.now;
+    let core = net.machines[at].core.as_mut().expect("up");
+    core.on_request(now, from, 1 << 40, body);
+    loop {
+        match core.poll_output().expect("an answer") {
+            ReceiptOutput::Respond { id, body } if id == 1 << 40 => return body,
+            ReceiptOutput::Append { token, .. } => core.durable(now, token),
+            _ => {}
+        }
+    }
+}
+
+fn proposal(net: &mut Pair) -> Vec<u8> {
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.sync(CALLER, usize::MAX);
+    let Some(Packet::Request { body, .. }) = net.wire.pop() else { panic!("a proposal") };
+    body
+}
+
+#[test]
+fn a_stranger_learns_nothing_about_the_calls_of_others() {
+    let mut net = talked();
+    let body = proposal(&mut net);
+    let call_id = net.id(1);
+    let unknown = Message::Refused(Refused { call_id, reason: Refusal::UnknownCall });
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+    let caller = net.peer(CALLER);
+    let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+    assert!(matches!(answer, Some(Message::Half(_))));
+    // Nor when there is something to tell.
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+}
+
+#[test]
+fn a_changed_byte_gets_no_signature() {
+    let body = proposal(&mut talked());
+    for at in 0..body.len() {
+        let mut net = talked();
+        let mut body = body.clone();
+        body[at] ^= 1;
+        let caller = net.peer(CALLER);
+        let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+        assert!(matches!(answer, None | Some(Message::Refused(_))), "byte {at}: {answer:?}");
+    }
+}
+
+#[test]
+fn noise_is_answered_by_nothing() {
+    let mut net = talked();
+    let caller = net.peer(CALLER);
+    let refused = Message::Refused(Refused { call_id: net.id(1), reason: Refusal::Excessive }).to_bytes();
+    for body in [vec![], vec![0; 100], vec![0x9f; 5_000], refused] {
+        assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
+    }
+    assert_eq!(net.state(CALLEE, 1), None, "the call goes on");
+}
+
+#[test]
+fn what_is_settled_is_not_signed_again_nor_lost_when_it_is_said_twice() {
+    let mut net = talked();
+    let body = proposal(&mut net);
+    let caller = net.peer(CALLER);
+    let first = ask(&mut net, CALLEE, caller, &body);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut net, CALLEE, caller, &body), first);
+    }
+    assert!(net.machines[CALLEE].writing.is_empty(), "one signature, written once");
+}
+
+#[test]
+fn our_own_claim_said_back_to_us_is_nothing() {
+    let mut net = talked();
+    let body = proposal(&mut net);
+    let callee = net.peer(CALLEE);
+    assert_eq!(ask(&mut net, CALLER, callee, &body), None);
+    net.run(MINUTE);
+    net.both_whole(1);
+}
