@@ -13,10 +13,10 @@ pub const COMMANDS_MAX: usize = 8_192;
 pub const TICK: Duration = Duration::from_millis(250);
 /// How long a shutdown waits for connections to close.
 pub const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether its ports are free.
+pub const SHUTDOWN_POLL: Duration = Duration::from_millis(10);
 /// A wildcard listener reports its interfaces one by one; when none came for this long, all are known.
 pub const LISTEN_SETTLE: Duration = Duration::from_millis(100);
-/// A port that is taken is tried again for this long: a predecessor may be ending.
-pub const LISTEN_RETRY: Duration = Duration::from_secs(2);
 /// A listener that has reported no address by then has failed.
 pub const LISTEN_MAX: Duration = Duration::from_secs(5);
 

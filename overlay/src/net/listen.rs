@@ -3,7 +3,7 @@
 use super::{
     NetError,
     behaviour::Behaviour,
-    limits::{LISTEN_MAX, LISTEN_RETRY, LISTEN_SETTLE, TICK},
+    limits::{LISTEN_MAX, LISTEN_SETTLE, SHUTDOWN_POLL},
 };
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
@@ -30,7 +30,7 @@ pub async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Resul
     for text in addresses {
         let address = parse(text)?;
         let fail = |reason: String| NetError::Listen { address: text.clone(), reason };
-        wait_until_free(&address).await.map_err(|e| fail(e.to_string()))?;
+        is_free(&address).map_err(|e| fail(e.to_string()))?;
         wildcard |= is_wildcard(&address);
         let id = swarm.listen_on(address).map_err(|e| fail(reasons(&e)))?;
         waiting.insert(id, text.clone());
@@ -91,12 +91,11 @@ fn is_free(address: &Multiaddr) -> io::Result<()> {
     }
 }
 
-async fn wait_until_free(address: &Multiaddr) -> io::Result<()> {
-    let until = Instant::now() + LISTEN_RETRY;
-    loop {
-        match is_free(address) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => sleep(TICK).await,
-            result => return result,
+/// A QUIC endpoint keeps its port until its last connection has drained, a moment after the swarm is gone.
+pub async fn wait_until_free(addresses: &[String]) {
+    for address in addresses.iter().filter_map(|a| parse(a).ok()) {
+        while is_free(&address).is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) {
+            sleep(SHUTDOWN_POLL).await;
         }
     }
 }

@@ -108,12 +108,13 @@ impl Net {
         self.counters.all()
     }
 
-    /// Closes streams after what is queued, then connections, so that others know at once.
+    /// Closes streams after what is queued, then connections, so that others know at once. Afterwards the ports are free.
     pub async fn shutdown(self) {
-        let Net { commands, mut events, task, .. } = self;
+        let Net { commands, mut events, listen_addrs, task, .. } = self;
         drop(commands);
         let drain = async { while events.recv().await.is_some() {} };
         let _ = tokio::time::timeout(SHUTDOWN_MAX * 2, drain).await;
         let _ = tokio::time::timeout(SHUTDOWN_MAX, task).await;
+        let _ = tokio::time::timeout(SHUTDOWN_MAX, listen::wait_until_free(&listen_addrs)).await;
     }
 }
