@@ -6,6 +6,7 @@
 //!                      -> initial.rs    a request outside a dialog: who is it, where to
 //!                      -> dialog.rs     a request with a To tag: by route token only
 //!  forward.rs writes what leaves, context.rs gathers what comes back, response.rs passes it on.
+//!  table.rs holds the transactions and answers, memory.rs what is remembered of dialogs and told of calls.
 //! ```
 //!
 //! Questions (is this the password, where is this user, is it written down) leave as outputs with an id and come back
@@ -15,34 +16,35 @@ mod context;
 mod dialog;
 mod forward;
 mod initial;
+mod memory;
+mod pinging;
 mod receive;
 mod register;
 mod response;
+mod table;
 
 use crate::{
     Flow, Input, Output,
     address::Addressing,
     input::{AskId, PeerLabel},
-    message::{Message, ResponseBuilder},
-    output::{CallEvent, CallProgress, CallSide},
+    message::Message,
     ping::Pings,
     registrar::{Bindings, ExpiryRules},
     token::Side,
-    transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer},
 };
 use context::Context;
 use hmac::Mac as _;
+use memory::Dialog;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
+use table::{ClientMachine, ClientTx, ServerMachine, ServerTx};
 
 /// Transactions of each kind at once; beyond it new requests get 503.
 const TRANSACTIONS_MAX: usize = 100_000;
-/// Dialogs whose Contacts and identities we remember; the oldest is forgotten.
-const DIALOGS_MAX: usize = 50_000;
 /// RFC 3261 §16.6 step 11: longer than three minutes.
 pub const TIMER_C: Duration = Duration::from_secs(185);
 
@@ -91,33 +93,6 @@ type ServerKey = (String, String, String);
 /// Our branch and the method.
 type ClientKey = (String, String);
 
-struct ServerTx {
-    machine: ServerMachine,
-    hop: Hop,
-    request: Message,
-    last: Option<Vec<u8>>,
-    to_tag: String,
-    /// This request is a call's first INVITE; its state goes to `Output::Call`.
-    context: Option<u64>,
-}
-
-enum ServerMachine {
-    Invite(InviteServer),
-    Other(NonInviteServer),
-}
-
-struct ClientTx {
-    machine: ClientMachine,
-    hop: Hop,
-    request: Message,
-    context: u64,
-}
-
-enum ClientMachine {
-    Invite(InviteClient),
-    Other(NonInviteClient),
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Server(ServerKey),
@@ -132,19 +107,6 @@ enum Ask {
     Journal { key: ServerKey, headers: Vec<(&'static str, String)> },
     Request { key: ServerKey, caller: String, target: String, nonce: String },
     Resolve { key: ServerKey, side: Side, info: CallInfo },
-}
-
-/// What we remember of a dialog beyond its route tokens: it may be forgotten without harm to calls between phones
-/// whose Contact is the one that they registered.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Dialog {
-    /// Real Contacts of our phones.
-    caller_contact: Option<String>,
-    callee_contact: Option<String>,
-    /// From and To without tags, as our calling phone wrote them.
-    caller_from: Option<String>,
-    caller_to: Option<String>,
-    call: Option<CallInfo>,
 }
 
 #[derive(Clone, Debug)]
@@ -278,22 +240,6 @@ impl Core {
         self.contexts.is_empty() && self.asks.is_empty()
     }
 
-    fn drop_client(&mut self, key: &ClientKey) {
-        self.clients.remove(key);
-        self.set_timer(Timer::Client(key.clone()), None);
-    }
-
-    /// One deadline per timer: setting it replaces the old one.
-    fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
-        if let Some(old) = self.deadlines.remove(&timer) {
-            self.timers.remove(&(old, timer.clone()));
-        }
-        if let Some(at) = at {
-            self.deadlines.insert(timer.clone(), at);
-            self.timers.insert((at, timer));
-        }
-    }
-
     fn ask(&mut self, what: Ask) -> AskId {
         self.next_id += 1;
         self.asks.insert(self.next_id, what);
@@ -344,174 +290,5 @@ impl Core {
             Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
             Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, initial },
         });
-    }
-
-    /// Answers a request that we hold a server transaction for.
-    fn respond(&mut self, now: Now, key: &ServerKey, status: u16, reason: &str, headers: &[(&str, String)]) {
-        let Some(tx) = self.servers.get(key) else { return };
-        let mut builder = ResponseBuilder::new(&tx.request, status, reason).to_tag(&tx.to_tag);
-        for (name, value) in headers {
-            builder = builder.header(name, value);
-        }
-        let bytes = builder.build();
-        self.respond_raw(now, key, status, bytes);
-    }
-
-    /// Sends `bytes` as the answer of this transaction.
-    fn respond_raw(&mut self, now: Now, key: &ServerKey, status: u16, bytes: Vec<u8>) {
-        let Some(tx) = self.servers.get_mut(key) else { return };
-        match &mut tx.machine {
-            ServerMachine::Invite(machine) => {
-                if status >= 200 && !machine.is_proceeding() && !(200..300).contains(&status) {
-                    return;
-                }
-                machine.on_send(now.mono, status);
-            }
-            ServerMachine::Other(machine) => {
-                if machine.is_completed() {
-                    return;
-                }
-                machine.on_send(now.mono, status);
-            }
-        }
-        tx.last = Some(bytes.clone());
-        let hop = tx.hop.clone();
-        self.send(&hop, bytes, None, false);
-        self.reschedule_server(key);
-    }
-
-    fn reschedule_server(&mut self, key: &ServerKey) {
-        let deadline = self.servers.get(key).and_then(|tx| match &tx.machine {
-            ServerMachine::Invite(m) => m.deadline(),
-            ServerMachine::Other(m) => m.deadline(),
-        });
-        self.set_timer(Timer::Server(key.clone()), deadline);
-    }
-
-    fn reschedule_client(&mut self, key: &ClientKey) {
-        let deadline = self.clients.get(key).and_then(|tx| match &tx.machine {
-            ClientMachine::Invite(m) => m.deadline(),
-            ClientMachine::Other(m) => m.deadline(),
-        });
-        self.set_timer(Timer::Client(key.clone()), deadline);
-    }
-
-    fn on_server_deadline(&mut self, now: Now, key: ServerKey) {
-        use crate::transaction::Server;
-        let Some(tx) = self.servers.get_mut(&key) else { return };
-        let verdict = match &mut tx.machine {
-            ServerMachine::Invite(m) => m.on_deadline(now.mono),
-            ServerMachine::Other(m) => m.on_deadline(now.mono),
-        };
-        match verdict {
-            Server::Done => {
-                self.servers.remove(&key);
-                return;
-            }
-            Server::Resend => self.resend(&key),
-            Server::Nothing => {}
-        }
-        self.reschedule_server(&key);
-    }
-
-    fn resend(&mut self, key: &ServerKey) {
-        let Some(tx) = self.servers.get(key) else { return };
-        if let Some(bytes) = tx.last.clone() {
-            let hop = tx.hop.clone();
-            self.send(&hop, bytes, None, false);
-        }
-    }
-
-    fn on_ping(&mut self, now: Now, id: AskId, aor: &str, instance: &str) {
-        let branch = self.branch();
-        let (from_tag, call_id) = (self.random_text(), self.random_text());
-        let binding = self.bindings.by_instance(aor, instance).cloned();
-        let reachable = self.bindings.is_reachable(aor, instance);
-        let Some(binding) = binding.filter(|_| reachable) else {
-            return self.out.push_back(Output::Pinged { id, alive: false });
-        };
-        if !self.pings.start(now.mono, &branch, id) {
-            return self.out.push_back(Output::Pinged { id, alive: false });
-        }
-        let sent_by = self.sent_by(&binding.flow);
-        let ids = crate::ping::PingIds {
-            sent_by: &sent_by,
-            branch: &branch,
-            from_tag: &from_tag,
-            call_id: &call_id,
-            cseq: 1,
-        };
-        let bytes = crate::ping::build_options(&binding, &ids);
-        let hop = Hop::Phone(binding.flow);
-        if let Ok(request) = Message::parse(bytes.clone())
-            && self.clients.len() < TRANSACTIONS_MAX
-        {
-            let machine = ClientMachine::Other(NonInviteClient::new(now.mono, hop.is_reliable()));
-            let key = (branch, "OPTIONS".to_owned());
-            self.clients
-                .insert(key.clone(), ClientTx { machine, hop: hop.clone(), request, context: NO_CONTEXT });
-            self.reschedule_client(&key);
-        }
-        self.send(&hop, bytes, None, false);
-    }
-
-    fn dialog(&mut self, call_id: &str, caller_tag: &str) -> &mut Dialog {
-        let key = (call_id.to_owned(), caller_tag.to_owned());
-        if !self.dialogs.contains_key(&key) {
-            if self.dialog_order.len() >= DIALOGS_MAX
-                && let Some(oldest) = self.dialog_order.pop_front()
-            {
-                self.dialogs.remove(&oldest);
-            }
-            self.dialog_order.push_back(key.clone());
-        }
-        self.dialogs.entry(key).or_default()
-    }
-
-    /// Tells what happened to a call, once for each side that is served here.
-    fn call_event(
-        &mut self,
-        request: &Message,
-        caller: &Side,
-        callee: &Side,
-        info: &CallInfo,
-        what: CallProgress,
-    ) {
-        let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
-            return;
-        };
-        let (call_id, tag) = (call_id.to_owned(), tag.to_owned());
-        self.call_event_of(call_id, tag, caller, callee, info, what);
-    }
-
-    fn call_event_of(
-        &mut self,
-        call_id: String,
-        from_tag: String,
-        caller: &Side,
-        callee: &Side,
-        info: &CallInfo,
-        what: CallProgress,
-    ) {
-        let peer = |side: &Side| match side {
-            Side::Peer(label) => Some(label.clone()),
-            Side::Phone { .. } | Side::Flow(_) => None,
-        };
-        let sides = [(CallSide::Caller, caller, callee), (CallSide::Callee, callee, caller)];
-        for (side, own, other) in sides {
-            if matches!(own, Side::Peer(_)) {
-                continue;
-            }
-            self.out.push_back(Output::Call(CallEvent {
-                call_id: call_id.clone(),
-                from_tag: from_tag.clone(),
-                side,
-                caller: info.caller.clone(),
-                callee: info.callee.clone(),
-                peer: peer(other),
-                vouch: info.vouch.clone(),
-                what,
-            }));
-        }
     }
 }
