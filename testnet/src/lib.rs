@@ -2,9 +2,14 @@
 //! would; nothing of the peer is mocked, and a peer that dies is killed with SIGKILL.
 //!
 //! - [`process`]: one `dots`, its data directory, its life.
-//! - [`phones`]: baresip (sound) and SIPp (load).
+//! - [`network`]: several of them, joined, until Ctrl-C.
+//! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred.
+//! - [`bench`]: what a REGISTER and a call cost, beside Kamailio.
 //! - [`tone`]: WAV files and how much of their power lies at one frequency, so that "they heard each other" is a number.
 
+pub mod bench;
+pub mod crowd;
+pub mod network;
 pub mod phones;
 pub mod process;
 pub mod tone;

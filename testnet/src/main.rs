@@ -1,8 +1,9 @@
-//! `dots-testnet up --peers N`: a network of real peers to play with, gone without a trace when it is stopped.
+//! `dots-testnet up`: a network of real peers to play with, gone without a trace when it is stopped. `dots-testnet
+//! bench`: what one operation costs.
 
 use clap::{Parser, Subcommand};
-use dots_testnet::{Error, Result, process::Peer};
-use std::process::ExitCode;
+use dots_testnet::{bench, network};
+use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
 #[command(about = "Local networks of real DOTS peers")]
@@ -15,44 +16,26 @@ struct Arguments {
 enum Command {
     /// Start peers, say where they are, stop them on Ctrl-C
     Up {
-        #[arg(long, default_value_t = 3)]
-        peers: usize,
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=network::PEERS_MAX as i64))]
+        peers: u16,
+        /// Where their data stays [default: a temporary directory]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
+    /// CPU time of a server per REGISTER and per call: one peer, two peers, and Kamailio
+    Bench(bench::Plan),
 }
 
 fn main() -> ExitCode {
-    let Command::Up { peers } = Arguments::parse().command;
-    match up(peers) {
+    let done = match Arguments::parse().command {
+        Command::Up { peers, dir } => network::up(usize::from(peers), dir.as_deref()),
+        Command::Bench(plan) => bench::run(&plan),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("dots-testnet: {e}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn up(count: usize) -> Result<()> {
-    let mut peers: Vec<Peer> = Vec::new();
-    for n in 0..count {
-        let joined = peers.first().and_then(|p| p.ready().p2p.first().cloned());
-        let flags: Vec<&str> = joined.iter().flat_map(|a| ["--bootstrap", a]).collect();
-        let peer = Peer::start(&format!("p{n}.test"), &flags)?;
-        let ready = peer.ready();
-        println!("peer {n}: sip {} http {} realm p{n}.test", ready.sip.join(" "), ready.http);
-        println!("        data {}", peer.data().display());
-        peers.push(peer);
-    }
-    println!("Ctrl-C stops them.");
-    interrupted()?;
-    for peer in &mut peers {
-        peer.stop()?;
-    }
-    Ok(())
-}
-
-/// Returns at Ctrl-C. The peers have process groups of their own, so the terminal does not reach them.
-fn interrupted() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::Io("runtime".into(), e))?;
-    runtime.block_on(tokio::signal::ctrl_c()).map_err(|e| Error::Io("Ctrl-C".into(), e))
 }

@@ -8,7 +8,7 @@ use std::{
     io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, SystemTime},
 };
@@ -27,7 +27,10 @@ pub struct Ready {
 }
 
 pub struct Peer {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Removed with the peer, where nobody named a directory.
+    _temporary: Option<tempfile::TempDir>,
+    binary: PathBuf,
     flags: Vec<String>,
     child: Option<Child>,
     ready: Ready,
@@ -41,21 +44,42 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn find_binary() -> Result<PathBuf> {
-    let here = std::env::current_exe().map_err(Error::io("own path"))?;
-    let near = here.ancestors().skip(1).take(2).map(|d| d.join("dots")).find(|p| p.is_file());
+    let near = target_directories()?.into_iter().map(|d| d.join("dots")).find(|p| p.is_file());
     let near = near
         .ok_or_else(|| Error::Other("no `dots` in the target directory: run `cargo build --bins`".into()))?;
-    // Cargo's own list of what it was made from; a binary that was put here by other means has none.
-    let sources = std::fs::read_to_string(near.with_extension("d")).unwrap_or_default();
-    let built = changed(&near)?;
-    let mut sources = sources.split_once(": ").map_or("", |(_, list)| list).split_whitespace();
-    match sources.find(|source| changed(Path::new(source)).is_ok_and(|at| at > built)) {
+    match newer_source(&near)? {
         Some(source) => {
             let why = format!("`dots` is older than {source}: run `cargo build --bins`");
             Err(Error::Other(why))
         }
         None => Ok(near),
     }
+}
+
+/// The release build of the same sources, if there is one.
+pub fn release_binary() -> Result<Option<PathBuf>> {
+    let found = target_directories()?.into_iter().map(|d| d.with_file_name("release").join("dots"));
+    for path in found.filter(|p| p.is_file()) {
+        if newer_source(&path)?.is_none() {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Where this program lies, and above that: tests lie in `deps/`.
+fn target_directories() -> Result<Vec<PathBuf>> {
+    let here = std::env::current_exe().map_err(Error::io("own path"))?;
+    Ok(here.ancestors().skip(1).take(2).map(Path::to_owned).collect())
+}
+
+/// By Cargo's own list of what a binary was made from; one that was put there by other means has none.
+fn newer_source(binary: &Path) -> Result<Option<String>> {
+    let list = std::fs::read_to_string(binary.with_extension("d")).unwrap_or_default();
+    let built = changed(binary)?;
+    let mut sources = list.split_once(": ").map_or("", |(_, list)| list).split_whitespace();
+    let newer = sources.find(|source| changed(Path::new(source)).is_ok_and(|at| at > built));
+    Ok(newer.map(str::to_owned))
 }
 
 fn changed(path: &Path) -> Result<SystemTime> {
@@ -66,12 +90,28 @@ fn changed(path: &Path) -> Result<SystemTime> {
 impl Peer {
     /// A peer that is ready. `flags` come after those that every test peer gets.
     pub fn start(realm: &str, flags: &[&str]) -> Result<Peer> {
-        let dir = tempfile::tempdir().map_err(Error::io("temporary directory"))?;
+        Peer::start_from(&binary()?, None, realm, flags)
+    }
+
+    /// The same from a certain binary, in a directory that outlives it.
+    pub fn start_from(binary: &Path, dir: Option<&Path>, realm: &str, flags: &[&str]) -> Result<Peer> {
+        let (dir, temporary) = match dir {
+            Some(dir) => {
+                std::fs::create_dir_all(dir).map_err(Error::io(dir.display().to_string()))?;
+                (dir.to_owned(), None)
+            }
+            None => {
+                let temporary = tempfile::tempdir().map_err(Error::io("temporary directory"))?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
         let network = format!("testnet-{}", std::process::id());
         let mut all: Vec<String> =
             ["--no-mdns", "--network", &network, "--realm", realm].map(str::to_owned).to_vec();
         all.extend(flags.iter().map(|&f| f.to_owned()));
-        let mut peer = Peer { dir, flags: all, child: None, ready: Ready::default() };
+        let binary = binary.to_owned();
+        let mut peer =
+            Peer { dir, _temporary: temporary, binary, flags: all, child: None, ready: Ready::default() };
         peer.run(&["127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned))?;
         Ok(peer)
     }
@@ -81,16 +121,25 @@ impl Peer {
         let mut all = vec!["--bootstrap", other.p2p()?];
         all.extend(flags);
         let peer = Peer::start(realm, &all)?;
-        let (client, met) = (peer.client()?, other.ready.peer_id.clone());
-        poll("the peers meet", READY, || {
-            let peers = client.peers().map_err(|e| Error::Other(e.to_string()))?;
-            Ok(peers.iter().any(|p| p.peer_id == met && !p.realms.is_empty()).then_some(()))
-        })?;
+        peer.meets(other)?;
         Ok(peer)
     }
 
+    /// Waits until the peer knows `other` and its realms.
+    pub fn meets(&self, other: &Peer) -> Result<()> {
+        let (client, met) = (self.client()?, other.ready.peer_id.clone());
+        poll("the peers meet", READY, || {
+            let peers = client.peers().map_err(|e| Error::Other(e.to_string()))?;
+            Ok(peers.iter().any(|p| p.peer_id == met && !p.realms.is_empty()).then_some(()))
+        })
+    }
+
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.dir.join("data")
+    }
+    /// The process, while there is one.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
     pub fn ready(&self) -> &Ready {
         &self.ready
@@ -116,7 +165,7 @@ impl Peer {
 
     /// `dots account add`, the password on standard input.
     pub fn account(&self, aor: &str, password: &str) -> Result<()> {
-        let mut child = Command::new(binary()?)
+        let mut child = Command::new(&self.binary)
             .args(["account", "add", aor, "--password-stdin", "--data"])
             .arg(self.data())
             .stdin(Stdio::piped())
@@ -144,17 +193,35 @@ impl Peer {
 
     /// SIGTERM, and a clean end.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        terminate(&child)?;
+        self.ask_to_stop()?;
+        match self.ended()? {
+            Some(status) if !status.success() => {
+                Err(Error::Other(format!("the peer ended with {status}\n{}", self.log())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// SIGTERM alone: several can end at the same time.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        self.child.as_ref().map_or(Ok(()), terminate)
+    }
+
+    /// Waits for the end that was asked for. `None`: it had none to come.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(mut child) = self.child.take() else { return Ok(None) };
         let exit = poll("the peer stops", STOP, || child.try_wait().map_err(Error::io("wait")));
         if exit.is_err() {
             child.kill().map_err(Error::io("kill"))?;
             child.wait().map_err(Error::io("wait"))?;
         }
-        match exit? {
-            status if status.success() => Ok(()),
-            status => Err(Error::Other(format!("the peer ended with {status}\n{}", self.log()))),
-        }
+        exit.map(Some)
+    }
+
+    /// Has the process ended by itself?
+    pub fn is_gone(&mut self) -> Result<bool> {
+        let Some(child) = &mut self.child else { return Ok(true) };
+        Ok(child.try_wait().map_err(Error::io("wait"))?.is_some())
     }
 
     /// Starts again on the same data, at the same addresses (the phones know no others).
@@ -181,7 +248,7 @@ impl Peer {
 
     /// What the peer said so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
     fn run(&mut self, at: &[String; 3]) -> Result<()> {
@@ -199,15 +266,12 @@ impl Peer {
 
     /// Returns where the ready file will be.
     fn spawn(&mut self, [sip, http, p2p]: &[String; 3]) -> Result<PathBuf> {
-        let ready = self.dir.path().join("ready");
+        let ready = self.dir.join("ready");
         let _ = std::fs::remove_file(&ready);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("log"))
-            .map_err(Error::io("log"))?;
+        let log =
+            File::options().create(true).append(true).open(self.dir.join("log")).map_err(Error::io("log"))?;
         let copy = log.try_clone().map_err(Error::io("log"))?;
-        let child = Command::new(binary()?)
+        let child = Command::new(&self.binary)
             .args(["up", "--sip", sip, "--http", http, "--p2p", p2p, "--data"])
             .arg(self.data())
             .arg("--ready-file")
@@ -244,4 +308,17 @@ pub(crate) fn terminate(child: &Child) -> Result<()> {
     let id = child.id().to_string();
     Command::new("kill").args(["-TERM", &id]).status().map_err(Error::io("kill"))?;
     Ok(())
+}
+
+/// A command that needs root: through sudo where we are not.
+pub(crate) fn command_as_root(words: &[&str]) -> Result<()> {
+    let id = Command::new("id").arg("-u").output().map_err(Error::io("id"))?;
+    let prefix: &[&str] = if id.stdout == b"0\n" { &["env"] } else { &["sudo", "env"] };
+    let mut all = prefix.iter().chain(&["DEBIAN_FRONTEND=noninteractive"]).chain(words);
+    let what = words.join(" ");
+    let status = Command::new(all.next().unwrap_or(&"env")).args(all).status();
+    match status.map_err(Error::io(what.clone()))? {
+        status if status.success() => Ok(()),
+        status => Err(Error::Other(format!("{what}: {status}"))),
+    }
 }

@@ -19,8 +19,12 @@ pub struct Run<'a> {
     pub rate: usize,
     /// The local port; 0 for any.
     pub port: u16,
+    /// What is asked for, as digest-uri: else SIPp writes the peer's address there.
+    pub uri: &'a str,
     /// `-key NAME VALUE` for the scenario.
     pub keys: &'a [(&'a str, &'a str)],
+    /// `-cid_str`: Call-IDs that a second run repeats. `None`: unique ones.
+    pub call_ids: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +58,27 @@ impl Sipp {
         for (name, value) in run.keys {
             command.args(["-key", name, value]);
         }
+        if let Some(call_ids) = run.call_ids {
+            command.args(["-cid_str", call_ids]);
+        }
+        // Twice the time that it has to take, and some.
+        let seconds = 60 + 2 * run.calls / run.rate.max(1);
         let log = std::fs::File::create(dir.path().join("out")).map_err(Error::io("out"))?;
         let child = command
             .args(["-m", &run.calls.to_string(), "-r", &run.rate.to_string(), "-l", "1000"])
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin", "-aa", "-timeout", "60"])
-            .args(["-recv_timeout", "10000", "-fd", "1", "-trace_err", "-error_file"])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin", "-aa"])
+            .args([
+                "-timeout",
+                &seconds.to_string(),
+                "-recv_timeout",
+                "10000",
+                "-fd",
+                "1",
+                "-trace_err",
+                "-error_file",
+            ])
             .arg(dir.path().join("errors"))
-            // Else SIPp writes the peer's address as digest-uri, which is not what it asks for.
-            .args(["-auth_uri", "a.test"])
+            .args(["-auth_uri", run.uri])
             .args(["-trace_stat", "-stf"])
             .arg(dir.path().join("stat.csv"))
             .current_dir(dir.path())
