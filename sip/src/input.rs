@@ -34,6 +34,8 @@ pub enum Input {
     Resolved { id: AskId, resolution: Resolution },
     /// At start: a live binding from the journal.
     Restore { binding: Binding },
+    /// The program ends: new requests outside dialogs get 503, what is under way may finish.
+    Drain,
     /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.
     Ping { id: AskId, aor: String, instance: String },
 }

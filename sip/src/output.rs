@@ -55,6 +55,8 @@ pub struct CallEvent {
     /// The caller's call grant as it travelled or was issued, if any.
     pub vouch: Option<Vouch>,
     pub what: CallProgress,
+    /// The offer where it began, the answer where it was answered; else nothing.
+    pub sdp: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,6 +58,7 @@ impl Core {
                     by_caller: way.by_caller,
                     seen_from_phone: matches!(hop, Hop::Phone(_)),
                 },
+                &[],
             );
         }
         match key {
@@ -148,15 +149,15 @@ impl Core {
         let own = self.own_routes(request);
         edit.remove_first_values(&Name::Route, own);
         self.common(&mut edit, request, hop, branch);
-        strip_credentials(&mut edit, &[&self.config.addressing.default_realm]);
+        let info = dialog.call.clone().unwrap_or_else(|| CallInfo {
+            caller: aor_in(request, way.by_caller, &self.config.addressing),
+            callee: aor_in(request, !way.by_caller, &self.config.addressing),
+            vouch: None,
+        });
+        strip_credentials(&mut edit, &self.guarded_realms(&info));
         match hop {
             Hop::Peer(_) => {
-                let fallback = CallInfo {
-                    caller: aor_in(request, way.by_caller, &self.config.addressing),
-                    callee: aor_in(request, !way.by_caller, &self.config.addressing),
-                    vouch: None,
-                };
-                let mut info = dialog.call.unwrap_or(fallback);
+                let mut info = info;
                 if !way.by_caller {
                     // In this direction From is the callee.
                     std::mem::swap(&mut info.caller, &mut info.callee);

@@ -1,9 +1,9 @@
 //! What leaves: a request copied for one branch (RFC 3261 §16.6).
 
 use super::{
-    CallInfo, ClientMachine, ClientTx, Core, Hop, Now, ServerKey, TIMER_C, TRANSACTIONS_MAX, Timer,
+    CallInfo, ClientMachine, ClientTx, Core, Hop, Now, ServerKey, TIMER_C, TRANSACTIONS_MAX, TRYING_WITHIN,
+    Timer,
     context::{Branch, BranchState, Context, Target},
-    register::realm_of,
 };
 use crate::{
     auth::strip_credentials,
@@ -102,7 +102,7 @@ impl Core {
         self.reschedule_client(&key);
         if let Some(context) = self.contexts.get_mut(&id) {
             context.branches.push(Branch {
-                key,
+                key: key.clone(),
                 side: side.clone(),
                 state: BranchState::Calling,
                 doomed: false,
@@ -111,7 +111,10 @@ impl Core {
         let grant = info.vouch.as_ref().map(|v| v.grant.clone());
         self.send(&hop, bytes, grant, !in_dialog);
         if method == "INVITE" && !in_dialog {
-            self.call_event(&request, &caller_side, &side, &info, CallProgress::Started);
+            if let Hop::Peer(_) = hop {
+                self.set_timer(Timer::Trying(key), Some(now.mono + TRYING_WITHIN));
+            }
+            self.call_event(&request, &caller_side, &side, &info, CallProgress::Started, request.body());
         }
     }
 
@@ -160,7 +163,7 @@ impl Core {
         let aor_uri = format!("sip:{}", uri_of(&info.callee));
         edit.set_uri(&uri.unwrap_or(aor_uri));
         self.common(&mut edit, request, hop, branch);
-        strip_credentials(&mut edit, &[realm_of(&info.caller), &self.config.addressing.default_realm]);
+        strip_credentials(&mut edit, &self.guarded_realms(info));
         edit.set_values(&Name::Route, path);
         // RFC 3325 §5: who speaks here is proven by From; what else claims to be proven is not.
         for claim in ["p-asserted-identity", "remote-party-id"] {

@@ -1,8 +1,9 @@
 //! What is remembered of dialogs, and what is told of calls.
 
-use super::{CallInfo, Core};
+use super::{CallInfo, Core, register::realm_of};
 use crate::{
     Output,
+    address::Addressing,
     message::Message,
     output::{CallEvent, CallProgress, CallSide},
     token::Side,
@@ -38,6 +39,14 @@ impl Core {
         self.dialogs.entry(key).or_default()
     }
 
+    /// Realms whose challenges and credentials never pass from one leg to another (design §3.4): ours, and those of both
+    /// parties. A callee that challenged in such a name would be given an answer that opens an account.
+    pub(super) fn guarded_realms<'a>(&'a self, info: &'a CallInfo) -> Vec<&'a str> {
+        let Addressing { default_realm, local_realms, .. } = &self.config.addressing;
+        let parties = [realm_of(&info.caller), realm_of(&info.callee), default_realm.as_str()];
+        parties.into_iter().chain(local_realms.iter().map(String::as_str)).collect()
+    }
+
     /// Tells what happened to a call, once for each side that is served here.
     pub(super) fn call_event(
         &mut self,
@@ -46,14 +55,16 @@ impl Core {
         callee: &Side,
         info: &CallInfo,
         what: CallProgress,
+        sdp: &[u8],
     ) {
         let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
             return;
         };
         let (call_id, tag) = (call_id.to_owned(), tag.to_owned());
-        self.call_event_of(call_id, tag, caller, callee, info, what);
+        self.call_event_of(call_id, tag, caller, callee, info, what, sdp);
     }
 
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn call_event_of(
         &mut self,
         call_id: String,
@@ -62,6 +73,7 @@ impl Core {
         callee: &Side,
         info: &CallInfo,
         what: CallProgress,
+        sdp: &[u8],
     ) {
         let peer = |side: &Side| match side {
             Side::Peer(label) => Some(label.clone()),
@@ -81,6 +93,7 @@ impl Core {
                 peer: peer(other),
                 vouch: info.vouch.clone(),
                 what,
+                sdp: sdp.to_vec(),
             }));
         }
     }

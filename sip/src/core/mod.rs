@@ -47,6 +47,8 @@ use table::{ClientMachine, ClientTx, ServerMachine, ServerTx};
 const TRANSACTIONS_MAX: usize = 100_000;
 /// RFC 3261 §16.6 step 11: longer than three minutes.
 pub const TIMER_C: Duration = Duration::from_secs(185);
+/// A peer says 100 at once; one that does not within this time hangs.
+const TRYING_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -97,6 +99,8 @@ type ClientKey = (String, String);
 enum Timer {
     Server(ServerKey),
     Client(ClientKey),
+    /// No 100 from a peer.
+    Trying(ClientKey),
     C(u64),
 }
 
@@ -130,6 +134,7 @@ pub struct Core {
     dialogs: BTreeMap<(String, String), Dialog>,
     dialog_order: VecDeque<(String, String)>,
     pings: Pings,
+    draining: bool,
     next_id: u64,
     /// What the clocks said at the last `handle`.
     clock: Option<Now>,
@@ -158,6 +163,7 @@ impl Core {
             dialogs: BTreeMap::new(),
             dialog_order: VecDeque::new(),
             pings: Pings::default(),
+            draining: false,
             next_id: 0,
             clock: None,
             out: VecDeque::new(),
@@ -184,6 +190,7 @@ impl Core {
                     self.count("bindings_not_restored");
                 }
             }
+            Input::Drain => self.draining = true,
             Input::Ping { id, aor, instance } => self.on_ping(now, id, &aor, &instance),
         }
     }
@@ -215,6 +222,7 @@ impl Core {
             match timer {
                 Timer::Server(key) => self.on_server_deadline(now, key),
                 Timer::Client(key) => self.on_client_deadline(now, key),
+                Timer::Trying(key) => self.on_no_trying(now, &key),
                 Timer::C(context) => self.on_timer_c(now, context),
             }
         }

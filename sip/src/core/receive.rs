@@ -2,6 +2,7 @@
 
 use super::{Core, Hop, Now, ServerKey, ServerMachine, ServerTx, TRANSACTIONS_MAX, host_of};
 use crate::{
+    auth::AuthFailure,
     message::{Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
     transaction::{InviteServer, NonInviteServer, Server},
 };
@@ -131,6 +132,9 @@ impl Core {
             return self.respond(now, key, status, reason, &headers);
         }
         let has_to_tag = request.to().and_then(|t| t.tag()).is_some();
+        if self.draining && !has_to_tag {
+            return self.refuse(now, key, AuthFailure::Unavailable);
+        }
         match (request.method(), has_to_tag) {
             ("REGISTER", _) => self.on_register(now, key, &hop, &request),
             (_, true) => self.on_dialog_request(now, Some(key), &hop, &request),

@@ -4,7 +4,6 @@ use super::{
     ClientKey, ClientMachine, ClientTx, Core, Hop, Now, TIMER_C, Timer,
     context::BranchState,
     forward::{contact_uri, with_uri},
-    register::realm_of,
 };
 use crate::{
     Output,
@@ -94,7 +93,7 @@ impl Core {
         }
         self.set_timer(Timer::C(id), Some(now.mono + TIMER_C));
         if let Some(side) = side {
-            self.tell(id, &side, CallProgress::Ringing);
+            self.tell(id, &side, CallProgress::Ringing, &[]);
         }
         self.pass(now, id, key, status, response);
     }
@@ -110,7 +109,7 @@ impl Core {
         self.set_timer(Timer::C(id), None);
         if let Some(side) = side.filter(|_| is_invite) {
             self.remember_callee(id, &side, response);
-            self.tell(id, &side, CallProgress::Answered);
+            self.tell(id, &side, CallProgress::Answered, response.body());
         }
         self.pass(now, id, key, 200, response);
         self.doom_others(now, id, key, Some("SIP;cause=200;text=\"Call completed elsewhere\""));
@@ -119,14 +118,14 @@ impl Core {
         }
     }
 
-    fn tell(&mut self, id: u64, side: &Side, what: CallProgress) {
+    fn tell(&mut self, id: u64, side: &Side, what: CallProgress, sdp: &[u8]) {
         let Some(context) = self.contexts.get(&id) else { return };
         if context.in_dialog || !context.is_invite {
             return;
         }
         let (request, caller, info) =
             (context.request.clone(), context.caller_side.clone(), context.info.clone());
-        self.call_event(&request, &caller, side, &info, what);
+        self.call_event(&request, &caller, side, &info, what, sdp);
     }
 
     fn remember_callee(&mut self, id: u64, side: &Side, response: &Message) {
@@ -148,15 +147,10 @@ impl Core {
         let Some(asker) = self.servers.get(&server).map(|tx| tx.hop.clone()) else { return };
         let from_phone = self.clients.get(key).is_some_and(|tx| matches!(tx.hop, Hop::Phone(_)));
         let mut edit = Editor::new(response);
-        if from_phone {
-            edit.remove_first_values(&Name::Via, 1);
-        } else {
-            // The overlay leg knew none but our own (`common`).
-            let vias: Vec<String> = request.values(&Name::Via).map(str::to_owned).collect();
-            edit.set_values(&Name::Via, &vias);
-        }
-        let ours = [realm_of(&info.caller), self.config.addressing.default_realm.as_str()];
-        let bare = strip_challenges(response, &mut edit, &ours);
+        // Without our own on top these are the asker's; the overlay leg knew none of them (`common`).
+        let vias: Vec<String> = request.values(&Name::Via).map(str::to_owned).collect();
+        edit.set_values(&Name::Via, &vias);
+        let bare = strip_challenges(response, &mut edit, &self.guarded_realms(&info));
         if matches!(status, 401 | 407) && bare {
             return self.respond(now, &server, 403, "Forbidden", &[]);
         }
@@ -215,7 +209,7 @@ impl Core {
             let side = context.branches.first().map(|b| b.side.clone());
             if let Some(side) = side {
                 let (request, caller, info) = (&context.request, &context.caller_side, &context.info);
-                self.call_event(request, caller, &side, info, CallProgress::Failed { status });
+                self.call_event(request, caller, &side, info, CallProgress::Failed { status }, &[]);
             }
         }
         match best {
@@ -228,6 +222,23 @@ impl Core {
             }
             _ => self.respond(now, &server, status, reason_of(status), &[]),
         }
+    }
+
+    /// A peer that has not even said 100 (design: a call): it hangs, and the next one is tried. The link keeps order, so a
+    /// CANCEL can follow the INVITE at once.
+    pub(super) fn on_no_trying(&mut self, now: Now, key: &ClientKey) {
+        let Some(tx) = self.clients.get(key) else { return };
+        let (id, hop) = (tx.context, tx.hop.clone());
+        let cancel = RequestBuilder::cancel_for(&tx.request, None);
+        let Some(context) = self.contexts.get_mut(&id) else { return };
+        let waiting = |b: &&mut super::context::Branch| b.key == *key && b.state == BranchState::Calling;
+        let Some(branch) = context.branches.iter_mut().find(waiting) else { return };
+        branch.state = BranchState::Done;
+        context.lost = Some(503);
+        self.drop_client(key);
+        self.count("peer_said_nothing");
+        self.send(&hop, cancel, None, false);
+        self.settle(now, id);
     }
 
     /// CANCEL for every branch but one.

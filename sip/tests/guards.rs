@@ -1,0 +1,129 @@
+//! What must not pass from one leg to the other, and what happens when a peer hangs or ends.
+
+mod common;
+
+use common::*;
+use dots_sip::{
+    Input,
+    input::{RemoteTarget, Resolution},
+    message::{Message, Name},
+};
+
+/// An answered call from alice at A (1) to bob at B (2): the INVITE as bob has it, the 200 as alice has it.
+fn across() -> (World, Message, Message) {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    let text = invite(1, "c1", "alice", "bob", "a.test")
+        .replace("INVITE sip:bob@127.0.0.1", "INVITE sip:bob@b.test")
+        .replace("uri=\"sip:bob@127.0.0.1\"", "uri=\"sip:bob@b.test\"");
+    w.a.phone(w.now, 1, &text);
+    w.carry();
+    let ringing = w.b.got(2);
+    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
+    w.carry();
+    let ok = w.a.got(1);
+    (w, ringing, ok)
+}
+
+fn challenge(request: &Message, realm: &str, port: u16) -> String {
+    let line = format!("Proxy-Authenticate: Digest realm=\"{realm}\",nonce=\"trap\",qop=\"auth\"\n");
+    answer(request, "407 Proxy Authentication Required", port)
+        .replace("Content-Length", &format!("{line}Content-Length"))
+}
+
+#[test]
+fn a_bye_answered_with_a_challenge_in_the_name_of_a_realm_gives_no_digest_away() {
+    // Either party's realm: the one who hangs up may be roaming, and then its peer is home of neither.
+    for realm in ["a.test", "b.test", "A.Test"] {
+        let (mut w, _, ok) = across();
+        w.a.phone(w.now, 1, &in_dialog("BYE", 8, 1, &ok, true, "c1"));
+        w.carry();
+        let bye = w.b.got(2);
+        w.b.phone(w.now, 2, &challenge(&bye, realm, 2));
+        w.carry();
+        let refused = w.a.got(1);
+        assert_eq!(refused.status(), Some(403), "{realm}");
+        assert_eq!(refused.header(&Name::ProxyAuthenticate), None);
+
+        let (mut w, ringing, _) = across();
+        w.b.phone(w.now, 2, &in_dialog("BYE", 1, 2, &ringing, false, "c1"));
+        w.carry();
+        let bye = w.a.got(1);
+        w.a.phone(w.now, 1, &challenge(&bye, realm, 1));
+        w.carry();
+        let refused = w.b.got(2);
+        assert_eq!(refused.status(), Some(403), "{realm}");
+        assert_eq!(refused.header(&Name::ProxyAuthenticate), None);
+    }
+}
+
+#[test]
+fn credentials_for_a_realm_stay_at_their_peer_in_dialogs_too() {
+    let (mut w, ringing, _) = across();
+    let credentials = "Proxy-Authorization: Digest username=\"bob\",realm=\"b.test\",nonce=\"n\",uri=\"sip:x\",\
+                       response=\"secret\"\n";
+    let info = in_dialog("INFO", 1, 2, &ringing, false, "c1")
+        .replace("Content-Length", &format!("{credentials}Content-Length"));
+    w.b.phone(w.now, 2, &info);
+    assert!(w.b.to_peer.iter().all(|bytes| !String::from_utf8_lossy(bytes).contains("secret")));
+    w.carry();
+    let info = w.a.got(1);
+    assert_eq!((info.method(), info.header(&Name::ProxyAuthorization)), ("INFO", None));
+}
+
+#[test]
+fn the_overlay_leg_knows_no_address_of_a_phone_and_the_phone_gets_its_via_back() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    w.a.phone(w.now, 1, &invite(1, "c1", "alice", "bob%40b.test", "a.test"));
+    let sent = Message::parse(w.a.to_peer.front().expect("an INVITE").clone()).expect("readable");
+    assert_eq!(sent.values(&Name::Via).count(), 1);
+    assert!(!String::from_utf8_lossy(sent.raw()).contains("127.0.0.1:1"), "the phone's address");
+    w.carry();
+    let ringing = w.b.got(2);
+    assert_eq!(ringing.values(&Name::Via).count(), 2, "both peers");
+    w.b.phone(w.now, 2, &answer(&ringing, "486 Busy Here", 2));
+    w.carry();
+    let busy = w.a.got(1);
+    assert_eq!(busy.status(), Some(486));
+    let via = busy.via().expect("its own");
+    assert_eq!((busy.values(&Name::Via).count(), via.port()), (1, Some(1)));
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_passed_over_after_two_seconds() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    w.a.phone(w.now, 1, &invite(1, "c1", "alice", "bob%40b.test", "a.test"));
+    let start = w.now.mono;
+    while w.a.silent(1) || w.a.inbox.iter().all(|(_, m)| m.status() == Some(100)) {
+        w.a.wait(&mut w.now);
+    }
+    assert_eq!(w.a.got(1).status(), Some(480));
+    assert_eq!((w.now.mono - start).as_secs(), 2);
+    let methods: Vec<String> = std::mem::take(&mut w.a.to_peer)
+        .into_iter()
+        .map(|bytes| Message::parse(bytes).expect("readable").method().to_owned())
+        .collect();
+    assert_eq!(methods, ["INVITE", "CANCEL"], "should it wake up, nobody rings for nothing");
+    assert!(w.a.counts.contains(&"peer_said_nothing"));
+    assert!(w.a.core.is_quiet());
+}
+
+#[test]
+fn while_it_ends_nothing_new_begins_and_calls_may_finish() {
+    let (mut w, _, ok) = across();
+    w.a.core.handle(w.now, Input::Drain);
+    w.a.phone(w.now, 1, &invite(1, "c2", "alice", "bob%40b.test", "a.test"));
+    let refused = w.a.got(1);
+    assert_eq!(refused.status(), Some(503));
+    assert!(refused.header(&Name::RetryAfter).is_some());
+    w.a.phone(w.now, 1, &in_dialog("BYE", 8, 1, &ok, true, "c1"));
+    w.carry();
+    assert_eq!(w.b.got(2).method(), "BYE");
+}
