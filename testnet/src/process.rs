@@ -191,12 +191,16 @@ impl Peer {
         Ok(())
     }
 
-    /// SIGTERM, and a clean end.
+    /// SIGTERM, a clean end, and no panic in all its lives.
     pub fn stop(&mut self) -> Result<()> {
         self.ask_to_stop()?;
         match self.ended()? {
             Some(status) if !status.success() => {
                 Err(Error::Other(format!("the peer ended with {status}\n{}", self.log())))
+            }
+            // A task that panics takes nobody with it; it is a broken promise all the same.
+            _ if self.log().contains("panicked at") => {
+                Err(Error::Other(format!("the peer panicked\n{}", self.log())))
             }
             _ => Ok(()),
         }

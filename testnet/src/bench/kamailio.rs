@@ -5,8 +5,9 @@ use crate::{
     phones::plain::Plain,
     poll,
     process::{command_as_root, terminate},
-    random,
 };
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::{
     fs::File,
     path::Path,
@@ -64,7 +65,7 @@ impl Kamailio {
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
-        let mut probe = Plain::new(&self.server, "probe@a.test", "secret", &mut random())?;
+        let mut probe = Plain::new(&self.server, "probe@a.test", "secret", &mut ChaCha8Rng::from_os_rng())?;
         let log = self._dir.path().join("log");
         poll("Kamailio answers", READY, || {
             if let Some(status) = self.child.try_wait().map_err(Error::io("wait"))? {

@@ -2,6 +2,7 @@
 //! which was not answered at all because the peer was being killed. One UDP socket, one thread, no state machine: it
 //! repeats a request until its final answer comes (RFC 3261 §17.1), and answers digest challenges.
 
+use super::wire::Wire;
 use crate::{Error, Result};
 use dots_sip::{
     digest::{Algorithm, ha1, response},
@@ -10,7 +11,7 @@ use dots_sip::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,7 +28,7 @@ const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";
 
 pub struct Plain {
-    socket: UdpSocket,
+    wire: Wire,
     server: SocketAddr,
     user: String,
     realm: String,
@@ -61,17 +62,22 @@ struct Request<'a> {
 
 impl Plain {
     pub fn new(server: &str, aor: &str, password: &str, rng: &mut ChaCha8Rng) -> Result<Plain> {
-        let socket = UdpSocket::bind("127.0.0.1:0").map_err(Error::io("bind"))?;
+        let wire = Wire::bind()?;
         let server = server.parse().map_err(|_| Error::Other(format!("{server}: not an address")))?;
         let (user, realm) =
             aor.split_once('@').ok_or_else(|| Error::Other(format!("{aor}: not user@realm")))?;
         let (user, realm, password) = (user.to_owned(), realm.to_owned(), password.to_owned());
-        Ok(Plain { socket, server, user, realm, password, name: rng.random(), counter: 0 })
+        Ok(Plain { wire, server, user, realm, password, name: rng.random(), counter: 0 })
     }
 
     /// Where this phone is.
     pub fn address(&self) -> Result<SocketAddr> {
-        self.socket.local_addr().map_err(Error::io("local address"))
+        self.wire.address()
+    }
+
+    /// From now on a third of what it sends is broken.
+    pub fn mangle(&mut self, rng: ChaCha8Rng) {
+        self.wire.mangle(rng);
     }
 
     /// The final status; `None` if there was none in time. `mark` makes the Contact recognisable.
@@ -121,7 +127,7 @@ impl Plain {
             cseq,
         };
         let ack = self.in_dialog("ACK", &dialog, dialog.cseq)?;
-        self.socket.send_to(ack.1.as_bytes(), self.server).map_err(Error::io("send"))?;
+        self.wire.send(ack.1.as_bytes(), self.server)?;
         Ok(Some((status, Some(dialog))))
     }
 
@@ -166,18 +172,17 @@ impl Plain {
 
     /// Rings at once, answers, is hung up on, until it is dropped.
     pub fn answer(self) -> Result<Answering> {
-        let pause = Some(Duration::from_millis(50));
-        self.socket.set_read_timeout(pause).map_err(Error::io("timeout"))?;
+        self.wire.patience(Duration::from_millis(50))?;
         let contact = format!("Contact: <sip:{}@{}>\r\n", self.user, self.address()?);
         let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stop_too, ended_too, socket) = (stop.clone(), ended.clone(), self.socket);
+        let (stop_too, ended_too, wire) = (stop.clone(), ended.clone(), self.wire);
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0; DATAGRAM_MAX];
             while !stop_too.load(Ordering::Relaxed) {
-                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+                let Ok((length, from)) = wire.receive(&mut buffer) else { continue };
                 let Ok(request) = Message::parse(buffer[..length].to_vec()) else { continue };
                 for reply in replies(&request, &contact) {
-                    let _ = socket.send_to(reply.as_bytes(), from);
+                    let _ = wire.send(reply.as_bytes(), from);
                 }
                 if request.is_request() && request.method() == "BYE" {
                     ended_too.fetch_add(1, Ordering::Relaxed);
@@ -222,7 +227,7 @@ impl Plain {
         let to = answer.header(&Name::To).unwrap_or(invite.to).to_owned();
         let ack = Request { method: "ACK", to: &to, more: "", body: "", ..*invite };
         let text = self.format(&ack, branch)?;
-        self.socket.send_to(text.as_bytes(), self.server).map(drop).map_err(Error::io("send"))
+        self.wire.send(text.as_bytes(), self.server)
     }
 
     fn credentials(&mut self, answer: &Message, method: &str, uri: &str) -> Option<String> {
@@ -293,15 +298,14 @@ impl Plain {
             }
             if now >= repeat_at {
                 if !(provisional && method == "INVITE") {
-                    // ECONNREFUSED of an earlier datagram may be told here.
-                    let _ = self.socket.send_to(request.as_bytes(), self.server);
+                    self.wire.send(request.as_bytes(), self.server)?;
                 }
                 repeat_at = now + pause;
                 pause = (pause * 2).min(REPEAT_MAX);
             }
             let wait = repeat_at.min(end).saturating_duration_since(now).max(Duration::from_millis(1));
-            self.socket.set_read_timeout(Some(wait)).map_err(Error::io("timeout"))?;
-            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else { continue };
+            self.wire.patience(wait)?;
+            let Ok((length, _)) = self.wire.receive(&mut buffer) else { continue };
             let Ok(message) = Message::parse(buffer[..length].to_vec()) else { continue };
             let ours = message.via().and_then(|v| v.branch()) == Some(branch) && message.method() == method;
             match message.status() {
