@@ -1,14 +1,17 @@
 //! Real networks on one machine: real `dots` processes, real phones, real sound. What a test here sees is what a user
 //! would; nothing of the peer is mocked, and a peer that dies is killed with SIGKILL.
 //!
-//! - [`process`]: one `dots`, its data directory, its life.
+//! - [`process`]: one `dots`, its data directory, its life; [`command`]: `dots` as a user types it.
 //! - [`network`]: several of them, joined, until Ctrl-C.
-//! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred.
+//! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
+//!   remembered.
 //! - [`bench`]: what a REGISTER and a call cost, beside Kamailio.
 //! - [`tone`]: WAV files and how much of their power lies at one frequency, so that "they heard each other" is a number.
 
 pub mod bench;
+pub mod command;
 pub mod crowd;
+pub mod marks;
 pub mod network;
 pub mod phones;
 pub mod process;

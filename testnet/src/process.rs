@@ -1,11 +1,10 @@
 //! One real peer. It is the binary `dots` next to the running test (`target/debug/dots`), on a data directory of its
 //! own that outlives the process, so that a test can kill the peer and start it again on what it left behind.
 
-use crate::{Error, Result, poll};
+use crate::{Error, Result, command::Said, poll};
 use serde::Deserialize;
 use std::{
     fs::File,
-    io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -15,6 +14,9 @@ use std::{
 
 const READY: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(15);
+/// `--sip`, `--http`, `--p2p`: any free port of this machine.
+const V4: [&str; 3] = ["127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"];
+const V6: [&str; 3] = ["[::1]:0", "[::1]:0", "/ip6/::1/tcp/0"];
 
 /// The ready file, as the peer writes it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -95,6 +97,21 @@ impl Peer {
 
     /// The same from a certain binary, in a directory that outlives it.
     pub fn start_from(binary: &Path, dir: Option<&Path>, realm: &str, flags: &[&str]) -> Result<Peer> {
+        Peer::start_at(V4, binary, dir, realm, flags)
+    }
+
+    /// A peer that knows nothing but IPv6.
+    pub fn start_six(realm: &str, flags: &[&str]) -> Result<Peer> {
+        Peer::start_at(V6, &binary()?, None, realm, flags)
+    }
+
+    fn start_at(
+        at: [&str; 3],
+        binary: &Path,
+        dir: Option<&Path>,
+        realm: &str,
+        flags: &[&str],
+    ) -> Result<Peer> {
         let (dir, temporary) = match dir {
             Some(dir) => {
                 std::fs::create_dir_all(dir).map_err(Error::io(dir.display().to_string()))?;
@@ -112,7 +129,7 @@ impl Peer {
         let binary = binary.to_owned();
         let mut peer =
             Peer { dir, _temporary: temporary, binary, flags: all, child: None, ready: Ready::default() };
-        peer.run(&["127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned))?;
+        peer.run(&at.map(str::to_owned))?;
         Ok(peer)
     }
 
@@ -163,24 +180,15 @@ impl Peer {
         Ok(dots_clients::Client::new(self.ready.http.clone(), Some(token)))
     }
 
+    /// `dots` with these words, on this peer's data directory, whether the peer runs or not.
+    pub fn dots(&self, words: &[&str], stdin: &str) -> Result<Said> {
+        Said::of(Command::new(&self.binary).args(words).arg("--data").arg(self.data()), stdin)
+    }
+
     /// `dots account add`, the password on standard input.
     pub fn account(&self, aor: &str, password: &str) -> Result<()> {
-        let mut child = Command::new(&self.binary)
-            .args(["account", "add", aor, "--password-stdin", "--data"])
-            .arg(self.data())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(Error::io("dots account add"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            writeln!(stdin, "{password}").map_err(Error::io("password"))?;
-        }
-        let out = child.wait_with_output().map_err(Error::io("dots account add"))?;
-        if out.status.success() {
-            return Ok(());
-        }
-        Err(Error::Other(format!("dots account add {aor}: {}", String::from_utf8_lossy(&out.stderr))))
+        let said = self.dots(&["account", "add", aor, "--password-stdin"], &format!("{password}\n"))?;
+        said.ok().map(drop)
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.

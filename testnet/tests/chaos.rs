@@ -2,12 +2,17 @@
 //! binding that got its 200 is found through the HTTP API as the phone last heard, every removal that got its 200 stays
 //! a removal, and a call that was up is still hung up through the peer that came back.
 
-use dots_clients::types::{AccountChange, AccountImport, BindingInfo, ReceiptInfo};
-use dots_testnet::{Result, phones::plain::Plain, process::Peer, random};
+use dots_clients::types::{AccountChange, AccountImport, ReceiptInfo};
+use dots_testnet::{
+    Result,
+    marks::{Marks, Turns, pace},
+    phones::plain::Plain,
+    process::Peer,
+    random,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
-    collections::BTreeMap,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -33,14 +38,10 @@ const PICK_UP: Duration = Duration::from_secs(3);
 /// design.md: ready again in under 2 s; a debug build on a busy machine gets more here.
 const RESTART_MAX: Duration = Duration::from_secs(10);
 
-/// What one phone asked for, in order: the mark in its Contact (`None`: to be removed), and whether a 200 came.
-type History = Vec<(Option<u32>, bool)>;
-
 #[derive(Default)]
 struct World {
-    phones: Mutex<BTreeMap<String, History>>,
+    marks: Marks,
     stop: AtomicBool,
-    acknowledged: AtomicU64,
     calls: AtomicU64,
     /// Calls that were up and could not be hung up.
     stranded: Mutex<Vec<String>>,
@@ -62,7 +63,17 @@ fn what_was_acknowledged_survives_twenty_kills() {
     std::thread::scope(|scope| {
         for n in 0..PHONES {
             let (world, server, seed) = (&world, &server, rng.random());
-            scope.spawn(move || register(world, server, n, ChaCha8Rng::seed_from_u64(seed)).unwrap());
+            scope.spawn(move || {
+                let turns = Turns {
+                    server,
+                    aor: &format!("phone{n}@a.test"),
+                    password: "secret",
+                    every: REGISTER_EVERY,
+                    offset: REGISTER_EVERY * n / PHONES,
+                    answer: ANSWER,
+                };
+                world.marks.register(&world.stop, &turns, ChaCha8Rng::seed_from_u64(seed)).unwrap();
+            });
         }
         for n in 0..CALLERS {
             let (world, server, seed) = (&world, &server, rng.random());
@@ -74,8 +85,7 @@ fn what_was_acknowledged_survives_twenty_kills() {
         world.stop.store(true, Ordering::Relaxed);
         ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
-    let (acknowledged, calls) =
-        (world.acknowledged.load(Ordering::Relaxed), world.calls.load(Ordering::Relaxed));
+    let (acknowledged, calls) = (world.marks.acknowledged(), world.calls.load(Ordering::Relaxed));
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("{acknowledged} registrations and {calls} calls were acknowledged in {seconds:.1} s");
     let enough = |count: u64, per_second: f64| count as f64 >= 0.2 * per_second * seconds;
@@ -104,46 +114,18 @@ fn kill_and_check(peer: &mut Peer, world: &World, rng: &mut ChaCha8Rng) {
         sleep(Duration::from_millis(rng.random_range(200..1_000)));
         peer.client().unwrap().account_put(&format!("new{kill}@a.test"), "secret", false).unwrap();
         peer.kill().unwrap();
-        let before = world.phones.lock().unwrap().clone();
+        let before = world.marks.now();
         if kill % EARLY_EVERY == 0 {
             peer.restart_and_kill(Duration::from_millis(rng.random_range(0..200))).unwrap();
         }
         let start = Instant::now();
         peer.restart().unwrap();
         assert!(start.elapsed() < RESTART_MAX, "restart {kill} took {:?}", start.elapsed());
-        check(peer, &before, world, kill);
+        world.marks.check(peer, &before).unwrap_or_else(|e| panic!("kill {kill}: {e}"));
         let accounts = peer.client().unwrap().accounts().unwrap();
         let new = accounts.iter().filter(|a| a.aor.starts_with("new")).count();
         assert_eq!(new, kill + 1, "kill {kill}: an account is lost");
     }
-}
-
-/// Registers every second, each time with a new mark; one time in five it removes the binding.
-fn register(world: &World, server: &str, number: u32, mut rng: ChaCha8Rng) -> Result<()> {
-    let aor = format!("phone{number}@a.test");
-    let mut phone = Plain::new(server, &aor, "secret", &mut rng)?;
-    let mut next = Instant::now() + REGISTER_EVERY * number / PHONES;
-    for mark in 1.. {
-        pace(&mut next, REGISTER_EVERY);
-        if world.stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let wanted = (!rng.random_ratio(1, 5)).then_some(mark);
-        let asked = {
-            let mut all = world.phones.lock().unwrap();
-            let history = all.entry(aor.clone()).or_default();
-            history.push((wanted, false));
-            history.len() - 1
-        };
-        let status = phone.register(if wanted.is_some() { 3600 } else { 0 }, mark, ANSWER)?;
-        if status == Some(200) {
-            world.acknowledged.fetch_add(1, Ordering::Relaxed);
-            if let Some(entry) = world.phones.lock().unwrap().get_mut(&aor).and_then(|h| h.get_mut(asked)) {
-                entry.1 = true;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Calls, talks a little, hangs up. A call may fail while the peer is dead; one that is up may not be stranded.
@@ -167,33 +149,4 @@ fn call(world: &World, server: &str, number: u32, mut rng: ChaCha8Rng) -> Result
             };
         }
     }
-}
-
-/// Waits for the next turn; turns that were missed are not made up for.
-fn pace(next: &mut Instant, every: Duration) {
-    sleep(next.saturating_duration_since(Instant::now()));
-    *next = (*next + every).max(Instant::now());
-}
-
-/// What the peer says against what its phones heard. The load goes on meanwhile, so a phone may be anywhere from its last
-/// acknowledged word before the kill to whatever it has asked for since.
-fn check(peer: &Peer, before: &BTreeMap<String, History>, world: &World, kill: usize) {
-    let found: Vec<BindingInfo> = peer.client().unwrap().bindings().unwrap();
-    let after = world.phones.lock().unwrap().clone();
-    let marks: BTreeMap<&str, u32> =
-        found.iter().filter_map(|b| Some((b.aor.as_str(), mark(&b.contact)?))).collect();
-    for (aor, history) in before {
-        let Some(last) = history.iter().rposition(|(_, acknowledged)| *acknowledged) else { continue };
-        let possible = after.get(aor).and_then(|h| h.get(last..)).unwrap_or_default();
-        let now = marks.get(aor.as_str()).copied();
-        assert!(
-            possible.iter().any(|(wanted, _)| *wanted == now),
-            "kill {kill}: {aor} is {now:?}, it heard {possible:?}"
-        );
-    }
-}
-
-fn mark(contact: &str) -> Option<u32> {
-    let (_, rest) = contact.split_once(";mark=")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -62,8 +62,8 @@ struct Request<'a> {
 
 impl Plain {
     pub fn new(server: &str, aor: &str, password: &str, rng: &mut ChaCha8Rng) -> Result<Plain> {
-        let wire = Wire::bind()?;
         let server = server.parse().map_err(|_| Error::Other(format!("{server}: not an address")))?;
+        let wire = Wire::bind(server)?;
         let (user, realm) =
             aor.split_once('@').ok_or_else(|| Error::Other(format!("{aor}: not user@realm")))?;
         let (user, realm, password) = (user.to_owned(), realm.to_owned(), password.to_owned());
@@ -175,21 +175,28 @@ impl Plain {
         self.wire.patience(Duration::from_millis(50))?;
         let contact = format!("Contact: <sip:{}@{}>\r\n", self.user, self.address()?);
         let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stop_too, ended_too, wire) = (stop.clone(), ended.clone(), self.wire);
+        let invited: Arc<Mutex<Option<String>>> = Arc::default();
+        let (stop_too, ended_too, invited_too, wire) =
+            (stop.clone(), ended.clone(), invited.clone(), self.wire);
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0; DATAGRAM_MAX];
             while !stop_too.load(Ordering::Relaxed) {
                 let Ok((length, from)) = wire.receive(&mut buffer) else { continue };
                 let Ok(request) = Message::parse(buffer[..length].to_vec()) else { continue };
+                match request.method() {
+                    "BYE" if request.is_request() => drop(ended_too.fetch_add(1, Ordering::Relaxed)),
+                    "INVITE" if request.is_request() => {
+                        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                        *invited_too.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+                    }
+                    _ => {}
+                }
                 for reply in replies(&request, &contact) {
                     let _ = wire.send(reply.as_bytes(), from);
                 }
-                if request.is_request() && request.method() == "BYE" {
-                    ended_too.fetch_add(1, Ordering::Relaxed);
-                }
             }
         });
-        Ok(Answering { stop, ended, thread: Some(thread) })
+        Ok(Answering { stop, ended, invited, thread: Some(thread) })
     }
 
     /// Sends, answers one challenge (two, where the nonce was stale), sends again. Returns the CSeq that counted.
@@ -330,6 +337,7 @@ impl Plain {
 pub struct Answering {
     stop: Arc<AtomicBool>,
     ended: Arc<AtomicU64>,
+    invited: Arc<Mutex<Option<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -337,6 +345,11 @@ impl Answering {
     /// BYEs that reached this phone.
     pub fn ended(&self) -> u64 {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The last INVITE that reached this phone, as it came.
+    pub fn invited(&self) -> Option<String> {
+        self.invited.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::{
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Mutex,
     time::Duration,
 };
@@ -18,8 +18,9 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn bind() -> Result<Wire> {
-        let socket = UdpSocket::bind("127.0.0.1:0").map_err(Error::io("bind"))?;
+    /// At the address of ours that `server` would see.
+    pub fn bind(server: SocketAddr) -> Result<Wire> {
+        let socket = UdpSocket::bind((local_toward(server)?, 0)).map_err(Error::io("bind"))?;
         Ok(Wire { socket, mangler: None })
     }
 
@@ -49,6 +50,14 @@ impl Wire {
         let _ = self.socket.send_to(&sent, to);
         Ok(())
     }
+}
+
+/// Connecting a UDP socket sends nothing; it asks the kernel for the route.
+fn local_toward(server: SocketAddr) -> Result<IpAddr> {
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let route = UdpSocket::bind((any, 0)).and_then(|s| s.connect(server).and_then(|()| s.local_addr()));
+    route.map(|at| at.ip()).map_err(Error::io(format!("the way to {server}")))
 }
 
 /// What a hostile or broken phone might put anywhere.

@@ -1,0 +1,220 @@
+//! `dots up` and nothing else, on a machine that has never seen it: a network namespace with one address. Making one
+//! takes root; without it this test says so and proves nothing.
+
+use dots_testnet::{
+    Error, Result,
+    command::Said,
+    phones::plain::Plain,
+    poll,
+    process::{Ready, binary},
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A machine of its own, one cable from here. It goes with the value.
+struct Machine {
+    name: String,
+    address: String,
+}
+
+impl Machine {
+    /// `None`: we may not.
+    fn new() -> Option<Machine> {
+        let id = std::process::id();
+        // 198.18.0.0/15 is for tests (RFC 2544); each process takes four addresses of it.
+        let address = |host: u32| format!("198.18.{}.{}", (id >> 6) & 0xff, ((id & 0x3f) << 2) + host);
+        let machine = Machine { name: format!("dots-{id}"), address: address(2) };
+        let (name, cable) = (&machine.name, format!("dots{}", id % 1_000_000));
+        if let Err(why) = ip(&format!("netns add {name}")) {
+            eprintln!("skipped, no network namespace can be made here: {why}");
+            // There is nothing to remove.
+            std::mem::forget(machine);
+            return None;
+        }
+        for words in [
+            format!("-n {name} link set lo up"),
+            format!("link add {cable} type veth peer name eth0 netns {name}"),
+            format!("addr add {}/30 dev {cable}", address(1)),
+            format!("link set {cable} up"),
+            format!("-n {name} addr add {}/30 dev eth0", address(2)),
+            format!("-n {name} link set eth0 up"),
+        ] {
+            ip(&words).unwrap();
+        }
+        Some(machine)
+    }
+
+    /// `dots` on that machine, for a user with this home and nothing else in the environment.
+    fn dots(&self, home: &Home, words: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(binary().unwrap()).args(words);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env(home.variable, &home.path);
+        command
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Its end of the cable goes with it, and so the cable.
+        let _ = ip(&format!("netns del {}", self.name));
+    }
+}
+
+fn ip(words: &str) -> Result<()> {
+    Said::of(Command::new("ip").args(words.split(' ')), "")?.ok().map(drop)
+}
+
+struct Home {
+    variable: &'static str,
+    path: PathBuf,
+    data: PathBuf,
+}
+
+/// A `dots up` that was started by hand.
+struct Up {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Up {
+    fn start(machine: &Machine, home: &Home, words: &[&str]) -> Up {
+        let file = |name: &str| File::create(home.path.join(name)).unwrap();
+        let mut command = machine.dots(home, words);
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        Up { child: command.spawn().unwrap(), home: home.path.clone() }
+    }
+
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.home.join(name)).unwrap_or_default()
+    }
+
+    /// All of its welcome.
+    fn welcome(&mut self) -> String {
+        let said = poll("the welcome", SOON, || {
+            if let Some(status) = self.child.try_wait().map_err(|e| Error::Other(e.to_string()))? {
+                return Err(Error::Other(format!("it ended with {status}")));
+            }
+            let out = self.said("out");
+            Ok((out.contains("\npeer /") && out.ends_with('\n')).then_some(out))
+        });
+        said.unwrap_or_else(|e| panic!("{e}: {}{}", self.said("out"), self.said("err")))
+    }
+
+    fn ready(&self) -> Ready {
+        poll("the ready file", SOON, || {
+            Ok(fs::read_to_string(self.home.join("ready")).ok().and_then(|t| serde_json::from_str(&t).ok()))
+        })
+        .unwrap_or_else(|e| panic!("{e}: {}{}", self.said("out"), self.said("err")))
+    }
+
+    fn stop(mut self) {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let status =
+            poll("it stops", SOON, || self.child.try_wait().map_err(|e| Error::Other(e.to_string())));
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
+}
+
+#[test]
+fn nothing_is_said_and_a_phone_registers() {
+    let Some(machine) = Machine::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let home = |variable, name: &str, below: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        Home { variable, data: path.join(below), path }
+    };
+    let first = home("HOME", "first", ".local/share/dots");
+    let second = home("XDG_DATA_HOME", "second", "dots");
+    let at = &machine.address;
+
+    let mut one = Up::start(&machine, &first, &["up"]);
+    let welcome = one.welcome();
+    let file = first.data.join("me.password");
+    for line in [
+        format!("  server    {at}:5060\n"),
+        "  user      me\n".to_owned(),
+        format!("  password  in {}\n", file.display()),
+        "HTTP http://127.0.0.1:8080\n".to_owned(),
+        format!("peer /ip4/{at}/tcp/4001/p2p/16U"),
+        format!("peer /ip4/{at}/udp/4001/quic-v1/p2p/16U"),
+    ] {
+        assert!(welcome.contains(&line), "{line:?} is not in\n{welcome}");
+    }
+    assert!(!welcome.contains("0.0.0.0") && !welcome.contains("[::]"), "{welcome}");
+    let password = fs::read_to_string(&file).unwrap().trim().to_owned();
+    assert!(password.len() >= 16 && !welcome.contains(&password) && !one.said("err").contains(&password));
+    assert_eq!(mode(&first.data), 0o700);
+    for name in ["peer.key", "realm.key", "token.key", "http.token", "me.password"] {
+        assert_eq!(mode(&first.data.join(name)), 0o600, "{name}");
+    }
+    // Server, user and password are all that a phone is given.
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut phone = Plain::new(&format!("{at}:5060"), &format!("me@{at}"), &password, &mut rng).unwrap();
+    assert_eq!(phone.register(3600, 1, SOON).unwrap(), Some(200));
+    let status = Said::of(&mut machine.dots(&first, &["status", "--json"]), "").unwrap().json().unwrap();
+    assert!(status["default_realm"].as_str().is_some_and(|r| r.ends_with(".dots")), "{status}");
+    assert_eq!((&status["bindings"], &status["network"]), (&1.into(), &"dots".into()), "{status}");
+
+    // Another user of the same machine finds the usual ports taken, and on one LAN the two find each other.
+    let up = ["up", "--ready-file", second.path.join("ready").to_str().unwrap()].map(str::to_owned);
+    let up = up.each_ref().map(String::as_str);
+    let mut two = Up::start(&machine, &second, &up);
+    let welcome = two.welcome();
+    assert!(welcome.contains(&format!("  server    {at}:5070\n")), "{welcome}");
+    let err = two.said("err");
+    assert!(err.lines().any(|l| l.contains("5060 is taken") && l.contains("5070")), "{err}");
+    let ready = two.ready();
+    assert_eq!(mode(&second.data), 0o700);
+    let concrete = |ready: &Ready| {
+        assert!(ready.sip.contains(&format!("{at}:5070")), "{ready:?}");
+        assert!(ready.sip.contains(&"127.0.0.1:5070".to_owned()), "{ready:?}");
+        assert!(ready.p2p.iter().any(|p| p.starts_with(&format!("/ip4/{at}/tcp/4002/p2p/"))), "{ready:?}");
+        assert!(
+            !format!("{ready:?}").contains("0.0.0.0") && !format!("{ready:?}").contains("/ip6/::/"),
+            "{ready:?}"
+        );
+        assert_eq!(ready.http, "127.0.0.1:8081");
+    };
+    concrete(&ready);
+    poll("the two find each other", SOON, || {
+        let peers = Said::of(&mut machine.dots(&first, &["peers", "--json"]), "")?.list("peers")?;
+        Ok(peers.iter().any(|p| p["peer_id"] == ready.peer_id.as_str()).then_some(()))
+    })
+    .unwrap();
+
+    // It keeps its ports though the usual ones are free now.
+    one.stop();
+    two.stop();
+    fs::remove_file(second.path.join("ready")).unwrap();
+    let mut two = Up::start(&machine, &second, &up);
+    let welcome = two.welcome();
+    assert!(welcome.contains("  user      as before") && !welcome.contains("password"), "{welcome}");
+    let again = two.ready();
+    concrete(&again);
+    assert_eq!(again.peer_id, ready.peer_id);
+    two.stop();
+}

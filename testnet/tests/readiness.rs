@@ -1,0 +1,69 @@
+//! A hundred thousand accounts: imported by the command into a peer that runs and into a data directory that nobody
+//! holds; after SIGKILL the peer is ready again soon, and the last account registers.
+
+use dots_testnet::{command::dots, phones::plain::Plain, process::Peer};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+const ACCOUNTS: usize = 100_000;
+/// design.md: from the start of the process to the ready file.
+const READY: Duration = Duration::from_secs(2);
+/// What a debug build gets, on a machine that has other things to do.
+const READY_DEBUG: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(10);
+
+/// `user@realm,password`, each with its own.
+fn lines() -> String {
+    (0..ACCOUNTS).fold(String::new(), |mut text, n| {
+        let _ = writeln!(text, "user{n}@a.test,password{n}");
+        text
+    })
+}
+
+#[test]
+fn a_hundred_thousand_accounts_are_there_again_soon() {
+    let lines = lines();
+    let mut peer = Peer::start("a.test", &[]).unwrap();
+    let start = Instant::now();
+    assert_eq!(peer.dots(&["account", "import", "-"], &lines).unwrap().ok().unwrap(), imported());
+    eprintln!("{ACCOUNTS} accounts into a running peer in {:.1?}", start.elapsed());
+
+    peer.kill().unwrap();
+    let start = Instant::now();
+    peer.restart().unwrap();
+    let took = start.elapsed();
+    let limit = if cfg!(debug_assertions) { READY_DEBUG } else { READY };
+    eprintln!("ready again {took:.2?} after the start of its process");
+    assert!(took < limit, "{took:?}");
+    // With the one that every first start makes.
+    assert_eq!(peer.client().unwrap().accounts().unwrap().len(), ACCOUNTS + 1);
+    for n in [0, ACCOUNTS / 2, ACCOUNTS - 1] {
+        let mut rng = ChaCha8Rng::seed_from_u64(n as u64);
+        let aor = format!("user{n}@a.test");
+        let mut phone = Plain::new(peer.sip().unwrap(), &aor, &format!("password{n}"), &mut rng).unwrap();
+        assert_eq!(phone.register(3600, 1, SOON).unwrap(), Some(200), "{aor}");
+    }
+    peer.stop().unwrap();
+}
+
+#[test]
+fn a_hundred_thousand_accounts_without_a_peer() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let start = Instant::now();
+    let said = dots(&["account", "import", "-", "--data", data], &lines()).unwrap();
+    assert_eq!(said.ok().unwrap(), imported());
+    eprintln!("{ACCOUNTS} accounts into a data directory in {:.1?}", start.elapsed());
+    let start = Instant::now();
+    let listed = dots(&["account", "list", "--json", "--data", data], "").unwrap().list("accounts").unwrap();
+    eprintln!("listed in {:.1?}", start.elapsed());
+    assert_eq!(listed.len(), ACCOUNTS);
+}
+
+fn imported() -> String {
+    format!("imported {ACCOUNTS} accounts\n")
+}
