@@ -188,9 +188,16 @@ fn kill_and_check(
     let met = start.elapsed();
     sleep(Duration::from_millis(rng.random_range(0..2_500)));
     known[1 - side].extend(whole(&peers[1 - side], false));
-    // The last word of the peer before its death.
-    known[side].extend(whole(&peers[side], false));
+    // The last word of the peer before its death; every second time it dies right after it showed something new.
+    let mut shown = whole(&peers[side], false);
+    if kill % 4 >= 2 {
+        let (count, end) = (shown.len(), Instant::now() + MEET_AGAIN);
+        while shown.len() <= count && Instant::now() < end {
+            shown = whole(&peers[side], false);
+        }
+    }
     peers[side].kill().unwrap();
+    known[side].extend(shown);
     let before: BTreeMap<_, _> =
         world.marks.now().into_iter().filter(|(aor, _)| aor.ends_with(REALMS[side])).collect();
     if kill.is_multiple_of(EARLY_EVERY) {
