@@ -1,12 +1,12 @@
 //! Twenty times SIGKILL at random instants, now one peer, now the other, under a hundred registrations a second and twenty
 //! calls a second across both. After each: every binding that got its 200 is found as the phone last heard, and every
-//! receipt that was whole is found, the same and good. At the end both hold the same receipts, and neither has ever
-//! given one number in its log to two entries.
+//! receipt that was whole is found, the same and good. At the end each knows the phones of the other, both hold the same
+//! receipts, one of every call, and neither has ever given one number in its log to two entries.
 
 use dots_clients::types::{AccountChange, AccountImport, ReceiptInfo};
 use dots_overlay::records::{Entry, Incarnation};
 use dots_testnet::{
-    Result,
+    Error, Result,
     marks::{Marks, Turns, pace},
     phones::plain::{Answering, Plain},
     poll,
@@ -33,8 +33,9 @@ const REALMS: [&str; 2] = ["a.test", "b.test"];
 const KILLS: usize = 20;
 /// After this many kills one hits the peer while it starts.
 const EARLY_EVERY: usize = 5;
-/// At each peer; together a hundred registrations a second.
+/// At each peer, every fifth away from home; together a hundred registrations a second.
 const PHONES: u32 = 50;
+const AWAY_EVERY: u32 = 5;
 const REGISTER_EVERY: Duration = Duration::from_secs(1);
 /// At each peer; together twenty calls a second.
 const CALLERS: u32 = 20;
@@ -94,7 +95,7 @@ fn what_two_peers_signed_survives_twenty_kills() {
             let (world, server, there) = (&world, &servers[side], REALMS[1 - side]);
             for n in 0..PHONES {
                 let rng = ChaCha8Rng::seed_from_u64(rng.random());
-                scope.spawn(move || register(world, server, realm, n, rng).unwrap());
+                scope.spawn(move || register(world, server, &phone(side, n), n, rng).unwrap());
             }
             for n in 0..CALLERS {
                 let rng = ChaCha8Rng::seed_from_u64(rng.random());
@@ -113,7 +114,10 @@ fn what_two_peers_signed_survives_twenty_kills() {
     assert_eq!(*world.stranded.lock().unwrap(), Vec::<String>::new());
     let heard = answering.iter().map(|a| a.ended()).sum::<u64>();
     assert!(heard >= world.ended.load(Ordering::Relaxed), "a BYE did not reach its phone");
-    same_receipts(&peers, &known);
+    for side in 0..2 {
+        knows(&peers[1 - side], &peers[side], side, &world);
+    }
+    same_receipts(&peers, &known, world.ended.load(Ordering::Relaxed) as usize);
     for peer in &mut peers {
         peer.stop().unwrap();
         check_log(peer);
@@ -122,16 +126,28 @@ fn what_two_peers_signed_survives_twenty_kills() {
 
 fn import(peer: &Peer, realm: &str) {
     let names = |kind: &'static str, count: u32| (0..count).map(move |n| format!("{kind}{n}@{realm}"));
-    let all = names("phone", PHONES).chain(names("caller", CALLERS)).chain(names("callee", CALLEES));
+    let phones = (0..2).flat_map(|side| (0..PHONES).map(move |n| phone(side, n)));
+    let phones = phones.filter(|aor| aor.ends_with(realm));
+    let all = phones.chain(names("caller", CALLERS)).chain(names("callee", CALLEES));
     let accounts =
-        all.map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: false }).collect();
+        all.map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: true }).collect();
     peer.client().unwrap().account_import(&AccountImport { accounts }).unwrap();
 }
 
-fn register(world: &World, server: &str, realm: &str, n: u32, rng: ChaCha8Rng) -> Result<()> {
+/// The `n`th phone that registers at that peer.
+fn phone(side: usize, n: u32) -> String {
+    let home = if n.is_multiple_of(AWAY_EVERY) { 1 - side } else { side };
+    format!("phone{n}at{side}@{}", REALMS[home])
+}
+
+fn registers_at(side: usize, aor: &str) -> bool {
+    aor.contains(&format!("at{side}@"))
+}
+
+fn register(world: &World, server: &str, aor: &str, n: u32, rng: ChaCha8Rng) -> Result<()> {
     let turns = Turns {
         server,
-        aor: &format!("phone{n}@{realm}"),
+        aor,
         password: "secret",
         every: REGISTER_EVERY,
         offset: REGISTER_EVERY * n / PHONES,
@@ -199,7 +215,7 @@ fn kill_and_check(
     peers[side].kill().unwrap();
     known[side].extend(shown);
     let before: BTreeMap<_, _> =
-        world.marks.now().into_iter().filter(|(aor, _)| aor.ends_with(REALMS[side])).collect();
+        world.marks.now().into_iter().filter(|(aor, _)| registers_at(side, aor)).collect();
     if kill.is_multiple_of(EARLY_EVERY) {
         peers[side].restart_and_kill(Duration::from_millis(rng.random_range(0..200))).unwrap();
     }
@@ -246,13 +262,37 @@ fn enough(world: &World, elapsed: Duration) {
     assert!(enough(acknowledged, 100.0) && enough(up, 20.0), "too little load to prove anything");
 }
 
-/// In the end both hold the same whole receipts, among them every one that either ever showed as whole.
-fn same_receipts(peers: &[Peer; 2], known: &[Receipts; 2]) {
+/// In the end `other` knows which phones are registered at that side, at home or away, and which are not any more.
+fn knows(other: &Peer, peer: &Peer, side: usize, world: &World) {
+    let client = other.client().unwrap();
+    let mut settled = world.marks.now();
+    settled.retain(|aor, history| {
+        registers_at(side, aor) && history.last().is_some_and(|(_, acknowledged)| *acknowledged)
+    });
+    assert!(!settled.is_empty());
+    let mut wrong = Vec::new();
+    let agreed = poll("the other peer knows the phones", QUIET, || {
+        wrong.clear();
+        for (aor, history) in &settled {
+            let found = client.lookup(aor).map_err(|e| Error::Other(e.to_string()))?;
+            let is = found.bindings.iter().any(|b| b.serving == peer.ready().peer_id);
+            if Some(is) != history.last().map(|(wanted, _)| wanted.is_some()) {
+                wrong.push(format!("{aor} asked for {:?}, found {:?}", history.last(), found.bindings));
+            }
+        }
+        Ok(wrong.is_empty().then_some(()))
+    });
+    agreed.unwrap_or_else(|e| panic!("{e}: {wrong:#?}"));
+}
+
+/// In the end both hold the same whole receipts: of every call that was hung up, and among them every one that either ever
+/// showed as whole.
+fn same_receipts(peers: &[Peer; 2], known: &[Receipts; 2], calls: usize) {
     let mut found: [Receipts; 2] = Default::default();
     let start = Instant::now();
     let same = poll("both hold the same receipts", QUIET, || {
         found = [whole(&peers[0], false), whole(&peers[1], false)];
-        Ok((found[0] == found[1]).then_some(()))
+        Ok((found[0] == found[1] && found[0].len() >= calls).then_some(()))
     });
     let halves = [0, 1].map(|n| {
         let all = peers[n].client().unwrap().receipts(false).unwrap();
@@ -268,6 +308,7 @@ fn same_receipts(peers: &[Peer; 2], known: &[Receipts; 2]) {
         halves[1].len()
     );
     if let Err(e) = same {
+        eprintln!("{calls} calls");
         let only = |a: &Receipts, b: &Receipts| {
             a.iter().filter(|(k, v)| b.get(*k) != Some(v)).map(|(_, v)| v.clone()).collect::<Vec<_>>()
         };
