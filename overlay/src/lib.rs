@@ -13,3 +13,8 @@ pub mod nonce;
 pub mod records;
 pub mod transport;
 pub mod verify;
+
+/// What a stranger may send instead of a record: for the tests beside each type.
+#[cfg(test)]
+#[path = "../wire/tests/hostile/mod.rs"]
+mod hostile;

@@ -124,4 +124,37 @@ mod tests {
         }
         assert_eq!(minter.check("", 1, b, t0), NonceCheck::Forged);
     }
+
+    /// A change here is a new version of the nonce: old ones are then forged, and phones are challenged once more.
+    #[test]
+    fn golden_bytes() {
+        let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
+        let nonce = Minter::new(&key(1)).mint(key(2).peer_id(), Timestamp(1_000_000), [7; 8]);
+        assert_eq!(nonce, GOLDEN);
+    }
+
+    #[test]
+    fn of_another_version_cut_off_or_longer_is_forged() {
+        let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
+        let (b, now) = (key(2).peer_id(), Timestamp(1_000_000));
+        let mut minter = Minter::new(&key(1));
+        let mut bytes = minter.prefix(b, now);
+        bytes[0] = VERSION + 1;
+        bytes.extend([7; 8]);
+        let mac = hmac_sha256(&minter.key.0, &bytes);
+        bytes.extend(&mac.0[..MAC_BYTES]);
+        let newer = data_encoding::BASE64URL_NOPAD.encode(&bytes);
+        assert_eq!(minter.check(&newer, 1, b, now), NonceCheck::Forged, "with a MAC of ours");
+        let good = minter.mint(b, now, [7; 8]);
+        for cut in 0..good.len() {
+            assert_eq!(minter.check(&good[..cut], 1, b, now), NonceCheck::Forged, "cut off at {cut}");
+        }
+        for tail in ["A", "AA", "=", "====", "\0", "é", &good] {
+            let longer = format!("{good}{tail}");
+            assert_eq!(minter.check(&longer, 1, b, now), NonceCheck::Forged, "{tail:?} behind it");
+        }
+        assert_eq!(minter.check(&good, 1, b, now), NonceCheck::Fresh);
+    }
+
+    const GOLDEN: &str = "AfHRIBJAa4evsn9t0WrAp2_NqlXtAAAAAAAPQkA2KVdLDbABjwcHBwcHBwcHGKzTj29cCLa-5MNDKXlAew";
 }

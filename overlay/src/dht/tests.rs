@@ -1,4 +1,5 @@
 use super::*;
+use crate::hostile::attack;
 use dots_wire::Now;
 use proptest::prelude::*;
 use std::time::Instant;
@@ -101,3 +102,42 @@ proptest! {
         prop_assert!(read(&bytes, Timestamp(0)).is_empty());
     }
 }
+
+fn granted() -> Vec<u8> {
+    let with = Bind { grant: Some(ByteBuf::from([5, 6])), ..bind(1, 5_000) };
+    value(&key(1), [bind(2, 5_000), with].iter(), Timestamp(900))
+}
+
+/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+#[test]
+fn golden_bytes() {
+    let one = value(&key(1), [bind(2, 5_000)].iter(), Timestamp(900));
+    assert_eq!(hex::encode(&one), GOLDEN_ONE);
+    let two = granted();
+    assert_eq!((two.len(), dots_wire::sha256(&two).to_string().as_str()), GOLDEN_TWO);
+}
+
+#[test]
+fn a_value_is_of_this_version_and_whole() {
+    let now = Timestamp(1_000);
+    assert_eq!(read(&granted(), now).len(), 2);
+    let mut newer = granted();
+    newer[1] = VERSION + 1;
+    assert!(read(&newer, now).is_empty());
+    let mut inside: Value = decode(&granted()).expect("ours");
+    for signed in &mut inside.binds {
+        let record = Record { version: VERSION + 1, ..signed.peek().expect("ours") };
+        *signed = Signed::new(&key(1), BIND_DOMAIN, &record);
+    }
+    assert!(read(&encode(&inside), now).is_empty(), "signed, but of another version");
+    let one = inside.binds.first().map(|s| s.payload.clone()).unwrap_or_default();
+    attack("value", &granted(), |b| decode::<Value>(b).is_ok());
+    attack("bind", &one, |b| decode::<Record>(b).is_ok());
+}
+
+const GOLDEN_ONE: &str = "8201818258858801582001010101010101010101010101010101010101010101010101010101010101015400000000000000\
+        0000000000000000000000000058200202020202020202020202020202020202020202020202020202020202020202582103\
+        1b84c5567b126440995d3ed5aaba0565d71e1834604819ff9c17f5e9d5dd078f191388190384f65840974c5624ef5a148350\
+        26a5cec563be4a3b82c2d725d75b7758b2bbaf7d6727861f5aac2385508776ce2dab202e2b543969a2ea4cd03679f48d271a\
+        87fc654052";
+const GOLDEN_TWO: (usize, &str) = (409, "b5b49be9b915fc6a5ebd75b2775d692fed24a93571e3e90e4869a9097fcb039c");

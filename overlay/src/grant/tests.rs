@@ -150,3 +150,10 @@ proptest! {
         prop_assert!(verify(&bytes, key(5).peer_id(), &realm(), NOW, |_, _| None).is_err());
     }
 }
+
+#[test]
+fn a_proof_is_read_whole_or_not_at_all() {
+    let proof = encode(&sign(&key(1), &[grant(0), grant(1)])[1]);
+    let believed = |b: &[u8]| verify(b, key(5).peer_id(), &realm(), NOW, |_, _| None).is_ok();
+    crate::hostile::attack("grant", &proof, believed);
+}

@@ -36,6 +36,9 @@ const TELL_ROUNDS: u8 = 3;
 const TELL_AUTHORS: u32 = 32;
 const VERSION: u8 = 1;
 
+#[cfg(test)]
+mod golden;
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
     /// "My heads hash to this; what are yours?" `after`: only authors above this one.

@@ -152,3 +152,14 @@ fn golden_bytes() {
 }
 
 const GOLDEN: (usize, &str) = (197, "306be9474f9a204274e8db56c45ff316b40616ce663dfe0cca5ce97a596a3e88");
+
+#[test]
+fn a_record_is_read_whole_or_not_at_all() {
+    let signed = record("a.test", &key(10), 1, 7).sign(&key(10));
+    let read = |payload: &[u8]| {
+        let signed = Signed { payload: payload.to_vec(), signature: signed.signature };
+        Realms::default().accept(&signed, key(1).peer_id(), NOW) != Err(Refused::Unreadable)
+    };
+    crate::hostile::attack("realm record", &signed.payload, read);
+    crate::hostile::attack("signed realm record", &encode(&signed), |b| decode::<Signed>(b).is_ok());
+}

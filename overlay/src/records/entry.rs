@@ -277,6 +277,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_entry_is_read_whole_or_not_at_all() {
+        let key = SecretKey::from_bytes(&[7; 32]).expect("a scalar");
+        let entry = Entry::seal(&key, header(&key), events(&key).iter().map(encode).collect());
+        crate::hostile::attack("entry", &entry.bytes, |b| Entry::read(b).is_some());
+        let newer = Header { version: VERSION + 1, ..header(&key) };
+        assert!(Entry::read(&Entry::seal(&key, newer, Vec::new()).bytes).is_none());
+        for event in events(&key) {
+            crate::hostile::attack("event", &encode(&event), |b| decode::<Event>(b).is_ok());
+        }
+    }
+
     const GOLDEN_LEN: usize = 822;
     const GOLDEN_ENTRY: &str = "02b13f7dd8c4ee6b45df986985c9edc1307c84bb29747a47767faa52ecb8cc5a";
     const GOLDEN_UNBIND: &str = "82582001010101010101010101010101010101010101010101010101010101010101015820\

@@ -1,6 +1,7 @@
 //! A verifier, a serving peer, and what each refuses.
 
 use super::*;
+use crate::hostile::attack;
 use dots_wire::SecretKey;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -139,3 +140,36 @@ fn three_verifiers_are_drawn_and_never_the_serving_peer() {
         assert!(!drawn.contains(&&key(3).peer_id()));
     }
 }
+
+/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+#[test]
+fn golden_bytes() {
+    let question =
+        Question { version: serving::VERSION, aor_id: AOR, instance: PHONE, challenge: Hash([3; 32]) };
+    assert_eq!(hex::encode(encode(&question)), GOLDEN_QUESTION);
+    let mut w = World::new();
+    w.pinger.on_request(w.now, key(1).peer_id(), 7, &encode(&question), |_, _| false);
+    let word = w.pinger.poll_reply().and_then(|(_, body)| body).expect("an outcome");
+    assert_eq!((word.len(), sha256(&word).to_string().as_str()), GOLDEN_OUTCOME);
+}
+
+#[test]
+fn a_question_is_of_this_version_and_whole() {
+    let question =
+        Question { version: serving::VERSION, aor_id: AOR, instance: PHONE, challenge: Hash([3; 32]) };
+    let answered = |body: &[u8]| {
+        let mut pinger = Pinger::new(key(2));
+        let now = World::new().now;
+        pinger.on_request(now, key(1).peer_id(), 7, body, |_, _| false);
+        pinger.poll_reply().is_some_and(|(_, body)| body.is_some())
+    };
+    let newer = Question { version: serving::VERSION + 1, ..question.clone() };
+    assert!(!answered(&encode(&newer)));
+    attack("question", &encode(&question), answered);
+}
+
+const GOLDEN_QUESTION: &str = "8401582001010101010101010101010101010101010101010101010101010101010101015820020202020202020202020202\
+        0202020202020202020202020202020202020202582003030303030303030303030303030303030303030303030303030303\
+        03030303";
+const GOLDEN_OUTCOME: (usize, &str) =
+    (253, "d79e2b4df900489e4dc297258693100f6af943536bc46b9f5740bcac135a0603");

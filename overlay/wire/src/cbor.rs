@@ -7,13 +7,21 @@ use serde::{Serialize, de::DeserializeOwned};
 #[error("not a valid record: {0}")]
 pub struct CborError(String);
 
+impl CborError {
+    /// It has the form of a record, but a version that the reader does not know.
+    pub fn of_version(version: u8) -> CborError {
+        CborError(format!("version {version} is not known"))
+    }
+}
+
 /// Encodes a record. Our own types always encode.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_cbor::to_vec(value)
         .expect("our records hold only integers, strings, byte strings and arrays of them")
 }
 
-/// Decodes a record from outside; trailing bytes are an error.
+/// Decodes a record from outside. Trailing bytes are an error, as is nesting deeper than 127; no more memory is asked
+/// for than the bytes pay for, and 1 MiB per list that is open (`tests/decode.rs`).
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     serde_cbor::from_slice(bytes).map_err(|e| CborError(e.to_string()))
 }

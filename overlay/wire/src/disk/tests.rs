@@ -168,3 +168,22 @@ proptest! {
         }
     }
 }
+
+/// A change here is a new magic number, or a CHANGELOG line before the first release (DISK-2, DISK-3).
+#[test]
+fn golden_bytes() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let (mut store, _) = SegmentStore::open(dir.path()).expect("a store");
+    let at = store.append_all([&b"one"[..], b""]).expect("written");
+    let hex = |n| data_encoding::HEXLOWER.encode(&fs::read(store::path(dir.path(), n)).expect("readable"));
+    assert_eq!(hex(1), format!("{GOLDEN_HEADER}{GOLDEN_ONE}{GOLDEN_EMPTY}"));
+    assert_eq!(data_encoding::HEXLOWER.encode(&at[1].to_bytes()), "00000001000000000000001f");
+    store.rewrite([&b"one"[..]]).expect("rewritten");
+    assert_eq!(hex(2), format!("{GOLDEN_BASE}{GOLDEN_ONE_IN_2}"));
+}
+
+const GOLDEN_HEADER: &str = "444f5453534547310100000000000000b84201a6";
+const GOLDEN_ONE: &str = "03000000b2230c016f6e65";
+const GOLDEN_EMPTY: &str = "00000000e6b462b1";
+const GOLDEN_BASE: &str = "444f5453534547310200000001000000696f00a0";
+const GOLDEN_ONE_IN_2: &str = "030000006a80adcf6f6e65";
