@@ -27,13 +27,14 @@ struct Machine {
 }
 
 impl Machine {
-    /// `None`: we may not.
-    fn new() -> Option<Machine> {
+    /// `None`: we may not. `number`: which one of this process.
+    fn new(number: u8) -> Option<Machine> {
         let id = std::process::id();
-        // 198.18.0.0/15 is for tests (RFC 2544); each process takes four addresses of it.
-        let address = |host: u32| format!("198.18.{}.{}", (id >> 6) & 0xff, ((id & 0x3f) << 2) + host);
-        let machine = Machine { name: format!("dots-{id}"), address: address(2) };
-        let (name, cable) = (&machine.name, format!("dots{}", id % 1_000_000));
+        // 198.18.0.0/15 is for tests (RFC 2544); each machine takes four addresses of it.
+        let net = format!("198.{}.{}", 18 + number % 2, (id >> 6) & 0xff);
+        let address = |host: u32| format!("{net}.{}", ((id & 0x3f) << 2) + host);
+        let machine = Machine { name: format!("dots-{id}-{number}"), address: address(2) };
+        let (name, cable) = (&machine.name, format!("dots{}-{number}", id % 1_000_000));
         if let Err(why) = ip(&format!("netns add {name}")) {
             eprintln!("skipped, no network namespace can be made here: {why}");
             // There is nothing to remove.
@@ -72,14 +73,28 @@ impl Drop for Machine {
     }
 }
 
+/// Any command on that machine.
+fn ip_exec(machine: &Machine, words: &[&str]) -> Result<()> {
+    Said::of(Command::new("ip").args(["netns", "exec", &machine.name]).args(words), "")?.ok().map(drop)
+}
+
 fn ip(words: &str) -> Result<()> {
     Said::of(Command::new("ip").args(words.split(' ')), "")?.ok().map(drop)
 }
 
+/// Where a user's data directory will be.
 struct Home {
     variable: &'static str,
     path: PathBuf,
     data: PathBuf,
+}
+
+impl Home {
+    fn new(dir: &Path, name: &str, variable: &'static str, below: &str) -> Home {
+        let path = dir.join(name);
+        fs::create_dir(&path).unwrap();
+        Home { variable, data: path.join(below), path }
+    }
 }
 
 /// A `dots up` that was started by hand.
@@ -140,15 +155,10 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn nothing_is_said_and_a_phone_registers() {
-    let Some(machine) = Machine::new() else { return };
+    let Some(machine) = Machine::new(0) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let home = |variable, name: &str, below: &str| {
-        let path = dir.path().join(name);
-        fs::create_dir(&path).unwrap();
-        Home { variable, data: path.join(below), path }
-    };
-    let first = home("HOME", "first", ".local/share/dots");
-    let second = home("XDG_DATA_HOME", "second", "dots");
+    let first = Home::new(dir.path(), "first", "HOME", ".local/share/dots");
+    let second = Home::new(dir.path(), "second", "XDG_DATA_HOME", "dots");
     let at = &machine.address;
 
     let mut one = Up::start(&machine, &first, &["up"]);
@@ -217,4 +227,27 @@ fn nothing_is_said_and_a_phone_registers() {
     concrete(&again);
     assert_eq!(again.peer_id, ready.peer_id);
     two.stop();
+}
+
+#[test]
+fn a_machine_without_ipv6_starts_again() {
+    let Some(machine) = Machine::new(1) else { return };
+    for which in ["all", "default", "lo", "eth0"] {
+        let file = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
+        let write = format!("echo 1 > {file}");
+        ip_exec(&machine, &["sh", "-c", &write]).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path(), "home", "HOME", ".local/share/dots");
+    for start in 1..=2 {
+        let mut up = Up::start(&machine, &home, &["up"]);
+        let welcome = up.welcome();
+        assert!(
+            welcome.contains(&format!("  server    {}:5060\n", machine.address)),
+            "start {start}: {welcome}"
+        );
+        let status = Said::of(&mut machine.dots(&home, &["status", "--json"]), "").unwrap().json().unwrap();
+        assert!(!status["sip"].to_string().contains("[::"), "{status}");
+        up.stop();
+    }
 }

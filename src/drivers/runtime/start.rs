@@ -165,7 +165,8 @@ async fn start_net(options: &Options, key: &SecretKey, ports: &mut Ports) -> Res
     if !options.p2p.is_empty() {
         return start(options.p2p.clone()).await.map_err(failure);
     }
-    let has_v6 = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    // A bind to [::] says nothing: where IPv6 is turned off (most containers) it succeeds, and no address ever comes.
+    let has_v6 = interfaces().iter().any(IpAddr::is_ipv6);
     let all = |port: u16| {
         let v4 = [format!("/ip4/0.0.0.0/udp/{port}/quic-v1"), format!("/ip4/0.0.0.0/tcp/{port}")];
         let v6 = [format!("/ip6/::/udp/{port}/quic-v1"), format!("/ip6/::/tcp/{port}")];
@@ -272,8 +273,7 @@ fn first_account(
 
 /// Every address that reaches us: a wildcard stands for this machine's interfaces.
 fn concrete(bound: &[SocketAddr]) -> Vec<SocketAddr> {
-    let interfaces: Vec<IpAddr> =
-        if_addrs::get_if_addrs().map(|all| all.into_iter().map(|i| i.ip()).collect()).unwrap_or_default();
+    let interfaces = interfaces();
     let usable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let mut found = Vec::new();
     for address in bound {
@@ -289,6 +289,10 @@ fn concrete(bound: &[SocketAddr]) -> Vec<SocketAddr> {
     found
 }
 
+fn interfaces() -> Vec<IpAddr> {
+    if_addrs::get_if_addrs().map(|all| all.into_iter().map(|i| i.ip()).collect()).unwrap_or_default()
+}
+
 fn own_hosts(concrete: &[SocketAddr], options: &Options) -> Vec<String> {
     let written = |ip: IpAddr| match ip {
         IpAddr::V4(v4) => v4.to_string(),
@@ -299,7 +303,8 @@ fn own_hosts(concrete: &[SocketAddr], options: &Options) -> Vec<String> {
         hosts.push(name.trim().to_ascii_lowercase());
     }
     if let Some(advertise) = &options.advertise {
-        hosts.push(advertise.host.to_ascii_lowercase());
+        let host = advertise.host.to_ascii_lowercase();
+        hosts.push(host.parse().map_or(host, written));
     }
     hosts
 }
