@@ -98,6 +98,8 @@ fn muxer() -> yamux::Config {
 
 fn quic_limits(mut config: quic::Config) -> quic::Config {
     config.handshake_timeout = QUIC_HANDSHAKE_MAX;
+    config.max_idle_timeout = u32::try_from(QUIC_IDLE_MAX.as_millis()).unwrap_or(u32::MAX);
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
     config.max_concurrent_stream_limit = MUXED_MAX;
     config.max_stream_data = QUIC_STREAM_WINDOW;
     config.max_connection_data = QUIC_CONNECTION_WINDOW;
@@ -186,6 +188,11 @@ fn gossip(network: &str) -> Result<gossipsub::Behaviour, NetError> {
         .max_transmit_size(GOSSIP_MAX)
         .heartbeat_interval(HEARTBEAT)
         .heartbeat_initial_delay(HEARTBEAT_FIRST)
+        .history_length(HISTORY)
+        .history_gossip(HISTORY_TOLD)
+        .publish_queue_duration(PUBLISH_QUEUED_MAX)
+        .forward_queue_duration(FORWARD_QUEUED_MAX)
+        .connection_handler_queue_len(GOSSIP_QUEUE)
         // Our own entries go to every neighbour: in a small network everybody has them after one hop.
         .flood_publish(true)
         .build()
@@ -201,7 +208,8 @@ fn gossip(network: &str) -> Result<gossipsub::Behaviour, NetError> {
 
 /// Only what a peer does wrong counts: passing on what is invalid, grafting against the rules. Four invalid messages
 /// within minutes and its gossip is not asked for, nine and it is not heard. Many peers at one address are no offence
-/// (an office, a test), and a quiet peer is no bad peer.
+/// (an office, a test), a quiet peer is no bad peer, and neither is a busy one: that it does not bring what it told of
+/// counts from the seventh time in a row.
 fn scores(network: &str) -> gossipsub::PeerScoreParams {
     let topic_score = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
@@ -216,6 +224,8 @@ fn scores(network: &str) -> gossipsub::PeerScoreParams {
     gossipsub::PeerScoreParams {
         topics: HashMap::from([(topic(network).hash(), topic_score)]),
         ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_threshold: 6.0,
+        slow_peer_weight: 0.0,
         ..Default::default()
     }
 }

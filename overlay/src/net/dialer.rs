@@ -95,19 +95,25 @@ impl Dialer {
         known.addresses.truncate(ADDRESSES_MAX);
     }
 
-    /// Somebody said that `peer` listens at `addresses`.
-    pub fn learn(&mut self, now: Instant, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
+    /// Somebody said that `peer` listens at `addresses`. Returns whether we had not known of it.
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        addresses: impl IntoIterator<Item = Multiaddr>,
+    ) -> bool {
         if peer == self.me || self.is_foreign(now, peer) {
-            return;
+            return false;
         }
-        if !self.known.contains_key(&peer) {
+        let new = !self.known.contains_key(&peer);
+        if new {
             if self.known.len() >= KNOWN_MAX && !self.forget_one() {
-                return;
+                return false;
             }
             let pace = Pace::new(now + self.turn(peer), REDIAL_FIRST);
             self.known.insert(peer, Known { addresses: Vec::new(), keep: false, connected: false, pace });
         }
-        let Some(known) = self.known.get_mut(&peer) else { return };
+        let Some(known) = self.known.get_mut(&peer) else { return false };
         for address in addresses {
             if !known.addresses.contains(&address) {
                 let at = usize::from(known.keep).min(known.addresses.len());
@@ -115,6 +121,7 @@ impl Dialer {
             }
         }
         known.addresses.truncate(ADDRESSES_MAX);
+        new
     }
 
     /// Makes room: of those that are not there, the one dialled in vain most often goes.

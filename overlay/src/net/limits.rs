@@ -40,9 +40,14 @@ pub const IDENTIFY_MAX: Duration = Duration::from_secs(10);
 pub const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// libp2p has 5 s: a dial of a dead peer takes that long, and the query that needs it.
 pub const QUIC_HANDSHAKE_MAX: Duration = Duration::from_secs(3);
-/// Pings find a dead TCP connection; QUIC knows by itself after 10 s.
+/// QUIC misses a peer after this long; libp2p has 10 s. Three keep-alives must be lost.
+pub const QUIC_IDLE_MAX: Duration = Duration::from_secs(7);
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// On TCP a peer is missed when two pings in a row were not answered; libp2p's own judgement takes up to 25 s. Less would
+/// mistake a busy peer for a dead one, and dial it, which makes it busier.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
 pub const PING_MAX: Duration = Duration::from_secs(5);
+pub const SILENT_MAX: Duration = Duration::from_secs(15);
 /// Streams that a peer may open at once on one connection, before they are accepted.
 pub const NEGOTIATING_MAX: usize = 64;
 /// yamux and QUIC streams of one connection.
@@ -110,6 +115,15 @@ pub const GOSSIP_MAX: usize = 128 * 1024;
 pub const VERDICTS_MAX: usize = 4_096;
 pub const VERDICT_MAX: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Heartbeats for which a message is kept, and for which it is told of to those outside the mesh. libp2p has 5 and 3: a
+/// message whose verdict took some seconds would hardly be told of at all.
+pub const HISTORY: usize = 10;
+pub const HISTORY_TOLD: usize = 6;
+/// How long a message may wait for a neighbour that is busy: our own, and others'. libp2p has 5 s and 1 s, and queues of
+/// 5,000 messages.
+pub const PUBLISH_QUEUED_MAX: Duration = Duration::from_secs(10);
+pub const FORWARD_QUEUED_MAX: Duration = Duration::from_secs(5);
+pub const GOSSIP_QUEUE: usize = 1_024;
 /// gossipsub waits 5 s by default, in which a new peer has no mesh.
 pub const HEARTBEAT_FIRST: Duration = Duration::from_millis(100);
 
@@ -133,10 +147,18 @@ pub const PUTS_MAX: usize = 1_024;
 pub const VALUES_MAX: usize = 64;
 /// libp2p has 5 min.
 pub const BOOTSTRAP_EVERY: Duration = Duration::from_secs(60);
+/// While neighbours are wanted we look around, at random: one look shows twenty peers, so of sixty each is missed by
+/// eight looks with a chance of 4 %. After so many without anybody new, ever less often.
+pub const WALK_FIRST: Duration = Duration::from_secs(2);
+pub const WALKS_IN_VAIN: u32 = 8;
+pub const WALK_MAX: Duration = BOOTSTRAP_EVERY;
 /// No record outlives this, whatever its putter says.
 pub const RECORD_TTL_MAX: Duration = Duration::from_secs(2 * 3600);
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 const _: () = assert!(RESPONSE_MAX >= crate::log::sync::ANSWER_BYTES_MAX);
 const _: () = assert!(GOSSIP_MAX > 2 * crate::records::entry::ENTRY_MAX + 1024);
+const _: () =
+    assert!(SILENT_MAX.as_millis() > (PING_EVERY.as_millis() + PING_MAX.as_millis()) + TICK.as_millis());
+const _: () = assert!(VERDICT_MAX.as_millis() < HISTORY_TOLD as u128 * HEARTBEAT.as_millis());
 const _: () = assert!(CONNECTIONS_IN_MAX as usize + NEIGHBOURS <= CONNECTIONS_MAX as usize);

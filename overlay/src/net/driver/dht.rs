@@ -1,13 +1,13 @@
 //! Kademlia: values for the core, addresses for us.
 
-use super::Driver;
+use super::{Driver, peers::without_peer};
 use crate::{
     net::{identity, limits::*},
     transport::{NetEvent, RequestId},
 };
 use dots_wire::{Hash, PeerId, sha256};
 use libp2p::kad::{
-    Event, GetClosestPeersError, GetRecordOk, InboundRequest, QueryId, QueryResult, Quorum, Record,
+    Event, GetClosestPeersError, GetRecordOk, InboundRequest, PeerInfo, QueryId, QueryResult, Quorum, Record,
     RecordKey, store::RecordStore,
 };
 use std::{
@@ -19,6 +19,10 @@ pub struct Dht {
     gets: HashMap<QueryId, Get>,
     look_ups: HashMap<QueryId, PeerId>,
     sweep_at: Instant,
+    /// The look around that is under way.
+    walk: Option<QueryId>,
+    walk_at: Instant,
+    walks_in_vain: u32,
 }
 
 struct Get {
@@ -29,7 +33,14 @@ struct Get {
 
 impl Dht {
     pub fn new(now: Instant) -> Dht {
-        Dht { gets: HashMap::new(), look_ups: HashMap::new(), sweep_at: now + SWEEP_EVERY }
+        Dht {
+            gets: HashMap::new(),
+            look_ups: HashMap::new(),
+            sweep_at: now + SWEEP_EVERY,
+            walk: None,
+            walk_at: now + WALK_FIRST,
+            walks_in_vain: 0,
+        }
     }
 }
 
@@ -107,6 +118,29 @@ impl Driver {
         self.dht.look_ups.insert(query, peer);
     }
 
+    /// Looks around: who is closest to a random key? Kademlia's own table remembers twenty of the far half of a network.
+    pub(super) fn walk(&mut self, now: Instant) {
+        let wanted = (1..NEIGHBOURS).contains(&self.neighbours());
+        if wanted && self.dht.walk.is_none() && self.dht.walk_at <= now {
+            let key: [u8; 32] = rand::random();
+            self.dht.walk = Some(self.swarm.behaviour_mut().kad.get_closest_peers(key.to_vec()));
+        }
+    }
+
+    fn on_walked(&mut self, peers: Vec<PeerInfo>) {
+        let now = Instant::now();
+        let mut new = false;
+        for found in peers {
+            if let Some(peer) = identity::from_libp2p(&found.peer_id) {
+                let addresses = found.addrs.iter().take(ADDRESSES_MAX).map(without_peer);
+                new |= self.dialer.learn(now, peer, addresses);
+            }
+        }
+        self.dht.walks_in_vain = if new { 0 } else { self.dht.walks_in_vain.saturating_add(1) };
+        let doublings = self.dht.walks_in_vain.saturating_sub(WALKS_IN_VAIN).min(8);
+        self.dht.walk_at = now + (WALK_FIRST * 2u32.pow(doublings)).min(WALK_MAX);
+    }
+
     pub(super) fn on_kad(&mut self, event: Event) {
         match event {
             Event::InboundRequest {
@@ -139,11 +173,14 @@ impl Driver {
                 }
             }
             QueryResult::GetClosestPeers(result) if last => {
-                let Some(peer) = self.dht.look_ups.remove(&query) else { return };
                 let peers = match result {
                     Ok(ok) => ok.peers,
                     Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
                 };
+                if self.dht.walk.take_if(|walk| *walk == query).is_some() {
+                    return self.on_walked(peers);
+                }
+                let Some(peer) = self.dht.look_ups.remove(&query) else { return };
                 let libp2p = identity::to_libp2p(peer);
                 let found = peers.into_iter().find(|p| p.peer_id == libp2p);
                 let addresses: Vec<_> = found.map(|p| p.addrs).unwrap_or_default();

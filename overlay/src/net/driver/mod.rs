@@ -33,6 +33,7 @@ pub struct Driver {
     dht: dht::Dht,
     gossip: gossip::Gossip,
     streams: streams::Streams,
+    ticked: Instant,
 }
 
 impl Driver {
@@ -68,6 +69,7 @@ impl Driver {
             dht: dht::Dht::new(now),
             gossip: gossip::Gossip::new(&config.network),
             streams: streams::Streams::default(),
+            ticked: now,
         }
     }
 
@@ -118,7 +120,11 @@ impl Driver {
     }
 
     fn on_tick(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.ticked) > SILENT_MAX - PING_EVERY - PING_MAX;
+        self.ticked = now;
+        self.expire_unheard(now, late || self.out.len() >= OUT_HIGH);
         self.dial_due(now);
+        self.walk(now);
         self.expire_silent(now);
         self.expire_reaching(now);
         self.expire_requests();

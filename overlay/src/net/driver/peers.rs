@@ -41,9 +41,15 @@ struct Connected {
     peer: PeerId,
     announced: bool,
     since: Instant,
-    connections: BTreeMap<ConnectionId, Multiaddr>,
+    connections: BTreeMap<ConnectionId, Connection>,
     agent: String,
     rtt: Option<Duration>,
+}
+
+struct Connection {
+    address: Multiaddr,
+    /// When it was opened, or a ping on it was answered.
+    heard: Instant,
 }
 
 /// An agent's name is shown to people.
@@ -78,7 +84,8 @@ impl Driver {
             agent: String::new(),
             rtt: None,
         });
-        entry.connections.insert(connection, endpoint.get_remote_address().clone());
+        let address = endpoint.get_remote_address().clone();
+        entry.connections.insert(connection, Connection { address, heard: Instant::now() });
         if let Some(origin) = origin(endpoint.get_remote_address()).filter(|_| endpoint.is_listener()) {
             *self.peers.origins.entry(origin).or_insert(0) += 1;
             self.peers.incoming.insert(connection, origin);
@@ -149,9 +156,10 @@ impl Driver {
             return self.on_foreign(peer_id, ours, &info.protocol_version);
         }
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
-        let Some(seen) = entry.connections.get(&connection_id).cloned() else { return };
+        let Some(seen) = entry.connections.get(&connection_id) else { return };
         let said = info.listen_addrs.into_iter().map(|a| without_peer(&a));
-        let addresses: Vec<Multiaddr> = said.filter(|a| is_plausible(a, &seen)).take(ADDRESSES_MAX).collect();
+        let addresses: Vec<Multiaddr> =
+            said.filter(|a| is_plausible(a, &seen.address)).take(ADDRESSES_MAX).collect();
         for address in &addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
         }
@@ -175,23 +183,43 @@ impl Driver {
             Ok(rtt) => {
                 if let Some(entry) = self.peers.connected.get_mut(&event.peer) {
                     entry.rtt = Some(rtt);
+                    if let Some(connection) = entry.connections.get_mut(&event.connection) {
+                        connection.heard = Instant::now();
+                    }
                     self.seen(&event.peer, event.connection);
                 }
             }
-            Err(error) => {
-                tracing::debug!(peer = %event.peer, %error, "no answer to pings");
-                self.counters.pings_lost.add();
-                self.swarm.close_connection(event.connection);
+            // See `expire_unheard`.
+            Err(error) => tracing::debug!(peer = %event.peer, %error, "a ping failed"),
+        }
+    }
+
+    /// Connections on which nothing has been answered for too long. `waited`: we were not listening ourselves.
+    pub(super) fn expire_unheard(&mut self, now: Instant, waited: bool) {
+        let mut unheard = Vec::new();
+        for (id, connection) in self.peers.connected.values_mut().flat_map(|e| e.connections.iter_mut()) {
+            if waited {
+                connection.heard = now;
+            } else if now.saturating_duration_since(connection.heard) >= SILENT_MAX {
+                unheard.push(*id);
             }
         }
+        for connection in unheard {
+            self.counters.pings_lost.add();
+            self.swarm.close_connection(connection);
+        }
+    }
+
+    pub(super) fn neighbours(&self) -> usize {
+        self.peers.announced
     }
 
     fn seen(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
         let Some(entry) = self.peers.connected.get(peer).filter(|e| e.announced) else { return };
-        let Some(address) = entry.connections.get(&connection) else { return };
+        let Some(connection) = entry.connections.get(&connection) else { return };
         let event = NetEvent::Seen {
             peer: entry.peer,
-            address: without_peer(address).to_string(),
+            address: without_peer(&connection.address).to_string(),
             agent: entry.agent.clone(),
             rtt: entry.rtt,
         };
@@ -249,6 +277,6 @@ impl Driver {
     }
 }
 
-fn without_peer(address: &Multiaddr) -> Multiaddr {
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect()
 }

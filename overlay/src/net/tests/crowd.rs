@@ -1,14 +1,21 @@
 //! Many peers: finding each other, gossip, restarts.
 
 use super::*;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 use tokio::{sync::mpsc, task::JoinSet};
+
+/// How many each has met and heard.
+type Progress = Arc<Mutex<Vec<(usize, usize)>>>;
 
 /// Takes part until told otherwise: publishes one message once it knows everybody, passes on the others', reports when
 /// it has all.
-async fn gossiper(mut peer: Peer, n: u8, peers: usize, done: mpsc::Sender<u8>) {
+async fn gossiper(mut peer: Peer, n: u8, peers: usize, done: mpsc::Sender<u8>, progress: Progress) {
     let (mut connected, mut heard) = (BTreeSet::new(), BTreeSet::new());
     loop {
+        progress.lock().expect("nobody fails")[usize::from(n) - 1] = (connected.len(), heard.len());
         match peer.net.recv().await.expect("the driver runs") {
             NetEvent::Connected { peer: other } => {
                 assert!(connected.insert(other), "connected twice");
@@ -16,7 +23,9 @@ async fn gossiper(mut peer: Peer, n: u8, peers: usize, done: mpsc::Sender<u8>) {
                     peer.say(NetCommand::Publish { body: format!("message of {n}").into_bytes() });
                 }
             }
-            NetEvent::Disconnected { peer: other } => panic!("{n} lost {other}"),
+            NetEvent::Disconnected { peer: other } => {
+                panic!("{n} lost {other} of {}: {:?}", connected.len(), peer.net.counters())
+            }
             NetEvent::Gossip { id, body, .. } => {
                 peer.say(NetCommand::GossipVerdict { id, accept: true });
                 assert!(heard.insert(body), "one message twice");
@@ -29,31 +38,72 @@ async fn gossiper(mut peer: Peer, n: u8, peers: usize, done: mpsc::Sender<u8>) {
     }
 }
 
-#[tokio::test]
-async fn twenty_peers_from_one_bootstrap_all_hear_all() {
-    const PEERS: u8 = 20;
+/// All start with one bootstrap peer; each must hear what each other says.
+async fn all_hear_all(peers: u8) {
     let began = std::time::Instant::now();
-    let (done, mut all_done) = mpsc::channel(usize::from(PEERS));
+    let (done, mut all_done) = mpsc::channel(usize::from(peers));
     let first = peer(1, &[]).await;
-    let mut peers = vec![];
-    for n in 2..=PEERS {
-        peers.push((n, peer(n, &[&first]).await));
+    let mut all = vec![];
+    for n in 2..=peers {
+        all.push((n, peer(n, &[&first]).await));
     }
-    peers.push((1, first));
+    all.push((1, first));
     let mut tasks = JoinSet::new();
-    for (n, peer) in peers {
-        tasks.spawn(gossiper(peer, n, usize::from(PEERS), done.clone()));
+    let progress = Progress::new(Mutex::new(vec![(0, 0); usize::from(peers)]));
+    for (n, peer) in all {
+        tasks.spawn(gossiper(peer, n, usize::from(peers), done.clone(), progress.clone()));
     }
     let all = async {
-        for _ in 0..PEERS {
+        for _ in 0..peers {
             tokio::select! {
                 n = all_done.recv() => drop(n.expect("the tasks run")),
                 Some(ended) = tasks.join_next() => ended.expect("nobody fails"),
             }
         }
     };
-    timeout(PATIENCE, all).await.expect("all hear all");
-    eprintln!("{PEERS} peers, {} messages each, in {:?}", PEERS - 1, began.elapsed());
+    let ended = timeout(PATIENCE, all).await;
+    ended.unwrap_or_else(|_| panic!("met and heard: {:?}", progress.lock().expect("nobody fails")));
+    eprintln!("{peers} peers, {} messages each, in {:?}", peers - 1, began.elapsed());
+}
+
+#[tokio::test]
+async fn twenty_peers_from_one_bootstrap_all_hear_all() {
+    all_hear_all(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute of two cores"]
+async fn sixty_peers_from_one_bootstrap_all_hear_all() {
+    all_hear_all(60).await;
+}
+
+/// A runtime that is not driven is a process that hangs: its kernel still takes packets, nobody answers.
+#[test]
+fn a_peer_that_hangs_is_missed() {
+    use tokio::runtime::Builder;
+    let witness = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("starts");
+    for kind in ["/quic-v1", "/tcp/"] {
+        let doomed = Builder::new_current_thread().enable_all().build().expect("starts");
+        let mut a = doomed.block_on(peer(1, &[]));
+        let a_id = a.id;
+        let address = a.net.listen_addrs().iter().find(|l| l.contains(kind)).expect("it listens").clone();
+        let mut b =
+            witness.block_on(start(NetConfig { bootstrap: vec![address], listen: vec![], ..config(2, &[]) }));
+        let b_id = b.id;
+        let met = witness.spawn(async move {
+            b.connected(a_id).await;
+            b
+        });
+        let mut b = doomed.block_on(async {
+            a.connected(b_id).await;
+            met.await.expect("it runs")
+        });
+        let began = std::time::Instant::now();
+        witness.block_on(b.disconnected(a_id));
+        let took = began.elapsed();
+        eprintln!("{kind}: missed after {took:?}");
+        assert!(took <= Duration::from_secs(20), "{took:?}");
+    }
 }
 
 #[tokio::test]

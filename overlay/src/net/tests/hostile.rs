@@ -189,3 +189,34 @@ async fn a_wildcard_becomes_the_addresses_of_the_host() {
         assert!(addresses.iter().any(|l| l.starts_with(kind)), "{addresses:?}");
     }
 }
+
+#[tokio::test]
+async fn both_families_share_a_port() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        return eprintln!("this host has no IPv6");
+    }
+    let on = |port: u16| -> Vec<String> {
+        [("udp", "/quic-v1"), ("tcp", "")]
+            .into_iter()
+            .flat_map(|(t, q)| ["/ip4/0.0.0.0", "/ip6/::"].map(|ip| format!("{ip}/{t}/{port}{q}")))
+            .collect()
+    };
+    // A port that is free for both, as far as one can know.
+    let mut started = None;
+    for port in 40_000..40_100 {
+        started = Net::start(NetConfig { listen: on(port), ..config(1, &[]) }).await.ok();
+        if started.is_some() {
+            break;
+        }
+    }
+    let net = started.expect("a port is free");
+    let mut a = Peer { net, id: SecretKey::from_bytes(&[1; 32]).expect("a scalar").peer_id() };
+    for kind in ["/ip6/::1/udp/", "/ip6/::1/tcp/", "/ip4/127.0.0.1/udp/", "/ip4/127.0.0.1/tcp/"] {
+        let address = a.net.listen_addrs().iter().find(|l| l.starts_with(kind)).expect("it listens").clone();
+        let b = start(NetConfig { bootstrap: vec![address], listen: vec![], ..config(2, &[]) }).await;
+        a.connected(b.id).await;
+        let id = b.id;
+        b.net.shutdown().await;
+        a.disconnected(id).await;
+    }
+}
