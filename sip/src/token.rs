@@ -212,4 +212,68 @@ mod tests {
             assert!(opened.is_none(), "changed at {at}");
         }
     }
+
+    fn flow(transport: Transport, remote: &str) -> Side {
+        let local = "127.0.0.1:5060".parse().expect("an address");
+        Side::Flow(Flow { transport, connection: 7, local, remote: remote.parse().expect("an address") })
+    }
+
+    /// A change here is a new version byte: calls that are up lose their tokens with it (TOK-2).
+    #[test]
+    fn golden_bytes() {
+        let phone = Side::Phone { aor: "alice@a.test".into(), instance: "urn:uuid:1".into() };
+        let peer = Side::Peer("abcdefghijklmnopqrstuvwxyz234567".into());
+        let sides = [
+            (phone.clone(), peer),
+            (flow(Transport::Udp, "192.0.2.1:5060"), phone),
+            (flow(Transport::Tcp, "[2001:db8::1]:9"), Side::Peer("h.test".into())),
+        ];
+        let sealed = sides.map(|(caller, callee)| Token { caller, callee }.seal(&[3; 32], "call", "tag"));
+        assert_eq!(sealed, GOLDEN);
+    }
+
+    #[test]
+    fn of_another_version_cut_off_or_longer_opens_nothing() {
+        let key = [3; 32];
+        let sides = [flow(Transport::Udp, "192.0.2.1:5060"), Side::Peer("h.test".into())];
+        let mut body = vec![VERSION];
+        sides.iter().for_each(|side| write_side(&mut body, side));
+        let sealed = |body: &[u8]| {
+            let bytes = [body, &mac(&key, body, "call", "tag")[..MAC_BYTES]].concat();
+            data_encoding::BASE32_NOPAD.encode(&bytes)
+        };
+        let opened = |text: &str| Token::open(text, &key, "call", "tag").is_some();
+        assert!(opened(&sealed(&body)));
+        // All of these bear our MAC: it is the form that is refused.
+        assert!(!opened(&sealed(&[&[VERSION + 1], &body[1..]].concat())));
+        assert!(!opened(&sealed(&[&body[..], b"x"].concat())), "bytes behind it");
+        for cut in 0..body.len() {
+            assert!(!opened(&sealed(&body[..cut])), "cut off at {cut}");
+        }
+        for bit in 0..body.len() * 8 {
+            let mut other = body.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            opened(&sealed(&other));
+        }
+        let good = sealed(&body);
+        for cut in 0..good.len() {
+            assert!(!opened(&good[..cut]), "cut off at {cut}");
+        }
+        for tail in ["a", "aa", "=", "======", " ", "é", &good] {
+            assert!(!opened(&format!("{good}{tail}")), "{tail:?} behind it");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_opens_and_none_makes_it_panic(text in "[a-zA-Z2-7=]{0,80}|\\PC{0,40}") {
+            proptest::prop_assert_eq!(Token::open(&text, &[3; 32], "call", "tag"), None);
+        }
+    }
+
+    const GOLDEN: [&str; 3] = [
+        "gfqqyylmnfrwkqdbfz2gk43uwnrpkcduy4baeuaaiqzbjr2cks3dlt4emu5fnv6gow7hpx6pfojdsofjexvnnta",
+        "gf2qaaaaaaaaaaahbyytenzogaxdalrrhi2tanrqbyytsmrogaxdelrrhi2tanrqmeggc3djmnsuayjoorsxg5ftml2qq5ghaibdlapiqiormbssa5aq",
+        "gf2aaaaaaaaaaaahbyytenzogaxdalrrhi2tanrqb5ntembqge5giyryhi5dcxj2hfyam2boorsxg5huasltvlvc45lksey",
+    ];
 }
