@@ -214,4 +214,19 @@ mod tests {
         assert_eq!(closed, flow);
         assert!(!sip.sender.send(&flow, b"late".to_vec()));
     }
+    #[tokio::test]
+    async fn what_came_before_rubbish_is_answered_then_the_connection_ends() {
+        let mut sip = SipSockets::bind(&["127.0.0.1:0".parse().expect("an address")]).await.expect("free");
+        let mut phone = TcpStream::connect(sip.bound[0]).await.expect("connected");
+        let rubbish = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n";
+        phone.write_all(&[OPTIONS, rubbish, OPTIONS].concat()).await.expect("sent");
+        let Some(SipEvent::Message { flow, .. }) = sip.events.recv().await else { panic!("a message") };
+        assert!(sip.sender.send(&flow, b"back".to_vec()));
+        let mut all = Vec::new();
+        phone.read_to_end(&mut all).await.expect("an end");
+        assert_eq!(all, b"back");
+        let Some(SipEvent::Closed { .. }) = sip.events.recv().await else {
+            panic!("closed, and nothing else")
+        };
+    }
 }

@@ -16,13 +16,15 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// A phone pings every 2 minutes or refreshes within the hour (RFC 5626 §4.4.1); a silent one is gone.
 const IDLE: Duration = Duration::from_secs(3_900);
 /// One that connects and says nothing whole.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+/// After bytes that are no SIP nothing more is read, but what came whole before them is still answered.
+const LINGER: Duration = Duration::from_millis(500);
 /// A phone that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(20);
 
@@ -42,7 +44,7 @@ pub async fn accept(
         };
         let Ok((stream, remote)) = accepted else {
             // Out of descriptors: the kernel keeps the connection until one is free.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
             continue;
         };
         let Ok(local) = stream.local_addr() else { continue };
@@ -102,7 +104,7 @@ async fn serve(
                     Ok(None) => break,
                     Err(e) => {
                         tracing::debug!(remote = %flow.remote, %e, "closed");
-                        return;
+                        return sleep(LINGER).await;
                     }
                 }
             }
