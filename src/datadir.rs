@@ -3,7 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `lock` | locked while a process uses the directory; holds its HTTP address while a peer runs |
-//! | `peer.key`, `realm.key`, `token.key` | 32 bytes as hex: who this peer is, the realm it owns, the key of route tokens and nonces |
+//! | `peer.key`, `realm.key`, `token.key` | 32 bytes as hex: who this peer is, the realm it owns, the key of route tokens |
 //! | `http.token` | the bearer token of the HTTP API |
 //! | `me.password` | the generated password, where standard output is no terminal |
 //! | `ports` | the ports that were free at the first start, kept so that phones stay right |
@@ -86,7 +86,7 @@ impl DataDir {
     pub fn realm_key(&self) -> Result<SecretKey, Failure> {
         self.signing_key("realm.key")
     }
-    /// HMAC key of route tokens and nonces; survives a restart so that dialogs do.
+    /// HMAC key of route tokens; survives a restart so that dialogs do.
     pub fn token_key(&self) -> Result<Zeroizing<[u8; 32]>, Failure> {
         self.key("token.key")
     }
