@@ -1,12 +1,22 @@
 //! The command line as a user types it: what each command says, to people and as JSON, and with which code it ends.
 
 use dots_clients::types::{BindingInfo, CallInfo, LookupInfo, PeerInfo, ReceiptInfo, Status};
-use dots_testnet::{command::Said, phones::plain::Plain, poll, process::Peer};
+use dots_testnet::{
+    command::{Said, dots},
+    phones::plain::Plain,
+    poll,
+    process::Peer,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 const SOON: Duration = Duration::from_secs(10);
 const PASSWORD: &str = "a long password";
@@ -224,4 +234,52 @@ fn accounts_while_the_peer_runs_and_while_it_does_not() {
     let mut erin = Plain::new(peer.sip().unwrap(), "erin@a.test", "another password", &mut rng).unwrap();
     assert_eq!(erin.register(3600, 1, SOON).unwrap(), Some(200));
     peer.stop().unwrap();
+}
+
+#[test]
+fn accounts_are_added_while_the_peer_comes_and_goes() {
+    let mut peer = Peer::start("a.test", &[]).unwrap();
+    let (data, stop) = (peer.data(), AtomicBool::new(false));
+    let add = |thread: u32| {
+        let mut said = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let aor = format!("u{}-{thread}@a.test", said.len());
+            let data = data.to_str().unwrap();
+            said.push((aor.clone(), dots(&["account", "add", &aor, "--data", data], "").unwrap()));
+        }
+        said
+    };
+    let said: Vec<(String, Said)> = std::thread::scope(|scope| {
+        let threads = [0, 1, 2].map(|n| scope.spawn(move || add(n)));
+        for _ in 0..5 {
+            for end in [Peer::kill, Peer::stop] {
+                std::thread::sleep(Duration::from_millis(200));
+                end(&mut peer).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+                come_back(&mut peer);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    let there = list(&peer, "account list", "accounts");
+    let mut codes = BTreeMap::<Option<i32>, usize>::new();
+    for (aor, said) in &said {
+        *codes.entry(said.code).or_default() += 1;
+        // A peer that is dying may leave it open whether it was done; one that says so has done it.
+        assert!([Some(0), Some(3), Some(6), Some(7)].contains(&said.code), "{aor}: {said:?}");
+        let found = there.iter().any(|a| a["aor"] == aor.as_str());
+        assert!(found || said.code != Some(0), "{aor} was added, and is gone");
+    }
+    eprintln!("{} commands, by exit code: {codes:?}", said.len());
+    assert!(codes.get(&Some(0)) > Some(&20), "too few to prove anything: {codes:?}");
+    peer.stop().unwrap();
+}
+
+/// A short command may hold the directory for a moment; a person would start the peer again.
+fn come_back(peer: &mut Peer) {
+    let start = Instant::now();
+    while let Err(e) = peer.restart() {
+        assert!(e.to_string().contains("in use") && start.elapsed() < SOON, "{e}");
+    }
 }

@@ -239,8 +239,16 @@ impl ReceiptCore {
     }
 
     /// Newest first, by start: ended calls that are unfinished, and the last [`KEPT_MAX`] others.
+    /// None is shown as whole before it is on disk: who has seen it finds it again.
     pub fn list(&self) -> impl Iterator<Item = ReceiptView> {
-        self.listed.iter().rev().filter_map(|(_, key)| ReceiptView::of(&self.calls.get(key)?.call))
+        self.listed.iter().rev().filter_map(|(_, key)| {
+            let entry = self.calls.get(key)?;
+            let mut view = ReceiptView::of(&entry.call)?;
+            if view.state == ReceiptState::Whole && !entry.is_announced {
+                view.state = ReceiptState::Half;
+            }
+            Some(view)
+        })
     }
 
     /// Whole receipts, those included that are no more listed.

@@ -265,7 +265,10 @@ impl Pair {
 
     pub fn view(&self, at: usize, n: u8) -> Option<ReceiptView> {
         let id = self.id(n);
-        self.machines[at].core.as_ref()?.list().find(|v| v.call_id == id)
+        let view = self.machines[at].core.as_ref()?.list().find(|v| v.call_id == id)?;
+        let on_disk = view.state != ReceiptState::Whole || self.whole(at, n).is_some();
+        assert!(on_disk, "a receipt is shown as whole before it is on disk");
+        Some(view)
     }
 
     pub fn state(&self, at: usize, n: u8) -> Option<ReceiptState> {

@@ -25,6 +25,9 @@ fn both_hold_one_receipt_after_two_round_trips() {
         let Some(packet) = net.wire.pop() else { break };
         said.push(matches!(packet, Packet::Request { from: CALLER, .. }));
         net.deliver(packet);
+        for at in [CALLER, CALLEE] {
+            assert_ne!(net.state(at, 1), None);
+        }
     }
     assert_eq!(said, [true, false, true, false]);
     let receipt = net.both_whole(1);
