@@ -24,6 +24,8 @@ pub enum Input {
     Overlay { from: PeerLabel, bytes: Vec<u8>, caller: Option<String> },
     /// The link to that peer failed: its branches get 503.
     OverlayDown { peer: PeerLabel },
+    /// This message of `Output::SendPeer` could not be queued: its branch, and no other, fails as 503.
+    OverlayRefused { bytes: Vec<u8> },
     /// Answers `Output::Challenge`.
     Challenge { id: AskId, result: Result<Challenge, AuthFailure> },
     /// Answers `Output::Verify`.
@@ -32,6 +34,8 @@ pub enum Input {
     Journaled { id: AskId },
     /// Answers `Output::Resolve`.
     Resolved { id: AskId, resolution: Resolution },
+    /// The account is gone or has a new password: its phones here are bound no longer. Told by `Output::Expired`.
+    Unbind { aor: String },
     /// At start: a live binding from the journal.
     Restore { binding: Binding },
     /// The program ends: new requests outside dialogs get 503, what is under way may finish.

@@ -6,7 +6,7 @@ use crate::{
     input::{AskId, PeerLabel},
     registrar::BindingChange,
 };
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -17,8 +17,8 @@ pub enum Output {
     SendPeer { peer: PeerLabel, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, initial: bool },
     /// A challenge is needed for this canonical realm. Answer with `Input::Challenge`.
     Challenge { id: AskId, realm: String },
-    /// Check this answer to a challenge. Answer with `Input::Verified`.
-    Verify { id: AskId, answer: Box<Answer> },
+    /// Check this answer to a challenge, given by the phone at `source`. Answer with `Input::Verified`.
+    Verify { id: AskId, answer: Box<Answer>, source: IpAddr },
     /// Write this change of a binding before its 200. Answer with `Input::Journaled`.
     Journal { id: AskId, change: BindingChange },
     /// Where is this canonical AOR, beyond our own bindings? `caller`: who asks (authenticated by us). Answer with

@@ -127,3 +127,50 @@ fn while_it_ends_nothing_new_begins_and_calls_may_finish() {
     w.carry();
     assert_eq!(w.b.got(2).method(), "BYE");
 }
+
+#[test]
+fn a_full_link_fails_one_branch_and_leaves_the_others_alone() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.a.register(w.now, "carol", 3);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    w.a.phone(w.now, 1, &invite(1, "c1", "alice", "bob%40b.test", "a.test"));
+    w.a.to_peer.clear();
+    w.a.phone(w.now, 3, &invite(3, "c2", "carol", "bob%40b.test", "a.test"));
+    let refused = w.a.to_peer.pop_front().expect("carol's INVITE");
+    w.a.core.handle(w.now, Input::OverlayRefused { bytes: refused });
+    w.a.drain(w.now);
+    assert_eq!(w.a.got(3).status(), Some(480));
+    assert!(w.a.inbox.iter().all(|(f, m)| f.remote.port() != 1 || m.status() == Some(100)), "alice still waits");
+}
+
+#[test]
+fn a_peer_that_invents_dialogs_holds_no_transaction_of_ours() {
+    let mut w = World::new();
+    w.b.register(w.now, "bob", 2);
+    let before = w.b.core.poll_timeout();
+    for n in 0..100 {
+        let text = request("INVITE", "sip:bob@b.test", 9, &format!("x{n}"), "x", "bob", "")
+            .replace("UDP 127.0.0.1:9", &format!("DOTS p{LABEL_A}.peer.dots"))
+            .replace("To: <sip:bob@127.0.0.1>", "To: <sip:bob@b.test>;tag=made-up")
+            .replace('\n', "\r\n");
+        w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller: None });
+        w.b.drain(w.now);
+    }
+    assert!(w.b.silent(2));
+    assert!(w.b.to_peer.iter().all(|b| b.starts_with(b"SIP/2.0 100") || b.starts_with(b"SIP/2.0 403")));
+    while w.b.core.poll_timeout() == before {
+        w.b.wait(&mut w.now);
+    }
+    let next = w.b.core.poll_timeout().map_or(0, |at| (at - w.now.mono).as_secs());
+    assert!(next > 60, "after bob's own transaction nothing waits but his registration: {next} s");
+}
+
+#[test]
+fn an_account_that_is_gone_is_bound_no_longer() {
+    let mut w = World::new();
+    w.b.register(w.now, "bob", 2);
+    w.b.core.handle(w.now, Input::Unbind { aor: "bob@b.test".into() });
+    assert_eq!(w.b.core.bindings().len(), 0);
+    assert!(matches!(w.b.core.poll_output(), Some(dots_sip::Output::Expired { change }) if change.removed.len() == 1));
+}

@@ -34,6 +34,11 @@ impl Core {
             core.count("dialog_refused");
             if let Some(key) = key {
                 core.respond(now, key, status, reason, &[]);
+                // Its link keeps order and loses nothing: no repetition will come that needs the transaction, and a
+                // peer that invents dialogs holds none of ours.
+                if let Hop::Peer(_) = hop {
+                    core.drop_server(key);
+                }
             }
         };
         let Some(way) = self.way(request) else { return refuse(self, 403, "Forbidden") };

@@ -9,6 +9,7 @@ use crate::{
     registrar::vouch_for_flow,
     token::Side,
 };
+use std::net::IpAddr;
 
 /// What may start something with a phone. All others exist only inside a dialog (or not at all).
 const INITIAL: [&str; 4] = ["INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH"];
@@ -49,7 +50,7 @@ impl Core {
             return self.respond(now, key, 404, "Not Found", &[]);
         };
         match (hop, caller) {
-            (Hop::Phone(_), _) => self.authenticate(now, key, request, target),
+            (Hop::Phone(flow), _) => self.authenticate(now, key, request, target, flow.remote.ip()),
             (Hop::Peer(label), Some(caller)) => {
                 let info = CallInfo { caller, callee: target.clone(), vouch: None };
                 self.fork_to_own(now, key, Side::Peer(label.clone()), info, &target);
@@ -89,7 +90,14 @@ impl Core {
         self.config.addressing.is_own_host(host) || host.eq_ignore_ascii_case(&self.own_host())
     }
 
-    fn authenticate(&mut self, now: Now, key: &ServerKey, request: &Message, target: String) {
+    fn authenticate(
+        &mut self,
+        now: Now,
+        key: &ServerKey,
+        request: &Message,
+        target: String,
+        source: IpAddr,
+    ) {
         let from = request.from().map(|f| f.uri().to_owned()).unwrap_or_default();
         let Ok(caller) = self.config.addressing.canonical_aor(&from) else {
             return self.respond(now, key, 403, "Forbidden", &[]);
@@ -105,7 +113,7 @@ impl Core {
             Ok(Some(answer)) => {
                 let nonce = answer.nonce.clone();
                 let id = self.ask(Ask::Request { key: key.clone(), caller, target, nonce });
-                self.out.push_back(Output::Verify { id, answer: Box::new(answer) });
+                self.out.push_back(Output::Verify { id, answer: Box::new(answer), source });
             }
         }
     }

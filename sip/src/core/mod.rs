@@ -181,6 +181,8 @@ impl Core {
                 self.on_hop_down(now, &Hop::Phone(flow));
             }
             Input::OverlayDown { peer } => self.on_hop_down(now, &Hop::Peer(peer)),
+            Input::OverlayRefused { bytes } => self.on_not_queued(now, bytes),
+            Input::Unbind { aor } => self.on_unbind(&aor),
             Input::Challenge { id, result } => self.on_challenge(now, id, result),
             Input::Verified { id, result } => self.on_verified(now, id, result),
             Input::Journaled { id } => self.on_journaled(now, id),

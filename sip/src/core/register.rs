@@ -9,15 +9,16 @@ use crate::{
     },
     input::AskId,
     message::{Message, Name},
-    registrar::{Register, decide, needs_journal, ok_headers, vouch_for_refresh},
+    registrar::{BindingChange, Register, decide, needs_journal, ok_headers, vouch_for_refresh},
 };
 
 impl Core {
     pub(super) fn on_register(&mut self, now: Now, key: &ServerKey, hop: &Hop, request: &Message) {
         // The overlay carries no REGISTER: phones register at peers, peers write logs.
-        if !matches!(hop, Hop::Phone(_)) {
+        let Hop::Phone(flow) = hop else {
             return self.respond(now, key, 403, "Forbidden", &[]);
-        }
+        };
+        let source = flow.remote.ip();
         let to = request.to().map(|t| t.uri().to_owned()).unwrap_or_default();
         let aor = match self.config.addressing.canonical_aor(&to) {
             Ok(aor) => aor,
@@ -39,7 +40,7 @@ impl Core {
             Ok(Some(answer)) => {
                 let nonce = answer.nonce.clone();
                 let id = self.ask(Ask::Register { key: key.clone(), register, aor, nonce });
-                self.out.push_back(Output::Verify { id, answer: Box::new(answer) });
+                self.out.push_back(Output::Verify { id, answer: Box::new(answer), source });
             }
         }
     }
@@ -144,6 +145,16 @@ impl Core {
         } else {
             self.respond(now, &key, 200, "OK", &headers);
         }
+    }
+
+    pub(super) fn on_unbind(&mut self, aor: &str) {
+        let removed: Vec<String> = self.bindings.of(aor).map(|b| b.instance.clone()).collect();
+        if removed.is_empty() {
+            return;
+        }
+        let change = BindingChange { aor: aor.to_owned(), put: Vec::new(), removed };
+        let _has_room = self.bindings.apply(&change); // a removal always has
+        self.out.push_back(Output::Expired { change });
     }
 
     pub(super) fn on_journaled(&mut self, now: Now, id: AskId) {

@@ -361,6 +361,18 @@ impl Core {
         self.settle(now, id);
     }
 
+    /// The link toward a peer had no room for this message. A response or an ACK is lost, as it would be on a wire.
+    pub(super) fn on_not_queued(&mut self, now: Now, bytes: Vec<u8>) {
+        let Ok(message) = Message::parse_lenient(bytes) else { return };
+        let branch = message.via().and_then(|v| v.branch()).map(str::to_owned);
+        let Some(key) = branch.filter(|_| message.is_request()).map(|b| (b, message.method().to_owned())) else {
+            return;
+        };
+        let Some(id) = self.clients.get(&key).map(|tx| tx.context) else { return };
+        self.drop_client(&key);
+        self.branch_lost(now, id, &key, 503);
+    }
+
     /// A connection or link broke: its unanswered branches fail as 503 (§16.9).
     pub(super) fn on_hop_down(&mut self, now: Now, hop: &Hop) {
         let on_it = self.clients.iter().filter(|(_, tx)| tx.hop == *hop);

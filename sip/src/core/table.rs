@@ -35,6 +35,11 @@ pub(super) enum ClientMachine {
 }
 
 impl Core {
+    pub(super) fn drop_server(&mut self, key: &ServerKey) {
+        self.servers.remove(key);
+        self.set_timer(Timer::Server(key.clone()), None);
+    }
+
     pub(super) fn drop_client(&mut self, key: &ClientKey) {
         self.clients.remove(key);
         self.set_timer(Timer::Client(key.clone()), None);

@@ -97,7 +97,7 @@ impl Peer {
                     };
                     Input::Challenge { id, result }
                 }
-                Output::Verify { id, answer } => {
+                Output::Verify { id, answer, .. } => {
                     let result = match answer.response.as_str() {
                         "right" => Ok(Vouch {
                             aor: answer.aor.clone(),
