@@ -49,7 +49,16 @@ impl Minter {
         data_encoding::BASE64URL_NOPAD.encode(&bytes)
     }
 
-    /// Checks and, where it is fresh, uses up (nonce, count): counts must rise (RFC 7616 §3.4).
+    /// Is it ours, for this serving peer, and young? Remembers nothing, so that guesses cost no place.
+    pub fn look(&self, nonce: &str, serving: PeerId, now: Timestamp) -> NonceCheck {
+        match self.open(nonce, serving) {
+            None => NonceCheck::Forged,
+            Some((minted, _)) if now.since(minted) > NONCE_LIFE => NonceCheck::Stale,
+            Some(_) => NonceCheck::Fresh,
+        }
+    }
+
+    /// Checks and, where it is fresh, uses up (nonce, count): counts must rise (RFC 7616 §3.4). For right answers only.
     pub fn check(&mut self, nonce: &str, count: u32, serving: PeerId, now: Timestamp) -> NonceCheck {
         let Some((minted, mac)) = self.open(nonce, serving) else { return NonceCheck::Forged };
         if now.since(minted) > NONCE_LIFE {

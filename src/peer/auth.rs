@@ -27,9 +27,10 @@ use dots_sip::{
     auth::{Answer, AuthFailure, Challenge, Purpose, Vouch},
     input::AskId,
 };
-use dots_wire::{Now, PeerId, Timestamp, decode, encode, sha256};
+use dots_wire::{Hash, Now, PeerId, Timestamp, decode, encode, hmac_sha256, sha256};
 use rand::Rng;
 use serde_bytes::ByteBuf;
+use std::net::IpAddr;
 
 /// Nonces that one request may ask for.
 const NONCES_MAX: u8 = 32;
@@ -39,13 +40,13 @@ const GRANTED_METHODS: [&str; 5] = ["INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH",
 /// What an auth answer is for.
 pub enum Asked {
     /// The account of an answer that a phone of ours gave; we are its home.
-    Own { ask: AskId, answer: Box<Answer> },
+    Own { ask: AskId, answer: Box<Answer>, source: Hash },
     /// The account of an answer that a serving peer returned to us.
-    Foreign { inbound: InboundId, serving: PeerId, answer: Box<Answer> },
+    Foreign { inbound: InboundId, serving: PeerId, answer: Box<Answer>, source: Hash },
     /// Nonces of a foreign realm.
     Nonces { realm: String, home: PeerId },
-    /// A foreign home judges our phone's answer.
-    Home { ask: AskId },
+    /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
+    Home { ask: AskId, aor: String, permit: Permit },
 }
 
 /// A grant that waits for its batch to be signed.
@@ -63,7 +64,12 @@ impl Peer {
             return self.challenged(now, id, Ok(Challenge { realm, nonce }));
         }
         if self.home_of(now, &realm).is_none() {
-            return self.challenged(now, id, Err(AuthFailure::UnknownRealm));
+            // A realm whose record has run out is not unknown: ask whoever held it.
+            let failure = match self.ask_former_homes(now, &realm) {
+                true => AuthFailure::Unavailable,
+                false => AuthFailure::UnknownRealm,
+            };
+            return self.challenged(now, id, Err(failure));
         }
         match self.guest.take(now.mono, &realm) {
             Some(nonce) => {
@@ -91,7 +97,9 @@ impl Peer {
     }
 
     fn fetch_nonces(&mut self, now: Now, realm: &str) {
-        let Some(home) = self.home_of(now, realm) else { return };
+        let Some(home) = self.home_of(now, realm) else {
+            return self.nonces_fetched(now, realm, self.me, Vec::new());
+        };
         if !self.guest.wants_fetch(realm) {
             return;
         }
@@ -101,21 +109,23 @@ impl Peer {
         self.request(id, home, Protocol::Auth, body);
     }
 
-    pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer) {
+    pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer, source: IpAddr) {
+        let source = self.source_name(source);
         if self.config.is_home(&answer.realm) {
-            if let Err(failure) = self.home.admit(now, &answer, self.me) {
+            if let Err(failure) = self.home.admit(now, &answer, self.me, source) {
                 return self.verified(now, ask, Err(failure));
             }
             let aor = home::account_name(&answer);
-            let id = self.ask(Pending::Auth(Asked::Own { ask, answer: Box::new(answer) }));
+            let id = self.ask(Pending::Auth(Asked::Own { ask, answer: Box::new(answer), source }));
             return self.out.push_back(Output::GetAccount { id, aor });
         }
         // Only the home that minted this nonce can judge it; one that we do not remember is an old one.
         let Some(home) = self.guest.minted_by(&answer.nonce) else {
             return self.verified(now, ask, Err(AuthFailure::Stale));
         };
-        let answer = Box::new(AnswerRecord::from(&answer));
-        let id = self.ask(Pending::Auth(Asked::Home { ask }));
+        let (aor, permit) = (answer.aor.clone(), permit(&answer));
+        let answer = Box::new(AnswerRecord::new(&answer, source));
+        let id = self.ask(Pending::Auth(Asked::Home { ask, aor, permit }));
         let body = encode(&AuthRequest::Verify { version: VERSION, answer });
         self.request(id, home, Protocol::Auth, body);
     }
@@ -129,16 +139,16 @@ impl Peer {
 
     pub(super) fn on_auth_account(&mut self, now: Now, asked: Asked, account: Option<&Account>) {
         match asked {
-            Asked::Own { ask, answer } => {
-                let verdict = self.home.judge(now, &answer, self.me, account);
+            Asked::Own { ask, answer, source } => {
+                let verdict = self.home.judge(now, &answer, self.me, source, account);
                 // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
                 // call is made when the call leaves for another peer.
                 let not_after_ms = now.wall.plus(BIND_LIFE_MAX).0;
                 let result = verdict.map(|()| Vouch { aor: answer.aor, grant: [].into(), not_after_ms });
                 self.verified(now, ask, result);
             }
-            Asked::Foreign { inbound, serving, answer } => {
-                self.judge_foreign(now, inbound, serving, &answer, account);
+            Asked::Foreign { inbound, serving, answer, source } => {
+                self.judge_foreign(now, inbound, serving, &answer, source, account);
             }
             Asked::Nonces { .. } | Asked::Home { .. } => {}
         }
@@ -155,10 +165,13 @@ impl Peer {
                 let nonces = randoms.into_iter().map(|random| self.home.mint(now, serving, random)).collect();
                 self.respond(inbound, &AuthReply::Nonces { nonces });
             }
-            Ok(AuthRequest::Verify { version: VERSION, answer }) => match answer.into_answer() {
-                Some(answer) => self.admit_foreign(now, serving, inbound, answer),
-                None => self.respond(inbound, &AuthReply::Forbidden),
-            },
+            Ok(AuthRequest::Verify { version: VERSION, answer }) => {
+                let source = answer.source;
+                match answer.into_answer() {
+                    Some(answer) => self.admit_foreign(now, serving, inbound, answer, source),
+                    None => self.respond(inbound, &AuthReply::Forbidden),
+                }
+            }
             Ok(_) | Err(_) => {
                 self.count("bad_peer_message");
                 self.refuse_request(inbound);
@@ -166,7 +179,14 @@ impl Peer {
         }
     }
 
-    fn admit_foreign(&mut self, now: Now, serving: PeerId, inbound: InboundId, answer: Answer) {
+    fn admit_foreign(
+        &mut self,
+        now: Now,
+        serving: PeerId,
+        inbound: InboundId,
+        answer: Answer,
+        source: Hash,
+    ) {
         let method_fits = match answer.purpose {
             Purpose::Register { .. } => answer.method == "REGISTER",
             Purpose::Request { .. } => GRANTED_METHODS.contains(&answer.method.as_str()),
@@ -174,11 +194,12 @@ impl Peer {
         if !method_fits || !self.config.is_home(&answer.realm) {
             return self.respond(inbound, &AuthReply::Forbidden);
         }
-        if let Err(failure) = self.home.admit(now, &answer, serving) {
+        if let Err(failure) = self.home.admit(now, &answer, serving, source) {
             return self.respond(inbound, &AuthReply::from(failure));
         }
         let aor = home::account_name(&answer);
-        let id = self.ask(Pending::Auth(Asked::Foreign { inbound, serving, answer: Box::new(answer) }));
+        let answer = Box::new(answer);
+        let id = self.ask(Pending::Auth(Asked::Foreign { inbound, serving, answer, source }));
         self.out.push_back(Output::GetAccount { id, aor });
     }
 
@@ -188,22 +209,22 @@ impl Peer {
         inbound: InboundId,
         serving: PeerId,
         answer: &Answer,
+        source: Hash,
         account: Option<&Account>,
     ) {
-        if let Err(failure) = self.home.judge(now, answer, serving, account) {
+        if let Err(failure) = self.home.judge(now, answer, serving, source, account) {
             if failure == AuthFailure::Wrong {
                 self.count("auth_wrong_elsewhere");
             }
             return self.respond(inbound, &AuthReply::from(failure));
         }
-        let permit = match &answer.purpose {
-            Purpose::Register { instance } => Permit::Bind { instance: sha256(instance.as_bytes()) },
-            Purpose::Request { target } => call_permit(&answer.method, target),
-        };
         let roams = account.is_some_and(|a| a.roaming);
-        let Some(grant) = self.grant_for(now, serving, &answer.aor, permit).filter(|_| roams) else {
+        let Some(grant) = self.grant_for(now, serving, &answer.aor, permit(answer)).filter(|_| roams) else {
             return self.respond(inbound, &AuthReply::Forbidden);
         };
+        if grant.is_bind() {
+            self.home.roaming_mut().granted(&answer.aor, serving, grant.not_after);
+        }
         let tag = Granted { inbound, aor: answer.aor.clone(), not_after: grant.not_after };
         if self.granting.push(now.mono, tag, grant).is_err() {
             self.respond(inbound, &AuthReply::Unavailable);
@@ -255,19 +276,14 @@ impl Peer {
                     Some(AuthReply::Nonces { nonces }) => nonces,
                     _ => Vec::new(),
                 };
-                for (id, nonce) in self.guest.fetched(now.mono, &realm, home, nonces) {
-                    let challenge = nonce.map(|nonce| Challenge { realm: realm.clone(), nonce });
-                    self.challenged(now, id, challenge.ok_or(AuthFailure::Unavailable));
-                }
+                self.nonces_fetched(now, &realm, home, nonces);
                 if self.guest.is_waiting(&realm) {
                     self.fetch_nonces(now, &realm);
                 }
             }
-            Asked::Home { ask } => {
+            Asked::Home { ask, aor, permit } => {
                 let result = match reply {
-                    Some(AuthReply::Granted { aor, grant, not_after_ms }) => {
-                        Ok(Vouch { aor, grant: grant.into_vec().into(), not_after_ms })
-                    }
+                    Some(AuthReply::Granted { grant, .. }) => self.check_grant(now, aor, &permit, &grant),
                     Some(AuthReply::Wrong) => Err(AuthFailure::Wrong),
                     Some(AuthReply::Stale) => Err(AuthFailure::Stale),
                     Some(AuthReply::Forbidden) => Err(AuthFailure::Forbidden),
@@ -279,6 +295,52 @@ impl Peer {
             }
             Asked::Own { .. } | Asked::Foreign { .. } => {}
         }
+    }
+
+    fn nonces_fetched(&mut self, now: Now, realm: &str, home: PeerId, nonces: Vec<String>) {
+        for (id, nonce) in self.guest.fetched(now.mono, realm, home, nonces) {
+            let challenge = nonce.map(|nonce| Challenge { realm: realm.to_owned(), nonce });
+            self.challenged(now, id, challenge.ok_or(AuthFailure::Unavailable));
+        }
+    }
+
+    /// A home's grant is kept, written down and shown to others: it is checked as they will check it.
+    fn check_grant(
+        &mut self,
+        now: Now,
+        aor: String,
+        permit: &Permit,
+        proof: &[u8],
+    ) -> Result<Vouch, AuthFailure> {
+        let (_, realm) = aor.rsplit_once('@').ok_or(AuthFailure::Unavailable)?;
+        let record = self.realms.lookup(realm, now.wall).ok_or(AuthFailure::Unavailable)?;
+        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
+        match grant::verify(proof, self.me, record, now.wall, revoked) {
+            Ok(grant) if grant.is_for(record.aor_id(&aor)) && grant.permit == *permit => {
+                Ok(Vouch { aor, grant: proof.into(), not_after_ms: grant.not_after.0 })
+            }
+            other => {
+                tracing::warn!(%realm, why = ?other.err(), "a home sent a grant that does not hold");
+                self.count("bad_grant");
+                Err(AuthFailure::Unavailable)
+            }
+        }
+    }
+
+    /// What we call the place of a phone: one address, or one IPv6 network, and nothing that others could read back.
+    fn source_name(&self, source: IpAddr) -> Hash {
+        let name = match source {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().iter().take(8).copied().collect(),
+        };
+        hmac_sha256(self.config.key.to_bytes().as_slice(), &[b"dots/source/1".as_slice(), &name].concat())
+    }
+}
+
+fn permit(answer: &Answer) -> Permit {
+    match &answer.purpose {
+        Purpose::Register { instance } => Permit::Bind { instance: sha256(instance.as_bytes()) },
+        Purpose::Request { target } => call_permit(&answer.method, target),
     }
 }
 

@@ -4,6 +4,7 @@
 //! side stands for it, and there is no receipt. Both serving peers add a random nonce, the caller's on the INVITE, the
 //! callee's on its 2xx; both together name the receipt, so neither can reuse or choose it alone.
 
+use super::sdp;
 use dots_sip::{
     input::PeerLabel,
     output::{CallEvent, CallProgress, CallSide},
@@ -24,6 +25,8 @@ const ENDED_MAX: usize = 1_000;
 pub const DURATION_MAX: Duration = Duration::from_secs(6 * 3600);
 /// An INVITE that never got a final answer.
 const SETUP_MAX: Duration = Duration::from_secs(600);
+/// An INVITE that was vouched for and then refused by our own SIP core: nothing follows.
+const HEARD_MAX: Duration = Duration::from_secs(64);
 /// An INVITE forks to few peers; a stranger cannot make it more.
 const NONCES_MAX: usize = 32;
 const WARNINGS_MAX: usize = 4;
@@ -37,8 +40,8 @@ pub struct Call {
     pub side: CallSide,
     /// The other serving peer; none while it is not known, and for calls within this peer.
     pub peer: Option<PeerLabel>,
-    /// The caller's grant, as it travelled.
-    pub grant: Option<Arc<[u8]>>,
+    /// The caller's grants, as they travelled: one for each peer that the call was tried at.
+    grants: BTreeMap<PeerLabel, Arc<[u8]>>,
     pub answered: Option<(Instant, Timestamp)>,
     state: State,
     started: Timestamp,
@@ -104,19 +107,12 @@ impl Calls {
         Some(*call.ours.get_or_insert(fresh))
     }
 
-    /// The other side's nonce came with its INVITE or its 2xx.
-    pub fn heard_nonce(&mut self, now: Now, key: &Key, from: &PeerLabel, nonce: Hash, fresh: Hash) {
-        if let Some(call) = self.entry(now, key)
+    /// The other side's nonce came, with an INVITE that was believed or with the 2xx to ours: of a call that we know.
+    pub fn heard_nonce(&mut self, key: &Key, from: &PeerLabel, nonce: Hash) {
+        if let Some(call) = self.live.get_mut(key)
             && call.theirs.len() < NONCES_MAX
         {
-            call.ours.get_or_insert(fresh);
             call.theirs.entry(from.clone()).or_insert(nonce);
-        }
-    }
-
-    pub fn set_media(&mut self, key: &Key, media: &'static str) {
-        if let Some(call) = self.live.get_mut(key) {
-            call.media = media;
         }
     }
 
@@ -129,9 +125,12 @@ impl Calls {
         }
     }
 
-    pub fn set_grant(&mut self, key: &Key, grant: Arc<[u8]>) {
-        if let Some(call) = self.live.get_mut(key) {
-            call.grant.get_or_insert(grant);
+    /// The grant that travelled with this call between us and `peer`.
+    pub fn set_grant(&mut self, key: &Key, peer: &PeerLabel, grant: Arc<[u8]>) {
+        if let Some(call) = self.live.get_mut(key)
+            && call.grants.len() < NONCES_MAX
+        {
+            call.grants.insert(peer.clone(), grant);
         }
     }
 
@@ -150,6 +149,7 @@ impl Calls {
             CallProgress::Started => {
                 call.caller.clone_from(&event.caller);
                 call.callee.clone_from(&event.callee);
+                call.see_media(&event.sdp);
                 if call.state == State::Heard {
                     call.state = State::Ringing;
                 }
@@ -161,6 +161,7 @@ impl Calls {
                     return Step::Nothing;
                 }
                 call.peer.clone_from(&event.peer);
+                call.see_media(&event.sdp);
                 call.answered = Some((now.mono, now.wall));
                 call.state = State::Up;
                 match call.nonces() {
@@ -181,7 +182,11 @@ impl Calls {
     /// Calls that never ended: set-ups without a final answer, and dialogs past the cap.
     pub fn expire(&mut self, now: Now) -> Vec<Step> {
         let old = |c: &Call| {
-            let limit = if c.answered.is_some() { DURATION_MAX } else { SETUP_MAX };
+            let limit = match (c.answered, c.state) {
+                (Some(_), _) => DURATION_MAX,
+                (None, State::Heard) => HEARD_MAX,
+                (None, _) => SETUP_MAX,
+            };
             now.mono.saturating_duration_since(c.since) >= limit
         };
         let keys: Vec<Key> = self.live.iter().filter(|(_, c)| old(c)).map(|(k, _)| k.clone()).collect();
@@ -217,7 +222,7 @@ impl Calls {
             callee: String::new(),
             side: key.2,
             peer: None,
-            grant: None,
+            grants: BTreeMap::new(),
             answered: None,
             state: State::Heard,
             started: now.wall,
@@ -239,6 +244,18 @@ impl Calls {
 }
 
 impl Call {
+    /// The caller's grant as it travelled between the two peers that carry the call.
+    pub fn grant(&self) -> &[u8] {
+        self.peer.as_ref().and_then(|peer| self.grants.get(peer)).map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// What is agreed counts, which is what was seen last.
+    fn see_media(&mut self, sdp: &[u8]) {
+        if !sdp.is_empty() {
+            self.media = sdp::media_kind(sdp);
+        }
+    }
+
     /// Caller's, callee's; `None` while the call crosses no overlay or the other side sent none.
     fn nonces(&self) -> Option<(Hash, Hash)> {
         let theirs = *self.theirs.get(self.peer.as_ref()?)?;

@@ -51,15 +51,14 @@ pub struct Recovered {
     pub realms: Vec<Vec<u8>>,
     pub log: Vec<Vec<u8>>,
     pub receipts: Vec<Vec<u8>>,
+    /// Accounts whose password was changed within the life of a grant, and when (UTC ms): while the peer stood still
+    /// nobody said so in its log.
+    pub changed: Vec<(String, u64)>,
 }
 
 pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, now: Now) -> Peer {
     let me = config.key.peer_id();
     let Said { aliases, mut realms } = notes::replay(&recovered.realms);
-    // What the command line says is said anew at each start, and so not written down.
-    for (name, key) in &config.trusted {
-        realms.pin(name, *key, Belief::Pinned);
-    }
     forget_former_realms(&mut realms, &config);
     let mut sip = sip_core(&config, &aliases, rng.random());
     let (live, skipped) = journal::replay(&recovered.bindings, now.wall.0);
@@ -86,6 +85,8 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         aliases,
         neighbours: BTreeMap::new(),
         labels: BTreeMap::new(),
+        labels_by_age: VecDeque::new(),
+        dns_asked: BTreeMap::new(),
         rates: Buckets::default(),
         pending: BTreeMap::new(),
         next_id: 0,
@@ -96,7 +97,11 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         config,
         rng,
     };
+    peer.pin_trusted();
     peer.refresh_names(now);
+    for (aor, changed) in &recovered.changed {
+        peer.restate_revocation(now, aor, *changed);
+    }
     // A new life restates what the log of the last one said.
     for binding in &live {
         peer.publish_binding(now, binding);

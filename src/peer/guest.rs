@@ -11,7 +11,11 @@ use std::{
 };
 
 /// Nonces fetched at a time.
-pub const NONCES_PER_FETCH: u8 = 8;
+pub const NONCES_PER_FETCH: u8 = 32;
+/// A longer one is none of ours to hand out.
+const NONCE_BYTES_MAX: usize = 128;
+/// A pool that nobody asked for in this time goes.
+const POOL_IDLE: Duration = Duration::from_secs(600);
 /// A pooled nonce older than this is not handed out: the phone needs the rest of its 300 s.
 const NONCE_FRESH: Duration = Duration::from_secs(120);
 /// How long we remember who minted a nonce that we handed out.
@@ -33,12 +37,14 @@ struct Pool {
     nonces: VecDeque<(String, PeerId, Instant)>,
     waiting: VecDeque<AskId>,
     fetching: bool,
+    used: Option<Instant>,
 }
 
 impl Guest {
     /// A nonce of `realm`'s home, if one is pooled.
     pub fn take(&mut self, now: Instant, realm: &str) -> Option<String> {
         let pool = self.pools.get_mut(realm)?;
+        pool.used = Some(now);
         while let Some((nonce, home, at)) = pool.nonces.pop_front() {
             if now.saturating_duration_since(at) < NONCE_FRESH {
                 self.remember(now, nonce.clone(), home);
@@ -82,9 +88,12 @@ impl Guest {
     ) -> Vec<(AskId, Option<String>)> {
         let Some(pool) = self.pools.get_mut(realm) else { return Vec::new() };
         pool.fetching = false;
-        let got_any = !nonces.is_empty();
-        let room = usize::from(NONCES_PER_FETCH) * 2;
-        pool.nonces.extend(nonces.into_iter().take(room).map(|n| (n, home, now)));
+        pool.used = Some(now);
+        let plain = |n: &String| n.len() <= NONCE_BYTES_MAX && n.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+        let nonces = nonces.into_iter().filter(plain).take(usize::from(NONCES_PER_FETCH));
+        let before = pool.nonces.len();
+        pool.nonces.extend(nonces.map(|n| (n, home, now)));
+        let got_any = pool.nonces.len() > before;
         let mut served = Vec::new();
         while let Some(id) = self.pools.get_mut(realm).and_then(|p| p.waiting.pop_front()) {
             match self.take(now, realm) {
@@ -100,6 +109,12 @@ impl Guest {
             }
         }
         served
+    }
+
+    /// Forgets pools that nobody uses, so that other realms have room.
+    pub fn sweep(&mut self, now: Instant) {
+        let idle = |p: &Pool| p.used.is_none_or(|at| now.saturating_duration_since(at) > POOL_IDLE);
+        self.pools.retain(|_, pool| pool.fetching || !pool.waiting.is_empty() || !idle(pool));
     }
 
     /// Does anybody still wait for a nonce of this realm?

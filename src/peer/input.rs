@@ -29,6 +29,16 @@ pub enum Input {
         id: u64,
         existed: bool,
     },
+    /// The store could not do what `Output::PutAccount` / `RemoveAccount` asked.
+    AccountFailed {
+        id: u64,
+    },
+    /// This machine's addresses and names, where they have changed (`Config::own_hosts`).
+    OwnHosts {
+        hosts: Vec<String>,
+    },
+    /// The program ends: nothing new begins, what is under way may finish.
+    Drain,
     /// Answers `Output::LookupTxt`; empty where DNS says nothing.
     Txt {
         id: u64,

@@ -68,13 +68,13 @@ impl Peer {
             // The nonce first: it opens the call that the grant is noted in.
             self.attach_nonce(now, peer, &message, &mut envelope);
             if initial && message.is_request() {
-                self.attach_grant(now, &message, grant, &mut envelope);
+                self.attach_grant(now, label, &message, grant, &mut envelope);
             }
         }
         envelope.sip = bytes;
         if self.links.send(now, peer, encode(&envelope), initial).is_err() {
             self.count("link_full");
-            self.feed_sip(now, dots_sip::Input::OverlayDown { peer: label.clone() });
+            self.feed_sip(now, dots_sip::Input::OverlayRefused { bytes: envelope.sip });
         }
     }
 
@@ -82,6 +82,7 @@ impl Peer {
     fn attach_grant(
         &mut self,
         now: Now,
+        to: &PeerLabel,
         message: &Message,
         grant: Option<Arc<[u8]>>,
         envelope: &mut Envelope,
@@ -93,7 +94,7 @@ impl Peer {
         let bytes =
             given.or_else(|| self.own_call_grant(now, &caller, message.method(), &target_aor(message)?));
         if let (Some(bytes), Some(key)) = (&bytes, call_key(message, CallSide::Caller)) {
-            self.calls.set_grant(&key, bytes.as_slice().into());
+            self.calls.set_grant(&key, to, bytes.as_slice().into());
         }
         envelope.grant = bytes.map(ByteBuf::from);
     }
@@ -110,18 +111,16 @@ impl Peer {
         let Some(key) = call_key(message, side) else { return };
         let fresh = Hash(self.rng.random());
         envelope.nonce = self.calls.nonce(now, &key, fresh);
-        self.watch_media(&key, Some(to), message);
+        self.watch_media(&key, to, message);
     }
 
-    /// For `dots calls`: who could listen, and an address that the other side cannot reach.
-    fn watch_media(&mut self, key: &Key, to: Option<PeerId>, message: &Message) {
+    /// For `dots calls`: an address that the other side cannot reach.
+    fn watch_media(&mut self, key: &Key, to: PeerId, message: &Message) {
         let body = message.body();
         if body.is_empty() {
             return;
         }
-        self.calls.set_media(key, sdp::media_kind(body));
-        let far =
-            to.and_then(|peer| self.neighbours.get(&peer)?.ip()).is_some_and(|ip| !sdp::is_private(&ip));
+        let far = self.neighbours.get(&to).and_then(|n| n.ip()).is_some_and(|ip| !sdp::is_private(&ip));
         if let Some(address) = sdp::private_address(body).filter(|_| far) {
             tracing::warn!(
                 call_id = %key.0,
@@ -136,6 +135,9 @@ impl Peer {
 
     /// One frame from the peer `from`, in order and once.
     pub(super) fn on_leg(&mut self, now: Now, from: PeerId, body: &[u8]) {
+        if !self.rates.take(now.mono, from, Kind::Leg) {
+            return self.count("peer_throttled");
+        }
         let Ok(envelope) = decode::<Envelope>(body) else { return self.count("bad_peer_message") };
         if envelope.version != VERSION {
             return self.count("bad_peer_message");
@@ -150,7 +152,7 @@ impl Peer {
             Some(Ok(caller)) => Some(caller),
             Some(Err(why)) => return self.refuse_leg(now, from, &message, why),
         };
-        self.hear_nonce(now, &label, &message, &envelope);
+        self.hear_nonce(&label, &message, &envelope);
         self.feed_sip(now, dots_sip::Input::Overlay { from: label, bytes: envelope.sip, caller });
     }
 
@@ -202,8 +204,9 @@ impl Peer {
             && let Some(key) = call_key(message, CallSide::Callee)
         {
             let fresh = Hash(self.rng.random());
+            let from = self.label(from);
             self.calls.nonce(now, &key, fresh);
-            self.calls.set_grant(&key, bytes.as_slice().into());
+            self.calls.set_grant(&key, &from, bytes.as_slice().into());
         }
         Ok(caller)
     }
@@ -226,13 +229,16 @@ impl Peer {
         }
     }
 
-    fn hear_nonce(&mut self, now: Now, from: &PeerLabel, message: &Message, envelope: &Envelope) {
+    /// With an INVITE that was believed a moment ago, or with a 2xx; of calls that we know only.
+    fn hear_nonce(&mut self, from: &PeerLabel, message: &Message, envelope: &Envelope) {
         let Some(nonce) = envelope.nonce else { return };
-        let side = if message.is_request() { CallSide::Callee } else { CallSide::Caller };
+        let side = match (message.is_request(), is_2xx(message)) {
+            (true, _) if message.method() == "INVITE" && to_tag(message).is_none() => CallSide::Callee,
+            (false, true) => CallSide::Caller,
+            _ => return,
+        };
         if let Some(key) = call_key(message, side) {
-            let fresh = Hash(self.rng.random());
-            self.calls.heard_nonce(now, &key, from, nonce, fresh);
-            self.watch_media(&key, None, message);
+            self.calls.heard_nonce(&key, from, nonce);
         }
     }
 }

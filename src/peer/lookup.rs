@@ -34,11 +34,20 @@ pub enum Asked {
     /// A call, or `dots lookup`, waits for a home.
     Home { who: Waiting, aor: String, left: Vec<PeerId> },
     /// No home answered; the same waits for the DHT.
-    Dht { who: Waiting, aor: String, found: Vec<(PeerId, Hash, Timestamp)> },
+    Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
     /// A peer asked us as the home.
     Serve { inbound: InboundId, aor: String },
     /// `dots lookup` for one of our own realms.
     Api { api: u64, aor: String },
+}
+
+/// A binding beyond our own directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Elsewhere {
+    serving: PeerId,
+    instance: Option<Hash>,
+    until: Timestamp,
+    q: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +63,8 @@ impl Peer {
             return self.out.push_back(Output::GetAccount { id, aor });
         }
         let peers = self.directory_targets(now, &aor);
-        if !peers.is_empty() {
+        // What is stale here its home may know better.
+        if peers.iter().any(|target| target.q > Q_STALE) {
             return self.resolved(now, ask, Resolution::Peers(peers));
         }
         // A phone that is registered here rings without anybody being asked.
@@ -96,7 +106,11 @@ impl Peer {
     fn directory_targets(&mut self, now: Now, aor: &str) -> Vec<RemoteTarget> {
         let found = self.believed(now, aor);
         let peers = found.iter().map(|f| (f.serving, if f.state == State::Stale { Q_STALE } else { Q_LIVE }));
-        let peers: Vec<(PeerId, u16)> = peers.collect();
+        let mut peers: Vec<(PeerId, u16)> = peers.collect();
+        if self.is_local(aor) {
+            // Our own grants, where the log has not said it yet.
+            peers.extend(self.home.roaming().of(aor, now.wall).map(|(serving, _)| (serving, Q_LIVE)));
+        }
         self.targets(peers)
     }
 
@@ -158,13 +172,17 @@ impl Peer {
         let mut bindings: Vec<FoundBinding> = Vec::new();
         let own = self.sip.bindings().reachable(aor, now.wall.0);
         if let Some(until_ms) = own.iter().map(|b| b.expires_at_ms).max() {
-            bindings.push(FoundBinding { serving: self.me, until_ms });
+            bindings.push(FoundBinding { serving: self.me, until_ms, stale: false });
         }
-        for f in self.believed(now, aor).into_iter().filter(|f| f.state != State::Stale) {
-            if !bindings.iter().any(|b| b.serving == f.serving) {
-                bindings.push(FoundBinding { serving: f.serving, until_ms: f.until.0 });
+        let logged = self.believed(now, aor);
+        let logged = logged.iter().map(|f| (f.serving, f.until, f.state == State::Stale));
+        let granted: Vec<(PeerId, Timestamp)> = self.home.roaming().of(aor, now.wall).collect();
+        for (serving, until, stale) in logged.chain(granted.into_iter().map(|(p, u)| (p, u, false))) {
+            if !bindings.iter().any(|b| b.serving == serving) {
+                bindings.push(FoundBinding { serving, until_ms: until.0, stale });
             }
         }
+        bindings.sort_by_key(|b| b.stale);
         bindings.truncate(PEERS_MAX);
         self.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
@@ -172,12 +190,15 @@ impl Peer {
     /// `/dots/lookup/1`.
     pub(super) fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<LookupRequest>(body) {
-            Ok(LookupRequest::Realms { version: VERSION, records }) => {
-                for record in records.iter().take(super::names::RECORDS_MAX) {
-                    self.accept_realm(now, from, record);
-                }
-                let records = self.records_to_tell();
-                self.respond(inbound, &LookupReply::Realms { records });
+            Ok(LookupRequest::Realms { version: VERSION, records, time_ms }) => {
+                self.hear_clock(now, from, time_ms);
+                self.hear_records(now, from, &records);
+                let records = self.records_to_tell(now);
+                self.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
+            }
+            Ok(LookupRequest::News { version: VERSION, record }) => {
+                self.hear_records(now, from, std::slice::from_ref(&record));
+                self.respond(inbound, &LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 });
             }
             Ok(LookupRequest::Aor { version: VERSION, aor }) if self.is_local(&aor) => {
                 let id = self.ask(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }));
@@ -196,8 +217,13 @@ impl Peer {
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
             Some(LookupReply::Aor { exists, bindings }) => {
                 let live = bindings.into_iter().filter(|b| b.until_ms > now.wall.0).take(PEERS_MAX);
-                let live = live.map(|b| (b.serving, Hash([0; 32]), Timestamp(b.until_ms))).collect();
-                self.found(now, who, &aor, Some(exists), live);
+                let live = live.map(|b| Elsewhere {
+                    serving: b.serving,
+                    instance: None,
+                    until: Timestamp(b.until_ms),
+                    q: if b.stale { Q_STALE } else { Q_LIVE },
+                });
+                self.found(now, who, &aor, Some(exists), live.collect());
             }
             _ => self.ask_next(now, who, aor, left),
         }
@@ -217,13 +243,13 @@ impl Peer {
         let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.pending.get(&id) else { return };
         let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return };
         let aor_id = record.aor_id(aor);
-        let good: Vec<(PeerId, Hash, Timestamp)> = dht::read(value, now.wall)
+        let good: Vec<Elsewhere> = dht::read(value, now.wall)
             .into_iter()
             .filter(|b| {
                 b.aor_id == aor_id
                     && self.is_granted(now, record, aor_id, b.serving, b.instance, b.grant.as_deref())
             })
-            .map(|b| (b.serving, b.instance, b.until))
+            .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
         if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.pending.get_mut(&id) {
             found.extend(good);
@@ -246,13 +272,16 @@ impl Peer {
         who: Waiting,
         aor: &str,
         exists: Option<bool>,
-        found: Vec<(PeerId, Hash, Timestamp)>,
+        found: Vec<Elsewhere>,
     ) {
         match who {
             Waiting::Api(api) => self.reply_lookup(now, api, aor, exists, &found),
             Waiting::Call(ask) if exists == Some(false) => self.resolved(now, ask, Resolution::Unknown),
             Waiting::Call(ask) => {
-                let peers = self.targets(found.into_iter().map(|(peer, ..)| (peer, Q_LIVE)).collect());
+                let mut peers: Vec<(PeerId, u16)> = found.into_iter().map(|f| (f.serving, f.q)).collect();
+                let known = self.believed(now, aor);
+                peers.extend(known.iter().map(|f| (f.serving, Q_STALE)));
+                let peers = self.targets(peers);
                 let none = peers.is_empty();
                 self.resolved(now, ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
@@ -274,7 +303,7 @@ impl Peer {
         api: u64,
         aor: &str,
         exists: Option<bool>,
-        elsewhere: &[(PeerId, Hash, Timestamp)],
+        elsewhere: &[Elsewhere],
     ) {
         let me = self.me;
         let mut rows: Vec<Value> = Vec::new();
@@ -302,14 +331,13 @@ impl Peer {
         }
         let source = if exists.is_some() { "home" } else { "dht" };
         let known = |peer: PeerId| peer == me || found.iter().any(|f| f.serving == peer);
-        for (serving, instance, until) in elsewhere.iter().filter(|(peer, ..)| !known(*peer)) {
-            let instance = if *instance == Hash([0; 32]) { String::new() } else { instance.to_string() };
+        for f in elsewhere.iter().filter(|f| !known(f.serving)) {
             rows.push(json!({
-                "serving": serving.to_string(),
-                "instance": instance,
-                "until_ms": until.0,
+                "serving": f.serving.to_string(),
+                "instance": f.instance.map(|i| i.to_string()).unwrap_or_default(),
+                "until_ms": f.until.0,
                 "source": source,
-                "state": "pending",
+                "state": if f.q == Q_STALE { "stale" } else { "pending" },
                 "attests": [],
             }));
         }

@@ -63,10 +63,12 @@ pub struct AnswerRecord {
     pub instance: Option<String>,
     /// The canonical target of any other request, or nothing.
     pub target: Option<String>,
+    /// Where the phone is, under a key of the serving peer: tells sources apart and names none.
+    pub source: Hash,
 }
 
-impl From<&Answer> for AnswerRecord {
-    fn from(a: &Answer) -> AnswerRecord {
+impl AnswerRecord {
+    pub fn new(a: &Answer, source: Hash) -> AnswerRecord {
         let (instance, target) = match &a.purpose {
             Purpose::Register { instance } => (Some(instance.clone()), None),
             Purpose::Request { target } => (None, Some(target.clone())),
@@ -85,11 +87,10 @@ impl From<&Answer> for AnswerRecord {
             aor: a.aor.clone(),
             instance,
             target,
+            source,
         }
     }
-}
 
-impl AnswerRecord {
     /// `None` where it names both purposes or none.
     pub fn into_answer(self) -> Option<Answer> {
         let purpose = match (self.instance, self.target) {
@@ -116,8 +117,10 @@ impl AnswerRecord {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LookupRequest {
-    /// "These realms I am home of, or have heard of"; answered with the other's.
-    Realms { version: u8, records: Vec<Signed> },
+    /// "These realms I am home of, or have heard of, and my clock says this"; answered with the other's.
+    Realms { version: u8, records: Vec<Signed>, time_ms: u64 },
+    /// A newer record of one realm; answered with nothing new.
+    News { version: u8, record: Signed },
     /// Asked of a home: does this account exist, and where is it?
     Aor { version: u8, aor: String },
 }
@@ -126,6 +129,7 @@ pub enum LookupRequest {
 pub enum LookupReply {
     Realms {
         records: Vec<Signed>,
+        time_ms: u64,
     },
     Aor {
         exists: bool,
@@ -140,4 +144,6 @@ pub enum LookupReply {
 pub struct FoundBinding {
     pub serving: PeerId,
     pub until_ms: u64,
+    /// The home holds it for stale: try it last.
+    pub stale: bool,
 }

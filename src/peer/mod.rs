@@ -85,6 +85,9 @@ pub struct Peer {
     aliases: BTreeMap<String, String>,
     neighbours: BTreeMap<PeerId, Neighbour>,
     labels: BTreeMap<PeerLabel, PeerId>,
+    labels_by_age: VecDeque<PeerLabel>,
+    /// Names that DNS was asked about, and when.
+    dns_asked: BTreeMap<String, Instant>,
     /// What a stranger may cost us: requests outside dialogs, nonces and answers, questions.
     rates: Buckets,
     pending: BTreeMap<u64, Pending>,
@@ -105,6 +108,8 @@ enum Pending {
     Txt {
         name: String,
     },
+    /// News of a realm, told to a peer; nothing follows.
+    Told,
     Account {
         api: u64,
         aor: String,
@@ -138,6 +143,9 @@ impl Peer {
             Input::Appended { token } => self.on_appended(now, token),
             Input::Account { id, account } => self.on_account(now, id, account),
             Input::AccountStored { id, existed } => self.on_account_stored(now, id, existed),
+            Input::AccountFailed { id } => self.on_account_failed(id),
+            Input::OwnHosts { hosts } => self.on_own_hosts(hosts),
+            Input::Drain => self.feed_sip(now, dots_sip::Input::Drain),
             Input::Txt { id, records } => self.on_txt(now, id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
@@ -175,13 +183,15 @@ impl Peer {
             self.renew_bindings(now);
             self.refresh_names(now);
             self.rates.sweep(now.mono);
+            self.guest.sweep(now.mono);
         }
         self.pump(now);
     }
 
     /// Is nothing under way that a phone or a caller of the API waits for?
     pub fn is_quiet(&self) -> bool {
-        let waited_for = |p: &Pending| !matches!(p, Pending::Names { .. } | Pending::Txt { .. });
+        let waited_for =
+            |p: &Pending| !matches!(p, Pending::Names { .. } | Pending::Txt { .. } | Pending::Told);
         self.sip.is_quiet() && !self.pending.values().any(waited_for)
     }
 
@@ -212,7 +222,7 @@ impl Peer {
             Sip::Send { flow, bytes } => self.out.push_back(Output::SipSend { flow, bytes }),
             Sip::SendPeer { peer, bytes, grant, initial } => self.send_leg(now, &peer, bytes, grant, initial),
             Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
-            Sip::Verify { id, answer } => self.on_verify(now, id, *answer),
+            Sip::Verify { id, answer, source } => self.on_verify(now, id, *answer, source),
             Sip::Journal { id, change } => self.on_journal(now, id, &change),
             Sip::Resolve { id, aor, .. } => self.on_resolve(now, id, aor),
             Sip::Expired { change } => self.on_expired(now, &change),

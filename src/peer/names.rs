@@ -8,22 +8,34 @@ use super::{
     messages::{LookupReply, LookupRequest, VERSION},
     notes::{self, Note},
     output::Stream,
+    rate::Kind,
 };
 use dots_overlay::{
-    names::{Belief, Change},
+    names::{Belief, Change, Known},
     records::{
         Callers, RealmRecord, Serving,
-        realm::{REALM_VERSION, VALID_MAX},
+        realm::{HOMES_MAX, REALM_VERSION, VALID_MAX},
     },
     transport::{Protocol, RequestError},
 };
 use dots_wire::{Now, PeerId, Signed, decode, encode, hmac_sha256};
 use std::time::Duration;
 
-/// Realm records that one peer tells another at once.
+/// Realm records that one peer tells another at once; a request holds 64 KiB.
 pub const RECORDS_MAX: usize = 64;
+const RECORDS_BYTES_MAX: usize = 48 * 1024;
+/// Neighbours that hear of a newer record from us; they pass it on.
+const NEWS_MAX: usize = 8;
 /// Own records are signed anew this often; they are valid for seven times as long.
 const RESIGN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// No record is valid further ahead than clocks may differ.
+const SKEW_MAX: Duration = Duration::from_secs(60);
+/// Questions to DNS at once, names remembered that were asked about, and the time between two about one name.
+const DNS_ASKED_MAX: usize = 16;
+const DNS_NAMES_MAX: usize = 1_000;
+const DNS_AGAIN: Duration = Duration::from_secs(600);
+/// A clock that is this far from most of our neighbours' is wrong, or theirs are.
+const CLOCK_WARNING: Duration = Duration::from_secs(10);
 
 impl Peer {
     /// Signs records of our own realms where the newest is older than a day. `true`: there are new ones.
@@ -34,24 +46,31 @@ impl Peer {
             let change = self.realms.pin(&name, realm_key.public(), Belief::Own);
             self.remember(change);
             let known = self.realms.get(&name).and_then(|k| k.read());
-            let homes = vec![key.peer_id()];
             let fresh = known.is_some_and(|r| {
-                r.homes == homes
-                    && r.valid_until > now.wall
+                // A record from a time when our clock was ahead is one that all others refuse.
+                let timely = r.valid_until > now.wall && r.valid_until <= now.wall.plus(VALID_MAX + SKEW_MAX);
+                r.is_home(key.peer_id())
+                    && timely
                     && now.wall.plus(VALID_MAX).since(r.valid_until) < RESIGN_AFTER
             });
             if fresh {
                 continue;
             }
             any = true;
+            // Other homes of this realm, which hold the same key, stay in.
+            let mut homes = known.map(|r| r.homes.clone()).unwrap_or_default();
+            if !homes.contains(&key.peer_id()) {
+                homes.truncate(HOMES_MAX - 1);
+                homes.push(key.peer_id());
+            }
             let record = RealmRecord {
                 version: REALM_VERSION,
                 name,
                 key: realm_key.public(),
                 seq: known.map_or(0, |r| r.seq.saturating_add(1)).max(now.wall.0),
                 homes,
-                serving: Serving::Any,
-                callers: Callers::Any,
+                serving: known.map_or(Serving::Any, |r| r.serving.clone()),
+                callers: known.map_or(Callers::Any, |r| r.callers),
                 aor_salt: hmac_sha256(realm_key.to_bytes().as_slice(), b"dots/aor-salt/1"),
                 valid_until: now.wall.plus(VALID_MAX),
             };
@@ -64,32 +83,92 @@ impl Peer {
     pub(super) fn refresh_names(&mut self, now: Now) {
         if self.sign_own(now) {
             for peer in self.neighbours.keys().copied().collect::<Vec<_>>() {
-                self.exchange_names(peer);
+                self.exchange_names(now, peer);
             }
         }
     }
 
-    pub(super) fn exchange_names(&mut self, peer: PeerId) {
-        let body = encode(&LookupRequest::Realms { version: VERSION, records: self.records_to_tell() });
+    pub(super) fn exchange_names(&mut self, now: Now, peer: PeerId) {
+        let records = self.records_to_tell(now);
+        let body = encode(&LookupRequest::Realms { version: VERSION, records, time_ms: now.wall.0 });
         let id = self.ask(Pending::Names { of: peer });
         self.request(id, peer, Protocol::Lookup, body);
     }
 
     /// Our own first.
-    pub(super) fn records_to_tell(&self) -> Vec<Signed> {
-        let own = |known: &dots_overlay::names::Known| known.belief == Belief::Own;
-        let all = || self.realms.iter().filter_map(|(_, known)| Some((known, known.record.clone()?)));
+    pub(super) fn records_to_tell(&self, now: Now) -> Vec<Signed> {
+        let own = |known: &Known| known.belief == Belief::Own;
+        let live = |known: &&Known| known.read().is_some_and(|r| r.valid_until > now.wall);
+        let known = || self.realms.iter().map(|(_, known)| known).filter(live);
+        let all = || known().filter_map(|known| Some((known, known.record.clone()?)));
         let first = all().filter(|(known, _)| own(known));
         let rest = all().filter(|(known, _)| !own(known));
-        first.chain(rest).map(|(_, record)| record).take(RECORDS_MAX).collect()
+        let mut bytes = 0;
+        let fits = |record: &Signed| {
+            bytes += record.payload.len() + 80;
+            bytes <= RECORDS_BYTES_MAX
+        };
+        first.chain(rest).map(|(_, record)| record).take(RECORDS_MAX).take_while(fits).collect()
+    }
+
+    /// `--trust-realm` is `dots realms pin`, said at each start.
+    pub(super) fn pin_trusted(&mut self) {
+        for (name, key) in self.config.trusted.clone() {
+            let change = self.realms.pin(&name, key, Belief::Pinned);
+            self.remember(change);
+        }
+        let known: Vec<Known> = self.realms.iter().map(|(_, known)| known.clone()).collect();
+        for known in &known {
+            self.trust_homes(known);
+        }
+    }
+
+    /// Records that `from` told, charged one by one: each may cost a signature check.
+    pub(super) fn hear_records(&mut self, now: Now, from: PeerId, records: &[Signed]) {
+        for record in records.iter().take(RECORDS_MAX) {
+            if !self.rates.take(now.mono, from, Kind::Realm) {
+                return self.count("peer_throttled");
+            }
+            self.accept_realm(now, from, record);
+        }
+    }
+
+    /// What a neighbour's clock said: the median of all is what ours is measured by.
+    pub(super) fn hear_clock(&mut self, now: Now, from: PeerId, time_ms: u64) {
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
+        neighbour.clock_ahead_ms = Some(i128::from(time_ms) - i128::from(now.wall.0));
+        if let Some(warning) = self.clock_warning() {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    pub(super) fn clock_warning(&self) -> Option<String> {
+        let mut ahead: Vec<i128> = self.neighbours.values().filter_map(|n| n.clock_ahead_ms).collect();
+        ahead.sort_unstable();
+        let median = *ahead.get(ahead.len() / 2)?;
+        let seconds = median.unsigned_abs() / 1_000;
+        let (way, is_wrong) = (if median > 0 { "behind" } else { "ahead of" }, seconds >= CLOCK_WARNING.as_secs().into());
+        is_wrong.then(|| {
+            format!("this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock")
+        })
+    }
+
+    /// The realm is known, but its record has run out: its homes may have a newer one. `false`: never heard of it.
+    pub(super) fn ask_former_homes(&mut self, now: Now, realm: &str) -> bool {
+        let Some(known) = self.realms.get(realm) else { return false };
+        let homes = known.read().map(|r| r.homes.clone()).unwrap_or_default();
+        let me = self.me;
+        for home in homes.into_iter().filter(|h| *h != me) {
+            self.exchange_names(now, home);
+        }
+        true
     }
 
     pub(super) fn on_names_reply(&mut self, now: Now, from: PeerId, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<LookupReply>(&body).ok());
-        if let Some(LookupReply::Realms { records }) = reply {
-            for record in records.iter().take(RECORDS_MAX) {
-                self.accept_realm(now, from, record);
-            }
+        if let Some(LookupReply::Realms { records, time_ms }) = reply {
+            self.hear_clock(now, from, time_ms);
+            self.hear_records(now, from, &records);
         }
     }
 
@@ -98,13 +177,13 @@ impl Peer {
         match self.realms.accept(record, from, now.wall) {
             Ok(Some(change)) => {
                 if let Change::Set(name, known) = &change {
-                    if self.realms.wants_txt(name) {
-                        let id = self.ask(Pending::Txt { name: name.clone() });
-                        self.out.push_back(Output::LookupTxt { id, name: format!("_dots.{name}") });
-                    }
+                    self.ask_dns(now, name);
                     if known.belief == Belief::Unclaimed {
-                        tracing::info!(%name, key = %known.key, rivals = known.rivals.len(), %from, "heard a realm that nobody vouches for");
+                        let rivals = known.rivals.len();
+                        tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
                     }
+                    self.trust_homes(known);
+                    self.pass_on(from, known);
                 }
                 self.remember(Some(change));
             }
@@ -113,6 +192,41 @@ impl Peer {
                 self.count("realm_refused");
                 tracing::debug!(%from, %why, "a realm record was not believed");
             }
+        }
+    }
+
+    /// Whose is the name, by DNS? Few at once, and seldom about one name: anybody can make us ask.
+    fn ask_dns(&mut self, now: Now, name: &str) {
+        self.dns_asked.retain(|_, at| now.mono.saturating_duration_since(*at) < DNS_AGAIN);
+        let under_way = self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
+        let may = under_way < DNS_ASKED_MAX
+            && self.dns_asked.len() < DNS_NAMES_MAX
+            && !self.dns_asked.contains_key(name)
+            && self.realms.wants_txt(name);
+        if may {
+            self.dns_asked.insert(name.to_owned(), now.mono);
+            let id = self.ask(Pending::Txt { name: name.to_owned() });
+            self.out.push_back(Output::LookupTxt { id, name: format!("_dots.{name}") });
+        }
+    }
+
+    /// Homes of realms that are ours or that the operator vouches for may say more in their logs than strangers.
+    pub(super) fn trust_homes(&mut self, known: &Known) {
+        if let (Belief::Own | Belief::Pinned, Some(record)) = (known.belief, known.read()) {
+            for home in record.homes.clone() {
+                self.overlay.trust(home);
+            }
+        }
+    }
+
+    /// A record that is newer than ours: neighbours that are not the home's may not have it either.
+    fn pass_on(&mut self, from: PeerId, known: &Known) {
+        let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
+        let body = encode(&LookupRequest::News { version: VERSION, record });
+        let others: Vec<PeerId> = self.neighbours.keys().copied().filter(|p| *p != from).take(NEWS_MAX).collect();
+        for peer in others {
+            let id = self.ask(Pending::Told);
+            self.request(id, peer, Protocol::Lookup, body.clone());
         }
     }
 

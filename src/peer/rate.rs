@@ -15,8 +15,20 @@ pub enum Kind {
     Initial,
     /// Nonces and answers that a home is asked to mint and judge.
     Auth,
-    /// "Where is this AOR", realm records.
+    /// "Where is this AOR".
     Lookup,
+    /// Realm records, each.
+    Realm,
+    /// Any frame on the SIP link.
+    Leg,
+    /// Heads and ranges of logs.
+    Log,
+    /// Pings of our phones.
+    Verify,
+    /// Receipts' messages.
+    Receipt,
+    /// Gossip and DHT offers.
+    Gossip,
 }
 
 impl Kind {
@@ -27,6 +39,12 @@ impl Kind {
             Kind::Initial => (500.0, 1_000.0),
             Kind::Auth => (2_000.0, 4_000.0),
             Kind::Lookup => (500.0, 1_000.0),
+            Kind::Realm => (20.0, 500.0),
+            Kind::Leg => (5_000.0, 10_000.0),
+            Kind::Log => (50.0, 200.0),
+            Kind::Verify => (200.0, 2_000.0),
+            Kind::Receipt => (1_000.0, 5_000.0),
+            Kind::Gossip => (500.0, 2_000.0),
         }
     }
 }

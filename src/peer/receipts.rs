@@ -54,7 +54,7 @@ impl Peer {
             callee_peer,
             caller_home: self.home_of_party(now, &call.caller).unwrap_or(caller_peer),
             callee_home: self.home_of_party(now, &call.callee).unwrap_or(callee_peer),
-            grant: sha256(call.grant.as_deref().unwrap_or_default()),
+            grant: sha256(call.grant()),
             caller_party: hmac_sha256(&salt.0, call.caller.as_bytes()),
             callee_party: hmac_sha256(&salt.0, call.callee.as_bytes()),
             salt,

@@ -25,6 +25,8 @@ pub struct Neighbour {
     pub address: String,
     pub agent: String,
     pub rtt: Option<Duration>,
+    /// Its clock minus ours, when it last said.
+    pub clock_ahead_ms: Option<i128>,
 }
 
 impl Neighbour {
@@ -37,14 +39,19 @@ impl Peer {
     pub(super) fn on_net(&mut self, now: Now, event: NetEvent) {
         match event {
             NetEvent::Connected { peer } => {
-                let fresh =
-                    Neighbour { since: now.wall, address: String::new(), agent: String::new(), rtt: None };
+                let fresh = Neighbour {
+                    since: now.wall,
+                    address: String::new(),
+                    agent: String::new(),
+                    rtt: None,
+                    clock_ahead_ms: None,
+                };
                 self.neighbours.entry(peer).or_insert(fresh);
                 self.label(peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.receipts.on_connected(now, peer);
-                self.exchange_names(peer);
+                self.exchange_names(now, peer);
             }
             NetEvent::Disconnected { peer } => {
                 self.neighbours.remove(&peer);
@@ -65,7 +72,14 @@ impl Peer {
             | NetEvent::StreamClosed { .. } => self.links.handle_net(now, &event),
             NetEvent::DhtValue { id, value } => self.on_dht_value(now, id, &value),
             NetEvent::DhtDone { id } => self.on_dht_done(now, id),
-            NetEvent::Gossip { .. } | NetEvent::DhtOffer { .. } => self.overlay.handle_net(now, event),
+            NetEvent::Gossip { from, .. } | NetEvent::DhtOffer { from, .. } => {
+                if self.rates.take(now.mono, from, Kind::Gossip) {
+                    self.overlay.handle_net(now, event);
+                } else {
+                    // No verdict: it is not passed on, and nobody is blamed.
+                    self.count("peer_throttled");
+                }
+            }
         }
     }
 
@@ -73,18 +87,21 @@ impl Peer {
         let kind = match protocol {
             Protocol::Auth => Kind::Auth,
             Protocol::Lookup => Kind::Lookup,
-            Protocol::Receipt => return self.receipts.on_request(now, peer, id, &body),
-            Protocol::Log | Protocol::Verify => {
-                return self.overlay.handle_net(now, NetEvent::Request { peer, protocol, id, body });
-            }
+            Protocol::Receipt => Kind::Receipt,
+            Protocol::Log => Kind::Log,
+            Protocol::Verify => Kind::Verify,
         };
         if !self.rates.take(now.mono, peer, kind) {
             self.count("peer_throttled");
             return self.refuse_request(id);
         }
-        match kind {
-            Kind::Auth => self.on_auth_request(now, peer, id, &body),
-            _ => self.on_lookup_request(now, peer, id, &body),
+        match protocol {
+            Protocol::Auth => self.on_auth_request(now, peer, id, &body),
+            Protocol::Lookup => self.on_lookup_request(now, peer, id, &body),
+            Protocol::Receipt => self.receipts.on_request(now, peer, id, &body),
+            Protocol::Log | Protocol::Verify => {
+                self.overlay.handle_net(now, NetEvent::Request { peer, protocol, id, body });
+            }
         }
     }
 
@@ -192,11 +209,21 @@ impl Peer {
         self.out.push_back(Output::Net(NetCommand::Respond { id, body: None }));
     }
 
-    /// The label of `peer`, remembered so that it can be turned back.
+    /// The label of `peer`, remembered so that it can be turned back. At the limit the oldest of a peer that we are not
+    /// connected to goes.
     pub(super) fn label(&mut self, peer: PeerId) -> PeerLabel {
         let label: PeerLabel = peer.0.label().base32().into();
-        if self.labels.len() < super::LABELS_MAX || self.labels.contains_key(&label) {
-            self.labels.insert(label.clone(), peer);
+        if self.labels.insert(label.clone(), peer).is_none() {
+            self.labels_by_age.push_back(label.clone());
+        }
+        for _ in super::LABELS_MAX..self.labels_by_age.len() {
+            let Some(oldest) = self.labels_by_age.pop_front() else { break };
+            match self.labels.get(&oldest) {
+                Some(peer) if self.neighbours.contains_key(peer) => self.labels_by_age.push_back(oldest),
+                _ => {
+                    self.labels.remove(&oldest);
+                }
+            }
         }
         label
     }

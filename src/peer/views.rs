@@ -11,7 +11,8 @@ use dots_overlay::{
     names::{Belief, is_name},
     records::{Event, Revoke},
 };
-use dots_wire::{Now, PublicKey, encode};
+use dots_sip::address::Addressing;
+use dots_wire::{Now, PublicKey, Timestamp, encode};
 use serde_json::{Value, json};
 
 /// Aliases a peer may have.
@@ -53,6 +54,9 @@ impl Peer {
         let Some(Pending::Account { api, aor, removed }) = self.answered(id) else { return };
         if existed {
             self.revoke(now, &aor);
+            self.home.roaming_mut().forget(&aor, None);
+            // Whoever is registered with the old password is not any more.
+            self.feed_sip(now, dots_sip::Input::Unbind { aor });
         }
         match removed && !existed {
             true => self.reply(api, 404, json!({ "error": "no such account" })),
@@ -61,6 +65,26 @@ impl Peer {
     }
 
     /// A new password, or none: grants given for the old one are void everywhere.
+    pub(super) fn restate_revocation(&mut self, now: Now, aor: &str, changed_at_ms: u64) {
+        let Some((_, realm)) = aor.rsplit_once('@') else { return };
+        if let Some(record) = self.realms.lookup(realm, now.wall) {
+            let revoke = Revoke { aor_id: record.aor_id(aor), before: Timestamp(changed_at_ms) };
+            self.overlay.append(now, Event::Revoke(revoke));
+        }
+    }
+
+    pub(super) fn on_account_failed(&mut self, id: u64) {
+        if let Some(Pending::Account { api, aor, .. }) = self.answered(id) {
+            let error = format!("{aor}: the account store could not write it; see the log");
+            self.reply(api, 500, json!({ "error": error }));
+        }
+    }
+
+    pub(super) fn on_own_hosts(&mut self, hosts: Vec<String>) {
+        self.config.own_hosts = hosts;
+        self.sip.set_addressing(super::config::addressing(&self.config, &self.aliases));
+    }
+
     fn revoke(&mut self, now: Now, aor: &str) {
         let Some((_, realm)) = aor.rsplit_once('@') else { return };
         if let Some(record) = self.realms.lookup(realm, now.wall) {
@@ -81,16 +105,17 @@ impl Peer {
 
     fn put_alias(&mut self, id: u64, alias: String, target: String) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "+*#._-".contains(c);
-        let target = target.strip_prefix("sip:").unwrap_or(&target).to_owned();
-        if alias.is_empty() || alias.len() > 64 || !alias.chars().all(plain) || !target.contains('@') {
+        let uri = if target.contains(':') { target } else { format!("sip:{target}") };
+        let canonical = Addressing::default().canonical_aor(&uri);
+        let named = !alias.is_empty() && alias.len() <= 64 && alias.chars().all(plain);
+        let Some(target) = canonical.ok().filter(|_| named) else {
             let error = "an alias is a short user name or number, its target is sip:user@realm";
             return self.reply(id, 400, json!({ "error": error }));
-        }
+        };
         if self.aliases.len() >= ALIASES_MAX && !self.aliases.contains_key(&alias) {
             return self.reply(id, 400, json!({ "error": "too many aliases" }));
         }
-        self.aliases.insert(alias.clone(), target.clone());
-        let body = json!({ "alias": alias, "target": target });
+        let body = json!({ "existed": self.aliases.insert(alias.clone(), target.clone()).is_some() });
         self.note(id, &Note::Alias { version: VERSION, alias, target }, body);
     }
 
@@ -98,7 +123,7 @@ impl Peer {
         if self.aliases.remove(&alias).is_none() {
             return self.reply(id, 404, json!({ "error": format!("{alias}: no such alias") }));
         }
-        let body = json!({ "alias": alias });
+        let body = json!({ "existed": true });
         self.note(id, &Note::AliasGone { version: VERSION, alias }, body);
     }
 
@@ -243,6 +268,6 @@ impl Peer {
                 format!("another key says that it owns {name}: see `dots realms`, then pin or forget it")
             })
         };
-        self.realms.iter().filter_map(rival).collect()
+        self.realms.iter().filter_map(rival).chain(self.clock_warning()).collect()
     }
 }

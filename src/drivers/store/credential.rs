@@ -1,10 +1,9 @@
-//! From a password to what is kept: four digests (RFC 7616 §3.4.2: H(user:realm:password)), because phones answer
-//! with `user` or with `user@realm` as their user name, by SHA-256 or by MD5. The password is not kept.
+//! From a password to what is kept: digests (RFC 7616 §3.4.2: H(user:realm:password)) of every spelling of the user name
+//! that phones answer with, by SHA-256 and by MD5. The password is not kept.
 
-use crate::peer::account::Account;
+use crate::peer::account::{Account, Digests, VERSION};
 use dots_sip::digest::{Algorithm, ha1};
 
-const VERSION: u8 = 1;
 const AOR_BYTES_MAX: usize = 255;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +37,15 @@ pub fn account(aor: &str, password: &str, roaming: bool, now_ms: u64) -> Result<
         return Err(BadAccount::Password(aor));
     }
     let (user, realm) = aor.rsplit_once('@').ok_or_else(|| BadAccount::Aor(aor.clone()))?;
-    let digest = |algorithm, name| ha1(algorithm, name, realm, password);
+    let digests = |name: &str| Digests {
+        sha256: ha1(Algorithm::Sha256, name, realm, password),
+        md5: ha1(Algorithm::Md5, name, realm, password),
+    };
     Ok(Account {
         version: VERSION,
-        ha1_sha256: digest(Algorithm::Sha256, user),
-        ha1_md5: digest(Algorithm::Md5, user),
-        ha1_sha256_full: digest(Algorithm::Sha256, &aor),
-        ha1_md5_full: digest(Algorithm::Md5, &aor),
+        short: digests(user),
+        full: digests(&aor),
+        escaped: digests(&format!("{user}%40{realm}")),
         roaming,
         changed_at_ms: now_ms,
         aor: aor.clone(),
