@@ -205,7 +205,6 @@ impl Settings {
 }
 
 const NETWORK_LEN_MAX: usize = 64;
-const REALM_LEN_MAX: usize = 253;
 
 /// `$XDG_DATA_HOME/dots`, else `~/.local/share/dots`.
 pub fn default_data() -> Result<PathBuf, Failure> {
@@ -249,8 +248,7 @@ fn advertise(text: &str) -> Result<Advertise, Failure> {
 
 fn realm(text: &str) -> Result<String, Failure> {
     let name = text.trim_end_matches('.').to_ascii_lowercase();
-    let label = |l: &str| !l.is_empty() && l.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    if name.len() > REALM_LEN_MAX || !name.split('.').all(label) {
+    if !dots_overlay::names::is_name(&name) || name.ends_with(".dots") {
         return Err(Failure::Usage(format!(
             "--realm {text}: a domain name is wanted, such as office.example"
         )));

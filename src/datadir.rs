@@ -40,6 +40,9 @@ pub struct Ports {
     pub http: Option<u16>,
     /// TCP and UDP (QUIC) alike.
     pub p2p: Option<u16>,
+    /// The realms of the last start, the default one first: what `dots account` means while no peer runs.
+    #[serde(default)]
+    pub realms: Vec<String>,
 }
 
 impl DataDir {
@@ -118,9 +121,12 @@ impl DataDir {
         write_secret(&self.path.join("ports"), &text)
     }
 
+    pub fn password_file(&self) -> PathBuf {
+        self.path.join("me.password")
+    }
     /// Where the generated password goes if nobody watches. Answers the file.
     pub fn keep_password(&self, password: &str) -> Result<PathBuf, Failure> {
-        let path = self.path.join("me.password");
+        let path = self.password_file();
         write_secret(&path, format!("{password}\n").as_bytes())?;
         Ok(path)
     }
@@ -207,7 +213,7 @@ mod tests {
         let first = (dir.peer_key().expect("key").public(), dir.realm_key().expect("key").public());
         let token = (dir.token_key().expect("key").to_vec(), dir.http_token().expect("token"));
         assert_ne!(first.0, first.1);
-        dir.keep_ports(&Ports { sip: Some(5070), http: None, p2p: Some(1) }).expect("kept");
+        dir.keep_ports(&Ports { sip: Some(5070), p2p: Some(1), ..Ports::default() }).expect("kept");
         drop(dir);
         let dir = DataDir::open(&path).expect("opened");
         assert_eq!(first, (dir.peer_key().expect("key").public(), dir.realm_key().expect("key").public()));

@@ -141,7 +141,10 @@ fn a_full_link_fails_one_branch_and_leaves_the_others_alone() {
     w.a.core.handle(w.now, Input::OverlayRefused { bytes: refused });
     w.a.drain(w.now);
     assert_eq!(w.a.got(3).status(), Some(480));
-    assert!(w.a.inbox.iter().all(|(f, m)| f.remote.port() != 1 || m.status() == Some(100)), "alice still waits");
+    assert!(
+        w.a.inbox.iter().all(|(f, m)| f.remote.port() != 1 || m.status() == Some(100)),
+        "alice still waits"
+    );
 }
 
 #[test]
@@ -154,7 +157,8 @@ fn a_peer_that_invents_dialogs_holds_no_transaction_of_ours() {
             .replace("UDP 127.0.0.1:9", &format!("DOTS p{LABEL_A}.peer.dots"))
             .replace("To: <sip:bob@127.0.0.1>", "To: <sip:bob@b.test>;tag=made-up")
             .replace('\n', "\r\n");
-        w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller: None });
+        w.b.core
+            .handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller: None });
         w.b.drain(w.now);
     }
     assert!(w.b.silent(2));
@@ -172,5 +176,7 @@ fn an_account_that_is_gone_is_bound_no_longer() {
     w.b.register(w.now, "bob", 2);
     w.b.core.handle(w.now, Input::Unbind { aor: "bob@b.test".into() });
     assert_eq!(w.b.core.bindings().len(), 0);
-    assert!(matches!(w.b.core.poll_output(), Some(dots_sip::Output::Expired { change }) if change.removed.len() == 1));
+    assert!(
+        matches!(w.b.core.poll_output(), Some(dots_sip::Output::Expired { change }) if change.removed.len() == 1)
+    );
 }

@@ -12,6 +12,7 @@ use dots_clients::{
     Client,
     types::{AccountChange, AccountImport, AccountInfo},
 };
+use dots_overlay::names::self_certifying;
 use serde_json::json;
 use std::{
     fs::File,
@@ -145,9 +146,10 @@ impl Accounts {
                 Err(failure) => return Err(failure),
             }
         };
-        let realm = match options.realms.first() {
+        let kept = lock.ports()?.realms;
+        let realm = match options.realms.first().or(kept.first()) {
             Some(realm) => realm.clone(),
-            None => format!("{}.dots", lock.realm_key()?.public().label().base32()),
+            None => self_certifying(&lock.realm_key()?.public()),
         };
         let store = AccountStore::open(&options.data).map_err(|e| broken(lock.path(), e))?;
         Ok(Accounts::Here { store, realm, _lock: lock })

@@ -28,6 +28,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::sleep_until,
 };
 
@@ -35,6 +36,10 @@ use tokio::{
 const DRAIN: Duration = Duration::from_secs(5);
 /// Without a deadline of the peer we look at the clock this often.
 const IDLE: Duration = Duration::from_secs(60);
+/// Appends that wait for the disk before nothing new is taken in.
+const UNWRITTEN_MAX: usize = 32_768;
+/// How often this machine's addresses are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 type ApiCall = (api::Request, oneshot::Sender<api::Reply>);
 
@@ -74,6 +79,10 @@ struct Node {
     next: VecDeque<Input>,
     /// The peer must not go on.
     fatal: Option<String>,
+    dns: dns::Resolver,
+    hosts: start::Hosts,
+    look_at: Instant,
+    http: JoinHandle<std::io::Result<()>>,
     stop_http: Option<oneshot::Sender<()>>,
 }
 
@@ -103,13 +112,28 @@ impl Signals {
     }
 }
 
+/// What comes from outside, each source in its turn: none of them can starve the others.
+async fn strangers(api: &mut mpsc::Receiver<ApiCall>, net: &mut Net, sip: &mut SipSockets) -> Event {
+    tokio::select! {
+        Some(call) = api.recv() => Event::Api(call),
+        event = net.recv() => match event {
+            Some(event) => Event::Input(Input::Net(event)),
+            None => Event::Failed("the network driver has ended".to_owned()),
+        },
+        Some(event) = sip.events.recv() => Event::Input(match event {
+            SipEvent::Message { flow, bytes } => Input::Sip { flow, bytes },
+            SipEvent::Closed { flow } => Input::FlowClosed { flow },
+        }),
+    }
+}
+
 impl Node {
     async fn serve(&mut self, mut signals: Signals) -> Result<(), Failure> {
         let mut stopping: Option<Instant> = None;
         loop {
             self.carry_out();
             if let Some(why) = self.fatal.take() {
-                return Err(Failure::Other(why));
+                return Err(Failure::Twice(why));
             }
             if let Some(since) = stopping
                 && (self.peer.is_quiet() || since.elapsed() >= DRAIN)
@@ -123,11 +147,15 @@ impl Node {
                     self.asked.insert(self.asked_next, reply);
                     self.peer.handle(now(), Input::Api { id: self.asked_next, request });
                 }
-                Event::Timeout => self.peer.handle_timeout(now()),
+                Event::Timeout => {
+                    self.peer.handle_timeout(now());
+                    self.look_around();
+                }
                 Event::Failed(why) => return Err(Failure::Other(why)),
                 Event::Stop => {
                     tracing::info!("stopping");
                     self.sip.stop_accepting();
+                    self.peer.handle(now(), Input::Drain);
                     if let Some(stop) = self.stop_http.take() {
                         let _ = stop.send(());
                     }
@@ -149,15 +177,25 @@ impl Node {
             },
             () = sleep_until(at.into()) => Event::Timeout,
             Some(input) = self.later.1.recv() => Event::Input(input),
-            Some(call) = self.api.recv() => Event::Api(call),
-            event = self.net.recv() => match event {
-                Some(event) => Event::Input(Input::Net(event)),
-                None => Event::Failed("the network driver has ended".to_owned()),
-            },
-            Some(event) = self.sip.events.recv() => Event::Input(match event {
-                SipEvent::Message { flow, bytes } => Input::Sip { flow, bytes },
-                SipEvent::Closed { flow } => Input::FlowClosed { flow },
-            }),
+            // While the disk is far behind nothing new is taken: what waits is bounded, and senders repeat.
+            event = strangers(&mut self.api, &mut self.net, &mut self.sip), if self.unwritten.len() < UNWRITTEN_MAX => {
+                event
+            }
+        }
+    }
+
+    /// Now and then: has this machine got other addresses? How much is there of everything?
+    fn look_around(&mut self) {
+        if Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if let Some(hosts) = self.hosts.changed() {
+            tracing::info!(?hosts, "the addresses of this machine have changed");
+            self.peer.handle(now(), Input::OwnHosts { hosts });
+        }
+        for (name, count) in self.net.counters() {
+            self.metrics.level(name, i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
@@ -191,6 +229,12 @@ impl Node {
             Output::Append { token, stream, record, sync } => {
                 self.unwritten.push_back(Append { token, stream, record, sync });
             }
+            Output::Rewrite { stream, records } => {
+                // Appends before it must be with the writer first; else it waits for another time.
+                if !self.unwritten.is_empty() || !self.disk.rewrite(stream, records) {
+                    tracing::debug!(stream = stream.name(), "the disk is busy: not rewritten now");
+                }
+            }
             Output::GetAccount { id, aor } => {
                 let account = self.accounts.get(&aor).unwrap_or_else(|e| {
                     tracing::error!(%e, "the account store cannot be read");
@@ -207,9 +251,9 @@ impl Node {
                 }
             }
             Output::LookupTxt { id, name } => {
-                let done = self.later.0.clone();
+                let (done, dns) = (self.later.0.clone(), self.dns.clone());
                 tokio::spawn(async move {
-                    let records = dns::txt(&name).await;
+                    let records = dns.txt(&name).await;
                     let _ = done.send(Input::Txt { id, records }).await;
                 });
             }
@@ -246,12 +290,19 @@ impl Node {
             Ok(existed) => {
                 let _ = done.blocking_send(Input::AccountStored { id, existed });
             }
-            Err(e) => tracing::error!(%e, "an account could not be written"),
+            Err(e) => {
+                tracing::error!(%e, "an account could not be written");
+                let _ = done.blocking_send(Input::AccountFailed { id });
+            }
         });
     }
 
     /// Writes and syncs what is queued.
     async fn finish(self) {
+        // An answer just made still goes out.
+        if tokio::time::timeout(DRAIN, self.http).await.is_err() {
+            tracing::warn!("somebody keeps an HTTP connection busy; it is cut");
+        }
         self.net.shutdown().await;
         for append in self.unwritten {
             if self.disk.append(append).is_err() {

@@ -179,14 +179,7 @@ impl Peer {
         }
     }
 
-    fn admit_foreign(
-        &mut self,
-        now: Now,
-        serving: PeerId,
-        inbound: InboundId,
-        answer: Answer,
-        source: Hash,
-    ) {
+    fn admit_foreign(&mut self, now: Now, serving: PeerId, inbound: InboundId, answer: Answer, source: Hash) {
         let method_fits = match answer.purpose {
             Purpose::Register { .. } => answer.method == "REGISTER",
             Purpose::Request { .. } => GRANTED_METHODS.contains(&answer.method.as_str()),

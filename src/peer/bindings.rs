@@ -4,7 +4,7 @@
 //! `Bind.until` is the end of the grant, not of the registration: a refresh that changes nothing else appends nothing
 //! until 80 % of that time has gone.
 
-use super::{Peer, Pending, journal, output::Stream};
+use super::{Output, Peer, Pending, journal, output::Stream};
 use dots_overlay::{
     directory::{Found, State},
     records::{Bind, Event, Unbind},
@@ -20,6 +20,8 @@ use std::{
     sync::Arc,
 };
 
+/// The journal is rewritten when it holds this many records more than twice the live bindings.
+const JOURNAL_SLACK: usize = 50_000;
 /// Renewals per housekeeping round, so that no round takes long.
 const RENEWALS_MAX: usize = 1_000;
 /// (AOR, instance), as the registrar knows a phone.
@@ -73,11 +75,23 @@ impl Published {
 impl Peer {
     pub(super) fn on_journal(&mut self, now: Now, ask: AskId, change: &BindingChange) {
         self.append(Pending::Journal { ask }, Stream::Bindings, journal::encode_change(change), false);
+        self.journaled += 1;
         self.publish(now, change);
+    }
+
+    /// Refreshes make the journal longer and say nothing new: now and then it is cut down to what lives.
+    pub(super) fn compact_journal(&mut self) {
+        let live = self.sip.bindings().len();
+        if self.journaled > 2 * live + JOURNAL_SLACK {
+            let records = self.sip.bindings().iter().cloned().map(journal::encode_binding).collect();
+            self.journaled = live;
+            self.out.push_back(Output::Rewrite { stream: Stream::Bindings, records });
+        }
     }
 
     pub(super) fn on_expired(&mut self, now: Now, change: &BindingChange) {
         self.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
+        self.journaled += 1;
         self.publish(now, change);
     }
 

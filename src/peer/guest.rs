@@ -89,7 +89,8 @@ impl Guest {
         let Some(pool) = self.pools.get_mut(realm) else { return Vec::new() };
         pool.fetching = false;
         pool.used = Some(now);
-        let plain = |n: &String| n.len() <= NONCE_BYTES_MAX && n.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+        let plain =
+            |n: &String| n.len() <= NONCE_BYTES_MAX && n.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
         let nonces = nonces.into_iter().filter(plain).take(usize::from(NONCES_PER_FETCH));
         let before = pool.nonces.len();
         pool.nonces.extend(nonces.map(|n| (n, home, now)));

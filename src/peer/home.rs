@@ -64,13 +64,7 @@ impl Home {
     }
 
     /// The checks that need no account: cheap ones first, so that a stranger's guess costs us little.
-    pub fn admit(
-        &self,
-        now: Now,
-        answer: &Answer,
-        serving: PeerId,
-        source: Hash,
-    ) -> Result<(), AuthFailure> {
+    pub fn admit(&self, now: Now, answer: &Answer, serving: PeerId, source: Hash) -> Result<(), AuthFailure> {
         if account_name(answer) != answer.aor {
             return Err(AuthFailure::Forbidden);
         }

@@ -266,14 +266,7 @@ impl Peer {
     }
 
     /// The end of a search beyond our own directory. `exists`: on a home's word.
-    fn found(
-        &mut self,
-        now: Now,
-        who: Waiting,
-        aor: &str,
-        exists: Option<bool>,
-        found: Vec<Elsewhere>,
-    ) {
+    fn found(&mut self, now: Now, who: Waiting, aor: &str, exists: Option<bool>, found: Vec<Elsewhere>) {
         match who {
             Waiting::Api(api) => self.reply_lookup(now, api, aor, exists, &found),
             Waiting::Call(ask) if exists == Some(false) => self.resolved(now, ask, Resolution::Unknown),
@@ -297,14 +290,7 @@ impl Peer {
         self.ask_homes(now, Waiting::Api(api), aor);
     }
 
-    fn reply_lookup(
-        &mut self,
-        now: Now,
-        api: u64,
-        aor: &str,
-        exists: Option<bool>,
-        elsewhere: &[Elsewhere],
-    ) {
+    fn reply_lookup(&mut self, now: Now, api: u64, aor: &str, exists: Option<bool>, elsewhere: &[Elsewhere]) {
         let me = self.me;
         let mut rows: Vec<Value> = Vec::new();
         for b in self.sip.bindings().of(aor).filter(|b| b.expires_at_ms > now.wall.0) {

@@ -82,6 +82,8 @@ pub struct Peer {
     guest: Guest,
     calls: Calls,
     published: bindings::Published,
+    /// Records in the binding journal, about.
+    journaled: usize,
     aliases: BTreeMap<String, String>,
     neighbours: BTreeMap<PeerId, Neighbour>,
     labels: BTreeMap<PeerLabel, PeerId>,
@@ -182,6 +184,7 @@ impl Peer {
             self.expire_calls(now);
             self.renew_bindings(now);
             self.refresh_names(now);
+            self.compact_journal();
             self.rates.sweep(now.mono);
             self.guest.sweep(now.mono);
         }

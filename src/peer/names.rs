@@ -147,9 +147,12 @@ impl Peer {
         ahead.sort_unstable();
         let median = *ahead.get(ahead.len() / 2)?;
         let seconds = median.unsigned_abs() / 1_000;
-        let (way, is_wrong) = (if median > 0 { "behind" } else { "ahead of" }, seconds >= CLOCK_WARNING.as_secs().into());
+        let (way, is_wrong) =
+            (if median > 0 { "behind" } else { "ahead of" }, seconds >= CLOCK_WARNING.as_secs().into());
         is_wrong.then(|| {
-            format!("this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock")
+            format!(
+                "this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock"
+            )
         })
     }
 
@@ -198,7 +201,8 @@ impl Peer {
     /// Whose is the name, by DNS? Few at once, and seldom about one name: anybody can make us ask.
     fn ask_dns(&mut self, now: Now, name: &str) {
         self.dns_asked.retain(|_, at| now.mono.saturating_duration_since(*at) < DNS_AGAIN);
-        let under_way = self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
+        let under_way =
+            self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
         let may = under_way < DNS_ASKED_MAX
             && self.dns_asked.len() < DNS_NAMES_MAX
             && !self.dns_asked.contains_key(name)
@@ -223,7 +227,8 @@ impl Peer {
     fn pass_on(&mut self, from: PeerId, known: &Known) {
         let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
         let body = encode(&LookupRequest::News { version: VERSION, record });
-        let others: Vec<PeerId> = self.neighbours.keys().copied().filter(|p| *p != from).take(NEWS_MAX).collect();
+        let others: Vec<PeerId> =
+            self.neighbours.keys().copied().filter(|p| *p != from).take(NEWS_MAX).collect();
         for peer in others {
             let id = self.ask(Pending::Told);
             self.request(id, peer, Protocol::Lookup, body.clone());

@@ -19,6 +19,11 @@ pub enum Output {
         record: Vec<u8>,
         sync: bool,
     },
+    /// Replace a stream's records by these, atomically and in order with the appends around it: what is still live.
+    Rewrite {
+        stream: Stream,
+        records: Vec<Vec<u8>>,
+    },
     GetAccount {
         id: u64,
         aor: String,

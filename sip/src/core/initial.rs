@@ -90,14 +90,7 @@ impl Core {
         self.config.addressing.is_own_host(host) || host.eq_ignore_ascii_case(&self.own_host())
     }
 
-    fn authenticate(
-        &mut self,
-        now: Now,
-        key: &ServerKey,
-        request: &Message,
-        target: String,
-        source: IpAddr,
-    ) {
+    fn authenticate(&mut self, now: Now, key: &ServerKey, request: &Message, target: String, source: IpAddr) {
         let from = request.from().map(|f| f.uri().to_owned()).unwrap_or_default();
         let Ok(caller) = self.config.addressing.canonical_aor(&from) else {
             return self.respond(now, key, 403, "Forbidden", &[]);

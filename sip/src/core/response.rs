@@ -365,7 +365,8 @@ impl Core {
     pub(super) fn on_not_queued(&mut self, now: Now, bytes: Vec<u8>) {
         let Ok(message) = Message::parse_lenient(bytes) else { return };
         let branch = message.via().and_then(|v| v.branch()).map(str::to_owned);
-        let Some(key) = branch.filter(|_| message.is_request()).map(|b| (b, message.method().to_owned())) else {
+        let Some(key) = branch.filter(|_| message.is_request()).map(|b| (b, message.method().to_owned()))
+        else {
             return;
         };
         let Some(id) = self.clients.get(&key).map(|tx| tx.context) else { return };

@@ -3,17 +3,21 @@
 use super::{Node, now};
 use crate::{
     cli::exit::Failure,
-    config::{HTTP_PORT, Options, P2P_PORT, SIP_PORT},
+    config::{Advertise, HTTP_PORT, Options, P2P_PORT, SIP_PORT},
     datadir::{DataDir, Ports, generate_password},
     drivers::{
+        dns::Resolver,
         sip::{SipSockets, local_ip_toward},
-        store::{AccountStore, Stores, account},
+        store::{AccountStore, StoreError, Stores, account},
     },
     http::{self, ApiHandle, App, Metrics},
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
-use dots_overlay::net::{Net, NetConfig, NetError};
-use dots_wire::{PeerId, PublicKey, SecretKey};
+use dots_overlay::{
+    net::{Net, NetConfig, NetError},
+    records::grant::BIND_LIFE_MAX,
+};
+use dots_wire::{PeerId, PublicKey, SecretKey, Timestamp};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,6 +25,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
+    time::Instant,
 };
 use tokio::{
     net::TcpListener,
@@ -29,6 +34,8 @@ use tokio::{
 
 /// Ports tried when the usual one is taken: 5060, 5070 … for SIP, 8080, 8081 … for HTTP.
 const PORTS_TRIED: u16 = 20;
+/// Accounts looked at together.
+const ACCOUNTS_PAGE: usize = 4_096;
 /// Answers of what runs beside the loop.
 const LATER_MAX: usize = 1_024;
 
@@ -42,27 +49,35 @@ struct Ready {
 }
 
 pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Failure> {
+    if let Some(file) = &options.ready_file {
+        // Whoever waits for it must not read the one of the last run.
+        let _ = std::fs::remove_file(file);
+    }
     let mut ports = dir.ports()?;
     let sip = bind_sip(options, &mut ports).await?;
     let (listener, http_addr) = bind_http(options, &mut ports).await?;
     let (peer_key, realm_key) = (dir.peer_key()?, dir.realm_key()?);
     let net = start_net(options, &peer_key, &mut ports).await?;
-    dir.keep_ports(&ports)?;
+    // The name that nobody can take is always ours; it is the default one where no other is given.
     let mut realms = options.realms.clone();
-    if realms.is_empty() {
-        realms.push(dots_overlay::names::self_certifying(&realm_key.public()));
+    let own = dots_overlay::names::self_certifying(&realm_key.public());
+    if !realms.contains(&own) {
+        realms.push(own);
     }
+    ports.realms.clone_from(&realms);
+    dir.keep_ports(&ports)?;
     let accounts = AccountStore::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
-    let password = first_account(&accounts, options, &realms, dir.path())?;
+    let password = first_account(&accounts, options, &realms, dir)?;
     let mut stores = Stores::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
-    let recovered = recover(&mut stores, peer_key.peer_id()).map_err(|e| Failure::data(dir.path(), e))?;
+    let mut recovered = recover(&mut stores, peer_key.peer_id()).map_err(|e| Failure::data(dir.path(), e))?;
+    recovered.changed = changed_lately(&accounts).map_err(|e| Failure::data(dir.path(), e))?;
     let concrete = concrete(&sip.bound);
     let config = Config {
         network: options.network.clone(),
         key: peer_key.clone(),
         realm_key,
         token_key: *dir.token_key()?,
-        own_hosts: own_hosts(&concrete, options),
+        own_hosts: own_hosts(&concrete, options.advertise.as_ref()),
         realms,
         trusted: trusted(options)?,
         advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),
@@ -84,9 +99,14 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     let name = options.advertise.as_ref().map(|a| a.host.clone());
     let app = App::new(handle, accounts.clone(), metrics.clone(), dir.http_token()?, http_addr, name);
     let (stop_http, stopped) = oneshot::channel::<()>();
-    tokio::spawn(http::serve(listener, app, async {
+    let http = tokio::spawn(http::serve(listener, app, async {
         let _ = stopped.await;
     }));
+    let hosts = Hosts {
+        known: config.own_hosts.clone(),
+        bound: sip.bound.clone(),
+        advertise: options.advertise.clone(),
+    };
     dir.publish(&http_addr.to_string())?;
     welcome(options, dir, &config, password.as_deref())?;
     if let Some(file) = &options.ready_file {
@@ -108,6 +128,10 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         metrics,
         next: VecDeque::new(),
         fatal: None,
+        dns: Resolver::new(),
+        hosts,
+        look_at: Instant::now(),
+        http,
         stop_http: Some(stop_http),
     })
 }
@@ -133,7 +157,8 @@ fn recover(stores: &mut Stores, me: PeerId) -> Result<Recovered, crate::drivers:
         stores.compact(Stream::Log, &kept)?;
         log = kept;
     }
-    Ok(Recovered { bindings, realms: kept, log, receipts: stores.recover(Stream::Receipts)? })
+    let receipts = stores.recover(Stream::Receipts)?;
+    Ok(Recovered { bindings, realms: kept, log, receipts, changed: Vec::new() })
 }
 
 /// `--trust-realm NAME=KEY`; the form was checked with the options.
@@ -179,6 +204,9 @@ async fn start_net(options: &Options, key: &SecretKey, ports: &mut Ports) -> Res
     for port in (P2P_PORT..).take(usize::from(PORTS_TRIED)) {
         match start(all(port)).await {
             Ok(net) => {
+                if port != P2P_PORT {
+                    tracing::warn!(port, "port {P2P_PORT} for peers is taken; this peer keeps {port}");
+                }
                 ports.p2p = Some(port);
                 return Ok(net);
             }
@@ -191,20 +219,15 @@ async fn start_net(options: &Options, key: &SecretKey, ports: &mut Ports) -> Res
 
 /// What was said, or what was kept, or the first free port from the usual one on.
 async fn bind_sip(options: &Options, ports: &mut Ports) -> Result<SipSockets, Failure> {
-    let failure = |(address, e): (SocketAddr, std::io::Error)| Failure::Listen {
-        address: address.to_string(),
-        reason: e.to_string(),
-    };
     if let Some(addresses) = &options.sip {
-        return SipSockets::bind(addresses).await.map_err(failure);
+        return SipSockets::bind(addresses).await.map_err(|(address, e)| taken(address, e, None));
     }
-    let all = |port| [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), (Ipv6Addr::UNSPECIFIED, port).into()];
     if let Some(port) = ports.sip {
-        return SipSockets::bind(&all(port)).await.map_err(failure);
+        return bind_all(port).await.map_err(|(address, e)| taken(address, e, Some(SIP_PORT)));
     }
     let mut last = None;
     for port in (SIP_PORT..).step_by(10).take(usize::from(PORTS_TRIED)) {
-        match SipSockets::bind(&all(port)).await {
+        match bind_all(port).await {
             Ok(sockets) => {
                 if port != SIP_PORT {
                     tracing::warn!(port, "SIP port {SIP_PORT} is taken; this peer keeps {port}");
@@ -212,25 +235,38 @@ async fn bind_sip(options: &Options, ports: &mut Ports) -> Result<SipSockets, Fa
                 ports.sip = Some(port);
                 return Ok(sockets);
             }
-            // A machine without IPv6 listens on IPv4 alone.
-            Err((address, e)) if address.is_ipv6() && e.kind() != ErrorKind::AddrInUse => {
-                let v4 = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
-                if let Ok(sockets) = SipSockets::bind(&v4).await {
-                    ports.sip = Some(port);
-                    return Ok(sockets);
-                }
-            }
             Err(e) => last = Some(e),
         }
     }
-    Err(last.map_or_else(|| Failure::Other("no SIP port is free".into()), failure))
+    let none = || Failure::Other("no SIP port is free".into());
+    Err(last.map_or_else(none, |(address, e)| taken(address, e, None)))
+}
+
+/// SIP on every address; on a machine without IPv6, on IPv4 alone.
+async fn bind_all(port: u16) -> Result<SipSockets, (SocketAddr, std::io::Error)> {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    match SipSockets::bind(&[v4, (Ipv6Addr::UNSPECIFIED, port).into()]).await {
+        Err((address, e)) if address.is_ipv6() && e.kind() != ErrorKind::AddrInUse => {
+            SipSockets::bind(&[v4]).await
+        }
+        bound => bound,
+    }
+}
+
+/// `kept`: the port was chosen at an earlier start, because this usual one was taken or free then.
+fn taken(address: SocketAddr, e: std::io::Error, kept: Option<u16>) -> Failure {
+    let reason = match kept {
+        None => e.to_string(),
+        Some(_) => {
+            format!("{e} (the port that the first start chose; `ports` in the data directory keeps it)")
+        }
+    };
+    Failure::Listen { address: address.to_string(), reason }
 }
 
 async fn bind_http(options: &Options, ports: &mut Ports) -> Result<(TcpListener, SocketAddr), Failure> {
-    let failure = |address: SocketAddr, e: std::io::Error| Failure::Listen {
-        address: address.to_string(),
-        reason: e.to_string(),
-    };
+    let kept = ports.http.filter(|_| options.http.is_none());
+    let failure = |address: SocketAddr, e: std::io::Error| taken(address, e, kept);
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let candidates: Vec<SocketAddr> = match (options.http, ports.http) {
         (Some(address), _) => vec![address],
@@ -243,6 +279,10 @@ async fn bind_http(options: &Options, ports: &mut Ports) -> Result<(TcpListener,
             Ok(listener) => {
                 let bound = listener.local_addr().map_err(|e| failure(address, e))?;
                 if options.http.is_none() {
+                    if ports.http.is_none() && bound.port() != HTTP_PORT {
+                        let port = bound.port();
+                        tracing::warn!(port, "HTTP port {HTTP_PORT} is taken; this peer keeps {port}");
+                    }
                     ports.http = Some(bound.port());
                 }
                 return Ok((listener, bound));
@@ -253,22 +293,51 @@ async fn bind_http(options: &Options, ports: &mut Ports) -> Result<(TcpListener,
     Err(last.unwrap_or_else(|| Failure::Other("no HTTP port is free".into())))
 }
 
-/// The account `me` of the very first start; its password is said once.
+/// The account `me` where the default realm has none yet; its password is said once. It is kept before the account is
+/// made, so that no crash between the two leaves an account that nobody can open.
 fn first_account(
     accounts: &AccountStore,
     options: &Options,
     realms: &[String],
-    dir: &Path,
+    dir: &DataDir,
 ) -> Result<Option<String>, Failure> {
-    if !accounts.is_empty() {
-        return Ok(None);
+    let Some(realm) = realms.first() else { return Ok(None) };
+    let broken = |e| Failure::data(dir.path(), e);
+    let suffix = format!("@{realm}");
+    let mut after: Option<String> = None;
+    loop {
+        let page = accounts.list(after.as_deref(), ACCOUNTS_PAGE).map_err(broken)?;
+        if page.iter().any(|a| a.aor.ends_with(&suffix)) {
+            return Ok(None);
+        }
+        match page.last() {
+            Some(last) => after = Some(last.aor.clone()),
+            None => break,
+        }
     }
-    let realm = realms.first().map(String::as_str).unwrap_or_default();
     let password = generate_password();
     let made = account(&format!("{}@{realm}", options.user), &password, true, now().wall.0)
         .map_err(|e| Failure::Usage(format!("--user: {e}")))?;
-    accounts.put(&made).map_err(|e| Failure::data(dir, e))?;
+    if !std::io::stdout().is_terminal() {
+        dir.keep_password(&password)?;
+    }
+    accounts.put(&made).map_err(broken)?;
     Ok(Some(password))
+}
+
+/// Accounts whose password is younger than any grant.
+fn changed_lately(accounts: &AccountStore) -> Result<Vec<(String, u64)>, StoreError> {
+    let since = now().wall.minus(BIND_LIFE_MAX);
+    let mut changed = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = accounts.list(after.as_deref(), ACCOUNTS_PAGE)?;
+        let Some(last) = page.last() else { return Ok(changed) };
+        after = Some(last.aor.clone());
+        let late =
+            page.into_iter().filter(|a| Timestamp(a.changed_at_ms) > since).map(|a| (a.aor, a.changed_at_ms));
+        changed.extend(late);
+    }
 }
 
 /// Every address that reaches us: a wildcard stands for this machine's interfaces.
@@ -293,16 +362,36 @@ fn interfaces() -> Vec<IpAddr> {
     if_addrs::get_if_addrs().map(|all| all.into_iter().map(|i| i.ip()).collect()).unwrap_or_default()
 }
 
-fn own_hosts(concrete: &[SocketAddr], options: &Options) -> Vec<String> {
+/// What this machine is called, watched: a laptop changes its network, and its phones still mean this peer.
+pub(super) struct Hosts {
+    known: Vec<String>,
+    bound: Vec<SocketAddr>,
+    advertise: Option<Advertise>,
+}
+
+impl Hosts {
+    /// The names now, where they are others than at the last look.
+    pub(super) fn changed(&mut self) -> Option<Vec<String>> {
+        let now = own_hosts(&concrete(&self.bound), self.advertise.as_ref());
+        (now != self.known).then(|| {
+            self.known.clone_from(&now);
+            now
+        })
+    }
+}
+
+fn own_hosts(concrete: &[SocketAddr], advertise: Option<&Advertise>) -> Vec<String> {
     let written = |ip: IpAddr| match ip {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
     let mut hosts: Vec<String> = concrete.iter().map(|a| written(a.ip())).collect();
     if let Ok(name) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        hosts.push(name.trim().to_ascii_lowercase());
+        let name = name.trim().to_ascii_lowercase();
+        hosts.push(format!("{name}.local"));
+        hosts.push(name);
     }
-    if let Some(advertise) = &options.advertise {
+    if let Some(advertise) = advertise {
         let host = advertise.host.to_ascii_lowercase();
         hosts.push(host.parse().map_or(host, written));
     }
@@ -312,12 +401,11 @@ fn own_hosts(concrete: &[SocketAddr], options: &Options) -> Vec<String> {
 /// What to type into a phone. The password goes to a terminal, or else into a file that only we can read.
 fn welcome(options: &Options, dir: &DataDir, config: &Config, password: Option<&str>) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    let server = match config.advertise.as_ref().or(config.sip.first()) {
-        Some(server) => server.clone(),
-        None => {
-            local_ip_toward(([192, 0, 2, 1], SIP_PORT).into()).map(|ip| ip.to_string()).unwrap_or_default()
-        }
-    };
+    // The address toward the outside world (asking for the route sends nothing), where we listen on it.
+    let outward = local_ip_toward(([192, 0, 2, 1], SIP_PORT).into()).map(|ip| ip.to_string());
+    let routed =
+        config.sip.iter().find(|s| outward.as_ref().is_some_and(|ip| s.starts_with(&format!("{ip}:"))));
+    let server = config.advertise.as_ref().or(routed).or(config.sip.first()).cloned().unwrap_or_default();
     let realm = config.realms.first().map(String::as_str).unwrap_or_default();
     let mut text = format!("dots {} is running. In a softphone:\n", env!("CARGO_PKG_VERSION"));
     text.push_str(&format!("  server    {server}\n"));
@@ -327,7 +415,7 @@ fn welcome(options: &Options, dir: &DataDir, config: &Config, password: Option<&
             if out.is_terminal() {
                 text.push_str(&format!("  password  {password}   (shown only now)\n"));
             } else {
-                let file = dir.keep_password(password)?;
+                let file = dir.password_file();
                 text.push_str(&format!("  password  in {}\n", file.display()));
             }
         }

@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -38,6 +38,13 @@ pub struct Append {
     pub stream: Stream,
     pub record: Vec<u8>,
     pub sync: bool,
+}
+
+/// What the writer is asked for, in order.
+enum Job {
+    Append(Append),
+    /// These records instead of all that the stream holds.
+    Rewrite(Stream, Vec<Vec<u8>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +121,7 @@ pub(super) fn report(stream: &str, found: &Recovered) {
 
 /// The way to the writer. Dropping it, or [`Disk::close`], syncs everything and ends the thread.
 pub struct Disk {
-    jobs: Option<SyncSender<Append>>,
+    jobs: Option<SyncSender<Job>>,
     outstanding: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
@@ -128,12 +135,18 @@ impl Disk {
             self.outstanding.fetch_sub(1, Ordering::AcqRel);
             return Err(append);
         }
-        jobs.try_send(append).map_err(|e| {
-            self.outstanding.fetch_sub(1, Ordering::AcqRel);
-            match e {
-                std::sync::mpsc::TrySendError::Full(a) | std::sync::mpsc::TrySendError::Disconnected(a) => a,
-            }
-        })
+        let Err(refused) = jobs.try_send(Job::Append(append)) else { return Ok(()) };
+        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        match refused {
+            TrySendError::Full(Job::Append(a)) | TrySendError::Disconnected(Job::Append(a)) => Err(a),
+            // What went in was an append.
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => Ok(()),
+        }
+    }
+
+    /// Replaces a stream's records after everything appended so far. Never waits; `false`: not now.
+    pub fn rewrite(&self, stream: Stream, records: Vec<Vec<u8>>) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Job::Rewrite(stream, records)).is_ok())
     }
 
     /// Writes and syncs what is queued, then returns.
@@ -193,7 +206,7 @@ struct Writer {
 
 impl Writer {
     /// `queue` is dropped before `self`, so whoever sees the acknowledgements end can append no more.
-    fn run(mut self, queue: Receiver<Append>) {
+    fn run(mut self, queue: Receiver<Job>) {
         loop {
             let first = match self.dirty_since {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -202,8 +215,8 @@ impl Writer {
             let done = match first {
                 Ok(first) => {
                     let more = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH_MAX - 1);
-                    let batch: Vec<Append> = std::iter::once(first).chain(more).collect();
-                    self.commit(&batch)
+                    let batch: Vec<Job> = std::iter::once(first).chain(more).collect();
+                    self.work(batch)
                 }
                 Err(RecvTimeoutError::Timeout) => self.sync_dirty(),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -218,6 +231,23 @@ impl Writer {
                 return self.fail(&error);
             }
         }
+    }
+
+    /// Appends together, rewrites in their place between them.
+    fn work(&mut self, batch: Vec<Job>) -> Result<(), DiskError> {
+        let mut appends = Vec::with_capacity(batch.len());
+        for job in batch {
+            match job {
+                Job::Append(append) => appends.push(append),
+                Job::Rewrite(stream, records) => {
+                    self.commit(&std::mem::take(&mut appends))?;
+                    if let Some(store) = self.stores.get_mut(&stream) {
+                        store.rewrite(records.iter().map(Vec::as_slice))?;
+                    }
+                }
+            }
+        }
+        self.commit(&appends)
     }
 
     fn fail(&self, error: &DiskError) {
