@@ -123,6 +123,7 @@ mod tests {
             call_id: "c".into(),
             cseq: 1,
             path: vec!["<sip:edge.example;lr>".into()],
+            server: None,
             flow: Flow {
                 transport: Transport::Udp,
                 connection: 0,

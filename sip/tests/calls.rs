@@ -114,7 +114,7 @@ fn a_call_across_hides_addresses_and_restores_names() {
     w.a.phone(w.now, 1, &text);
     w.carry();
     let ringing = w.b.got(2);
-    assert_eq!(ringing.from().expect("From").uri(), "sip:alice@a.test");
+    assert_eq!(ringing.from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
     let contact = ringing.header(&Name::Contact).expect("a Contact").to_owned();
     assert!(contact.contains(&format!("@p{LABEL_A}.peer.dots")), "{contact}");
     assert_eq!(ringing.values(&Name::RecordRoute).count(), 2, "one for each peer");

@@ -180,3 +180,26 @@ fn an_account_that_is_gone_is_bound_no_longer() {
         matches!(w.b.core.poll_output(), Some(dots_sip::Output::Expired { change }) if change.removed.len() == 1)
     );
 }
+
+#[test]
+fn a_phone_that_knows_only_its_server_can_call_back() {
+    let (mut w, ringing, ok) = across();
+    // bob registered at `sip:bob@127.0.0.1`: what he sees he can dial, through the only server that he knows.
+    assert_eq!(ringing.from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
+    assert_eq!(ok.from().expect("From").uri(), "sip:alice@127.0.0.1", "she sees what she wrote");
+    w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+    w.carry();
+    let info = w.b.got(2);
+    assert_eq!(info.from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1", "in the dialog too");
+    w.b.phone(w.now, 2, &in_dialog("BYE", 1, 2, &ringing, false, "c1"));
+    let sent = Message::parse(w.b.to_peer.front().expect("a BYE").clone()).expect("readable");
+    assert_eq!(sent.to().expect("To").uri(), "sip:alice@a.test", "peers know her by her name");
+    w.carry();
+    assert_eq!(w.a.got(1).to().expect("To").uri(), "sip:alice@127.0.0.1");
+    // He calls her back by that name.
+    w.b.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_A.into(), q: 1000 }]);
+    w.b.phone(w.now, 2, &invite(2, "c9", "bob", "alice%40a.test", "b.test"));
+    w.carry();
+    let back = w.a.got(1);
+    assert_eq!((back.method(), back.from().expect("From").uri()), ("INVITE", "sip:bob%40b.test@127.0.0.1"));
+}

@@ -8,9 +8,10 @@ use common::*;
 use dots_sip::message::{Editor, Message, Name};
 use std::path::{Path, PathBuf};
 
-/// What a proxy may change in a request that it forwards (RFC 3261 §16.6).
-const CHANGED: [Name; 5] =
-    [Name::Via, Name::MaxForwards, Name::RecordRoute, Name::Route, Name::ProxyAuthorization];
+/// What a proxy may change in a request that it forwards (RFC 3261 §16.6), and the caller's name, which a phone that knows
+/// its server by address alone is shown in a form that it can call back.
+const CHANGED: [Name; 6] =
+    [Name::Via, Name::MaxForwards, Name::RecordRoute, Name::Route, Name::ProxyAuthorization, Name::From];
 
 struct Case {
     file: PathBuf,

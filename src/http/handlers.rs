@@ -10,8 +10,8 @@ use crate::{
 };
 use axum::{
     body::Bytes,
-    extract::{Path, Query, State},
-    http::{StatusCode, header},
+    extract::{FromRequestParts, Path, Query, State},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use dots_clients::types::{AccountChange, AccountImport, AccountInfo, AliasChange, RealmChange};
@@ -22,7 +22,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Accounts in one import; the client sends the next ones in the next request.
 pub const IMPORT_MAX: usize = dots_clients::Client::IMPORT_MAX;
 
-type Paged = Query<page::Query>;
+/// `?limit=&after=`, or a sentence about what is wrong with them.
+pub struct Paged(page::Query);
+
+impl<S: Send + Sync> FromRequestParts<S> for Paged {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Paged, Response> {
+        match Query::<page::Query>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Paged(query)),
+            Err(e) => {
+                Err(answer(problem(400, format!("{}: ?limit=N&after=CURSOR is wanted", e.body_text()))))
+            }
+        }
+    }
+}
 
 pub fn answer(reply: Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -39,6 +52,12 @@ pub async fn health(State(app): State<App>) -> Response {
 
 pub async fn metrics(State(app): State<App>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let now = app.api.ask(Request::Status).await.body;
+    for level in ["peers", "bindings", "directory", "calls_active", "receipts"] {
+        if let Some(value) = now.get(level).and_then(serde_json::Value::as_i64) {
+            app.metrics.level(level, value);
+        }
+    }
     ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
 }
 
@@ -57,23 +76,23 @@ pub async fn lookup(State(app): State<App>, Path(aor): Path<String>) -> Response
     }
 }
 
-pub async fn peers(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn peers(State(app): State<App>, Paged(q): Paged) -> Response {
     paged(&app, Request::Peers, "peers", &["peer_id"], &q).await
 }
-pub async fn bindings(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn bindings(State(app): State<App>, Paged(q): Paged) -> Response {
     paged(&app, Request::Bindings, "bindings", &["aor", "instance"], &q).await
 }
-pub async fn calls(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn calls(State(app): State<App>, Paged(q): Paged) -> Response {
     paged(&app, Request::Calls, "calls", &["started_at_ms", "call_id"], &q).await
 }
-pub async fn receipts(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn receipts(State(app): State<App>, Paged(q): Paged) -> Response {
     let request = Request::Receipts { verify: q.verify };
     paged(&app, request, "receipts", &["start_ms", "call_id"], &q).await
 }
-pub async fn aliases(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn aliases(State(app): State<App>, Paged(q): Paged) -> Response {
     paged(&app, Request::Aliases, "aliases", &["alias"], &q).await
 }
-pub async fn realms(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn realms(State(app): State<App>, Paged(q): Paged) -> Response {
     paged(&app, Request::Realms, "realms", &["name"], &q).await
 }
 
@@ -101,7 +120,7 @@ pub async fn realm_forget(State(app): State<App>, Path(name): Path<String>) -> R
 }
 
 /// From the store itself: the peer need not copy 100,000 accounts to show a hundred.
-pub async fn accounts(State(app): State<App>, Query(q): Paged) -> Response {
+pub async fn accounts(State(app): State<App>, Paged(q): Paged) -> Response {
     let limit = q.limit();
     let found = blocking(move || app.accounts.list(q.after.as_deref(), limit + 1)).await;
     let mut found = match found {

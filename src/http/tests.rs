@@ -197,3 +197,12 @@ fn a_peer_that_is_gone_is_503() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     assert_eq!(runtime.block_on(api.ask(Request::Status)).status, 503);
 }
+
+#[test]
+fn a_limit_that_is_no_number_is_answered_with_a_sentence() {
+    let s = served();
+    let (status, body) = raw(s.address, "GET", "/v1/peers?limit=abc", "Host: localhost\r\n");
+    assert_eq!(status, 400);
+    let problem: Problem = serde_json::from_str(&body).expect("JSON");
+    assert!(problem.error.contains("limit"), "{}", problem.error);
+}

@@ -28,6 +28,7 @@ struct BindingRecord {
     call_id: String,
     cseq: u32,
     path: Vec<String>,
+    server: Option<String>,
     tcp: bool,
     local: SocketAddr,
     remote: SocketAddr,
@@ -88,6 +89,7 @@ fn record(b: &Binding) -> BindingRecord {
         call_id: b.call_id.clone(),
         cseq: b.cseq,
         path: b.path.clone(),
+        server: b.server.clone(),
         tcp: b.flow.transport == Transport::Tcp,
         local: b.flow.local,
         remote: b.flow.remote,
@@ -107,6 +109,7 @@ fn binding(aor: &str, r: BindingRecord) -> Binding {
         call_id: r.call_id,
         cseq: r.cseq,
         path: r.path,
+        server: r.server,
         flow: Flow {
             transport: if r.tcp { Transport::Tcp } else { Transport::Udp },
             // A connection does not survive the process that held it; its number is never used again.
@@ -134,6 +137,7 @@ mod tests {
             call_id: "c".into(),
             cseq: 7,
             path: vec!["<sip:p.test;lr>".into()],
+            server: Some("127.0.0.1:5060".into()),
             flow: Flow {
                 transport: Transport::Udp,
                 connection: 0,

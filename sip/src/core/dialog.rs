@@ -195,6 +195,11 @@ impl Core {
                 edit.set_uri(&contact);
             }
         }
+        if way.by_caller
+            && let Some(shown) = &dialog.caller_shown
+        {
+            edit.set(&Name::From, &with_uri(request.header(&Name::From).unwrap_or_default(), shown));
+        }
         if !way.by_caller
             && let (Some(own), Some(other)) = (&dialog.caller_from, &dialog.caller_to)
             && matches!(way.token.callee, Side::Peer(_))

@@ -12,6 +12,7 @@ use crate::{
     ping::request_uri,
     token::{Side, Token},
     transaction::{InviteClient, NonInviteClient},
+    uri::{Uri, escape_user},
 };
 
 impl Core {
@@ -175,10 +176,40 @@ impl Core {
                 edit.prepend(&Name::RecordRoute, &route);
             }
         }
-        if let Hop::Peer(_) = hop {
-            self.hide_phone(&mut edit, request, info);
+        match side {
+            Side::Peer(_) => self.hide_phone(&mut edit, request, info),
+            Side::Phone { aor, instance } => {
+                if let Some(from) = self.caller_for(request, info, aor, instance) {
+                    edit.set(&Name::From, &with_uri(request.header(&Name::From).unwrap_or_default(), &from));
+                    self.remember_shown(request, from);
+                }
+            }
+            Side::Flow(_) => {}
         }
         edit.build()
+    }
+
+    /// The caller as a phone can call back that knows its server by address alone: `alice@SERVER`, or with the realm,
+    /// `alice%40a.net@SERVER`. None where it knows better, or the From names us already.
+    fn caller_for(&self, request: &Message, info: &CallInfo, aor: &str, instance: &str) -> Option<String> {
+        let server = self.bindings.by_instance(aor, instance)?.server.as_ref()?;
+        let addressing = &self.config.addressing;
+        let from = Uri::parse(request.from()?.uri()).ok()?;
+        if addressing.is_own_host(from.host()) {
+            return None;
+        }
+        let (user, realm) = info.caller.rsplit_once('@')?;
+        let local = realm == addressing.default_realm;
+        let user = if local { user.to_owned() } else { info.caller.clone() };
+        Some(format!("sip:{}@{server}", escape_user(&user)))
+    }
+
+    /// The same name in every later request of the dialog.
+    fn remember_shown(&mut self, request: &Message, from: String) {
+        if let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) {
+            let (call_id, tag) = (call_id.to_owned(), tag.to_owned());
+            self.dialog(&call_id, &tag).caller_shown = Some(from);
+        }
     }
 
     /// Via, Max-Forwards. On the overlay leg ours is the only Via: a phone's address stays at its peer, which gives the
@@ -290,7 +321,7 @@ pub(super) fn with_uri(value: &str, uri: &str) -> String {
 /// `user@realm` with the user escaped for a URI.
 pub(super) fn uri_of(aor: &str) -> String {
     match aor.rsplit_once('@') {
-        Some((user, realm)) => format!("{}@{realm}", crate::uri::escape_user(user)),
+        Some((user, realm)) => format!("{}@{realm}", escape_user(user)),
         None => aor.to_owned(),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Dialog {
     /// From and To without tags, as our calling phone wrote them.
     pub caller_from: Option<String>,
     pub caller_to: Option<String>,
+    /// The caller as our called phone sees it, where that is another name.
+    pub caller_shown: Option<String>,
     pub call: Option<CallInfo>,
 }
 

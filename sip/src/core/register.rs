@@ -10,6 +10,7 @@ use crate::{
     input::AskId,
     message::{Message, Name},
     registrar::{BindingChange, Register, decide, needs_journal, ok_headers, vouch_for_refresh},
+    uri::Uri,
 };
 
 impl Core {
@@ -26,10 +27,11 @@ impl Core {
             Err(_) => return self.respond(now, key, 404, "Not Found", &[]),
         };
         let realm = realm_of(&aor).to_owned();
-        let register = match Register::read(request) {
+        let mut register = match Register::read(request) {
             Ok(register) => register,
             Err(refusal) => return self.respond(now, key, refusal.status, refusal.reason, &refusal.headers),
         };
+        register.server = self.server_of(&to);
         let purpose = Purpose::Register { instance: register.instance().to_owned() };
         match answer_for(request, ChallengeKind::Www, &realm, &aor, purpose) {
             Err(bad) => {
@@ -43,6 +45,12 @@ impl Core {
                 self.out.push_back(Output::Verify { id, answer: Box::new(answer), source });
             }
         }
+    }
+
+    /// The host of a URI where it is one of ours: then all that the phone knows of us.
+    fn server_of(&self, uri: &str) -> Option<String> {
+        let uri = Uri::parse(uri).ok().filter(|u| self.config.addressing.is_own_host(u.host()))?;
+        Some(uri.port().map_or_else(|| uri.host().to_owned(), |port| format!("{}:{port}", uri.host())))
     }
 
     pub(super) fn challenge(&mut self, key: &ServerKey, realm: String, www: bool, stale: bool) {

@@ -36,6 +36,9 @@ pub struct Binding {
     pub call_id: String,
     pub cseq: u32,
     pub path: Vec<String>,
+    /// `host:port` of ours, as a phone wrote it that knows its server by address alone; callers are named to it so that it
+    /// can call them back.
+    pub server: Option<String>,
     /// The flow that the REGISTER came in on: requests go back there.
     pub flow: Flow,
     /// UTC ms.

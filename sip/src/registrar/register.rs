@@ -179,6 +179,7 @@ impl Request<'_> {
             call_id: self.register.call_id.clone(),
             cseq: self.register.cseq,
             path: self.register.path.clone(),
+            server: self.register.server.clone(),
             flow: self.flow,
             expires_at_ms,
             grant: self.vouch.grant.clone(),

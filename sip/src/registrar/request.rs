@@ -44,6 +44,8 @@ pub struct Register {
     pub contacts: Contacts,
     /// Path values as sent, topmost first (RFC 3327).
     pub path: Vec<String>,
+    /// See [`super::Binding::server`]; set by whoever knows which hosts are ours.
+    pub server: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,7 @@ impl Register {
             cseq: fields.cseq,
             contacts: contacts(fields)?,
             path: path(&fields.paths)?,
+            server: None,
         })
     }
 

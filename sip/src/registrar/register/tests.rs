@@ -19,7 +19,13 @@ fn contact(uri: &str, expires_s: Option<u32>) -> AskedContact {
 }
 
 fn some(call_id: &str, cseq: u32, contacts: Vec<AskedContact>) -> Register {
-    Register { call_id: call_id.into(), cseq, contacts: Contacts::Some(contacts), path: Vec::new() }
+    Register {
+        call_id: call_id.into(),
+        cseq,
+        contacts: Contacts::Some(contacts),
+        path: Vec::new(),
+        server: None,
+    }
 }
 
 fn vouch() -> Vouch {

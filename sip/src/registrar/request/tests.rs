@@ -83,7 +83,8 @@ fn instances() {
         None,
     );
     assert!(moved.iter().all(|contact| contact.instance == "urn:1"));
-    let both = Register { call_id: "c".into(), cseq: 1, contacts: Contacts::Some(two), path: vec![] };
+    let both =
+        Register { call_id: "c".into(), cseq: 1, contacts: Contacts::Some(two), path: vec![], server: None };
     assert_eq!(both.instance(), "urn:1");
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn binding(aor: &str, instance: &str, flow: Flow, expires_at_ms: u64)
         call_id: "c1".into(),
         cseq: 1,
         path: Vec::new(),
+        server: None,
         flow,
         expires_at_ms,
         grant: Vec::new().into(),
