@@ -187,11 +187,9 @@ fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Resul
     config
         .push_str("module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n");
     let Account { user, password, server, transport, more, .. } = account;
-    // A user name with a realm: the URI escapes the `@`, the digest says it as it is.
     let answer = if more.contains("answermode") { "" } else { ";answermode=auto" };
-    let digest_user = user.replace("%40", "@");
     let line = format!(
-        "<sip:{user}@{server};transport={transport}>;auth_user={digest_user};auth_pass={password}{answer};\
+        "<sip:{user}@{server};transport={transport}>;auth_user={user};auth_pass={password}{answer};\
          audio_codecs=PCMU/8000/1;regint=60{more}"
     );
     for (name, text) in [("config", config.as_str()), ("accounts", ""), ("contacts", "")] {
