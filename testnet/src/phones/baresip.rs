@@ -151,8 +151,10 @@ impl Baresip {
             Err(e) => return Err(Error::Io("baresip control".into(), e)),
         }
         while let Some(message) = netstring(&mut self.read)? {
+            // baresip 1.0 cuts long texts in events wherever they end, sometimes inside a character.
+            let message = String::from_utf8_lossy(&message);
             let value: Value =
-                serde_json::from_slice(&message).map_err(|e| Error::Other(format!("baresip: {e}")))?;
+                serde_json::from_str(&message).map_err(|e| Error::Other(format!("baresip: {e}")))?;
             if value.get("event").and_then(Value::as_bool) == Some(true) {
                 self.events.push_back(value);
             }
