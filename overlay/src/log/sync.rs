@@ -26,8 +26,12 @@ const ASKED_MAX: usize = 16;
 const WANTED_MAX: usize = 20_000;
 /// A question without an answer for this long is forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Without an answer for this long, doubled each time, it is asked again: one lost packet must not hide a chain until
+/// the request times out.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN_MAX: u32 = 3;
 /// Who differs from us is asked back, but not more often than this: some differences stay (a convicted author).
-const ASK_BACK: Duration = Duration::from_secs(2);
+const ASK_BACK: Duration = Duration::from_millis(800);
 /// After we have published: how many neighbours hear our root, when, and how often. Larger networks wait longer, since
 /// there roots hardly ever agree: by this time per so many authors.
 const TELL_PEERS: usize = 8;
@@ -69,9 +73,10 @@ pub struct Ask {
     pub body: Vec<u8>,
 }
 
+#[derive(Clone, Copy)]
 enum Asked {
-    Heads { peer: PeerId },
-    Range { peer: PeerId, author: PeerId },
+    Heads { peer: PeerId, after: Option<PeerId> },
+    Range { peer: PeerId, author: PeerId, incarnation: Incarnation, from: u64 },
 }
 
 impl Asked {
@@ -80,6 +85,27 @@ impl Asked {
             Asked::Heads { .. } => None,
             Asked::Range { author, .. } => Some(*author),
         }
+    }
+
+    fn peer(&self) -> PeerId {
+        match self {
+            Asked::Heads { peer, .. } | Asked::Range { peer, .. } => *peer,
+        }
+    }
+}
+
+/// A question under way.
+struct Open {
+    asked: Asked,
+    at: Instant,
+    /// Asked so many times before, in vain.
+    tries: u32,
+}
+
+impl Open {
+    /// When it is asked again.
+    fn again(&self) -> Option<Instant> {
+        (self.tries < ASK_AGAIN_MAX).then(|| self.at + ASK_AGAIN * (1 << self.tries))
     }
 }
 
@@ -93,7 +119,7 @@ pub struct Brought {
 
 pub struct Sync {
     neighbours: BTreeSet<PeerId>,
-    asked: BTreeMap<u64, (Instant, Asked)>,
+    asked: BTreeMap<u64, Open>,
     asked_back: BTreeMap<PeerId, Instant>,
     tell: Option<(Instant, u8)>,
     /// Chains to fetch, and from whom.
@@ -169,21 +195,40 @@ impl Sync {
     fn ask_more(&mut self, now: Now, chains: &mut Chains) {
         while self.asked.len() < ASKED_MAX {
             if let Some((peer, author, incarnation, from)) = self.wanted.pop_front() {
-                let question = Question::Range { version: VERSION, author, incarnation, from };
-                self.ask(now, peer, Asked::Range { peer, author }, &question);
+                self.ask(now, Asked::Range { peer, author, incarnation, from }, 0, chains);
             } else if let Some((peer, after)) = self.greet.pop_front() {
-                let question = Question::Heads { version: VERSION, root: chains.root(), after };
-                self.ask(now, peer, Asked::Heads { peer }, &question);
+                self.ask(now, Asked::Heads { peer, after }, 0, chains);
             } else {
                 return;
             }
         }
     }
 
-    fn ask(&mut self, now: Now, peer: PeerId, asked: Asked, question: &Question) {
+    fn ask(&mut self, now: Now, asked: Asked, tries: u32, chains: &mut Chains) {
         self.next_id += 1;
-        self.asked.insert(self.next_id, (now.mono, asked));
-        self.out.push_back(Ask { id: self.next_id, peer, body: encode(question) });
+        let question = match asked {
+            Asked::Heads { after, .. } => Question::Heads { version: VERSION, root: chains.root(), after },
+            Asked::Range { author, incarnation, from, .. } => {
+                Question::Range { version: VERSION, author, incarnation, from }
+            }
+        };
+        self.asked.insert(self.next_id, Open { asked, at: now.mono, tries });
+        self.out.push_back(Ask { id: self.next_id, peer: asked.peer(), body: encode(&question) });
+    }
+
+    /// What has waited long enough is asked again, of the same peer, in its place among the questions under way. The
+    /// last time waits for as long as it takes.
+    fn ask_again(&mut self, now: Now, chains: &mut Chains) {
+        let due = |open: &Open| open.again().is_some_and(|at| at <= now.mono);
+        let due: Vec<u64> = self.asked.iter().filter(|(_, open)| due(open)).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(open) = self.asked.remove(&id) else { continue };
+            if self.neighbours.contains(&open.asked.peer()) {
+                self.ask(now, open.asked, open.tries + 1, chains);
+            } else if let Some(author) = open.asked.author() {
+                self.wanted_authors.remove(&author);
+            }
+        }
     }
 
     pub fn poll_ask(&mut self) -> Option<Ask> {
@@ -194,7 +239,8 @@ impl Sync {
         if self.neighbours.is_empty() {
             return None;
         }
-        Some(self.tell.map_or(self.next_at, |(at, _)| at.min(self.next_at)))
+        let again = self.asked.values().filter_map(Open::again);
+        again.chain(self.tell.map(|(at, _)| at)).chain([self.next_at]).min()
     }
 
     pub fn handle_timeout(&mut self, now: Now, rng: &mut impl Rng, chains: &mut Chains) {
@@ -211,14 +257,15 @@ impl Sync {
             }
             self.tell = (rounds > 1).then(|| (at.max(now.mono) + tell_after(chains.authors()), rounds - 1));
         }
+        self.ask_again(now, chains);
         self.ask_more(now, chains);
     }
 
     fn forget_unanswered(&mut self, now: Now) {
         let lost: Vec<u64> =
-            self.asked.iter().filter(|(_, (at, _))| *at + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
+            self.asked.iter().filter(|(_, open)| open.at + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
         for id in lost {
-            if let Some(author) = self.asked.remove(&id).and_then(|(_, asked)| asked.author()) {
+            if let Some(author) = self.asked.remove(&id).and_then(|open| open.asked.author()) {
                 self.wanted_authors.remove(&author);
             }
         }
@@ -257,11 +304,11 @@ impl Sync {
     /// An answer to [`Ask`] `id`, or that there is none. The caller accepts what it brought, and if the
     /// answer was full calls [`Sync::accepted`].
     pub fn on_response(&mut self, now: Now, id: u64, body: Option<&[u8]>, chains: &mut Chains) -> Brought {
-        let Some((_, asked)) = self.asked.remove(&id) else { return Brought::default() };
+        let Some(Open { asked, .. }) = self.asked.remove(&id) else { return Brought::default() };
         let answer = body.and_then(|b| decode::<Answer>(b).ok());
         let mut brought = Brought::default();
         match (asked, answer) {
-            (Asked::Heads { peer }, Some(Answer::Heads { heads, more })) => {
+            (Asked::Heads { peer, .. }, Some(Answer::Heads { heads, more })) => {
                 let last = heads.last().map(|h| h.author);
                 for head in heads.iter().take(HEADS_PER_ANSWER) {
                     if let Some(from) = chains.missing(head) {
@@ -272,7 +319,7 @@ impl Sync {
                     self.greet(peer, last);
                 }
             }
-            (Asked::Range { peer, author }, answer) => {
+            (Asked::Range { peer, author, .. }, answer) => {
                 self.wanted_authors.remove(&author);
                 if let Some(Answer::Entries { entries }) = answer {
                     brought = Brought { from: Some(peer), entries };

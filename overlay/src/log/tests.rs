@@ -228,3 +228,25 @@ proptest! {
         prop_assert_eq!(Sync::new(now(), Duration::ZERO).answer(now(), key(1).peer_id(), &bytes, &mut chains), None);
     }
 }
+
+#[test]
+fn a_lost_question_is_asked_again_before_it_times_out() {
+    let (mut here, mut sync) = (chains(), Sync::new(now(), sync::EVERY));
+    let mut at = now();
+    let holder = key(2).peer_id();
+    sync.on_connected(at, holder, &mut here);
+    let mut asked = Vec::new();
+    let mut rng = <rand_chacha::ChaCha20Rng as rand::SeedableRng>::seed_from_u64(1);
+    for _ in 0..8 {
+        while let Some(ask) = sync.poll_ask() {
+            asked.push(ask.id);
+        }
+        at.mono += Duration::from_secs(1);
+        at.wall = at.wall.plus(Duration::from_secs(1));
+        sync.handle_timeout(at, &mut rng, &mut here);
+    }
+    // At once, after one second, two more, four more.
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    sync.on_disconnected(holder);
+    assert_eq!(sync.poll_timeout(), None);
+}
