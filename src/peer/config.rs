@@ -107,6 +107,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     for binding in &live {
         peer.publish_binding(now, binding);
     }
+    peer.overlay.open(now);
     peer.pump(now);
     peer
 }

@@ -127,6 +127,11 @@ impl OverlayCore {
             let header = entry.header();
             if header.author == self.me {
                 self.author.outlive(header.incarnation);
+                for event in entry.events() {
+                    if let Event::Revoke(revoke) = event {
+                        self.author.recall(revoke);
+                    }
+                }
                 continue;
             }
             if let Some(other) = seen.insert((header.author, header.incarnation, header.seq), record) {
@@ -134,6 +139,13 @@ impl OverlayCore {
             }
         }
         self.chains.set_own(self.author.incarnation());
+    }
+
+    /// After a start, when all live bindings were appended: others learn what is left of the last life, and what is not.
+    pub fn open(&mut self, now: Now) {
+        self.latest = now;
+        self.author.open(now);
+        self.write_due(now);
     }
 
     /// Says `event` in our log; others hear it when it is on disk.

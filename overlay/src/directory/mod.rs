@@ -79,6 +79,8 @@ pub struct Directory {
 struct Author {
     phones: BTreeSet<(Hash, Hash)>,
     bytes: usize,
+    /// Bindings that follow its last checkpoint, said again; when all have come, the rest is void.
+    restating: Option<u32>,
 }
 
 impl Directory {
@@ -94,6 +96,7 @@ impl Directory {
             match event {
                 Event::Bind(bind) => {
                     refused += usize::from(!self.bind(now, author, bind, entry.header.time, live_bytes));
+                    self.restated(author);
                 }
                 Event::Unbind(u) => self.remove(author, u.aor_id, u.instance),
                 Event::Attest(attest) => self.attest(author, attest),
@@ -103,8 +106,15 @@ impl Directory {
                     }
                     self.revoked.insert((revoke.aor_id, author), revoke.before);
                 }
-                // Presence has its own room; a checkpoint's root is for proofs.
-                Event::Presence(_) | Event::Checkpoint(_) => {}
+                // Its root is for proofs.
+                Event::Checkpoint(checkpoint) => {
+                    if let Some(account) = self.by_author.get_mut(&author) {
+                        account.restating = Some(checkpoint.count);
+                    }
+                    self.restatement_ends(author);
+                }
+                // Presence has its own room.
+                Event::Presence(_) => {}
             }
         }
         refused
@@ -177,6 +187,29 @@ impl Directory {
             let held = self.by_aor.get_mut(aor_id).and_then(|phones| phones.get_mut(&(*instance, author)));
             if let Some(held) = held {
                 held.confirm_by.get_or_insert(now.wall.plus(RESTATE));
+            }
+        }
+    }
+
+    /// One more binding of a checkpoint was said again.
+    fn restated(&mut self, author: PeerId) {
+        if let Some(left) = self.by_author.get_mut(&author).and_then(|a| a.restating.as_mut()) {
+            *left = left.saturating_sub(1);
+        }
+        self.restatement_ends(author);
+    }
+
+    /// LOG-9: all that the checkpoint announced was said; what was not among it has gone.
+    fn restatement_ends(&mut self, author: PeerId) {
+        let Some(account) = self.by_author.get_mut(&author).filter(|a| a.restating == Some(0)) else {
+            return;
+        };
+        account.restating = None;
+        let phones: Vec<(Hash, Hash)> = account.phones.iter().copied().collect();
+        for (aor_id, instance) in phones {
+            let held = self.by_aor.get(&aor_id).and_then(|phones| phones.get(&(instance, author)));
+            if held.is_some_and(|h| h.confirm_by.is_some()) {
+                self.remove(author, aor_id, instance);
             }
         }
     }

@@ -147,3 +147,20 @@ fn nobody_gets_more_room_than_its_quota() {
     assert_eq!(dir.revoked_before(AOR, key(1).peer_id()), Some(Timestamp(5)));
     assert_eq!(dir.revoked_before(AOR, key(2).peer_id()), None, "a stranger's word");
 }
+
+#[test]
+fn what_a_complete_checkpoint_does_not_say_again_has_gone() {
+    let mut directory = Directory::default();
+    let other = Hash([3; 32]);
+    let checkpoint = |count| Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count });
+    let mut say = |time: u64, events: &[Event], restart: bool| {
+        directory.apply(at(time), &entry(1, time, events), restart, usize::MAX);
+        directory.lookup(at(time), AOR).into_iter().map(|f| f.instance).collect::<BTreeSet<_>>()
+    };
+    let both: BTreeSet<Hash> = [PHONE, other].into();
+    assert_eq!(say(10, &[bind(PHONE, 90_000), bind(other, 90_000)], true), both);
+    assert_eq!(say(20, &[checkpoint(1)], true), both, "one is still to come");
+    assert_eq!(say(21, &[bind(PHONE, 90_000)], false), [PHONE].into());
+    assert_eq!(say(22, &[bind(other, 90_000)], false), both, "what is said later is new");
+    assert_eq!(say(30, &[checkpoint(0)], true), BTreeSet::new(), "an empty life");
+}

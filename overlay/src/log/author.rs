@@ -1,9 +1,12 @@
 //! Our own log: events of the last 20 ms become one signed entry, and no entry leaves before it is on disk.
 //!
-//! Restating: the peer publishes its live bindings anew at every start, so the first entries of an incarnation say all
-//! that counts; at a checkpoint this file says them again itself.
+//! Restating: the peer publishes its live bindings anew at every start, and then [`AuthorLog::open`]s: the first entry of
+//! an incarnation is a checkpoint that names how many follow, so that readers know at once what has gone. At each later
+//! checkpoint this file says them again itself.
 
-use crate::records::{Bind, Checkpoint, Entry, Event, Header, Incarnation, entry};
+use crate::records::{
+    Bind, Checkpoint, Entry, Event, Header, Incarnation, Revoke, entry, grant::BIND_LIFE_MAX,
+};
 use dots_wire::{Hash, Now, SecretKey, Timestamp, encode, merkle_root};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,6 +23,8 @@ const BATCH_EVENTS: usize = entry::EVENTS_MAX;
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries handed to the disk and not yet durable.
 const UNWRITTEN_MAX: usize = 256;
+/// Revocations that a grant may still be older than.
+const REVOKES_MAX: usize = 100_000;
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);
 pub const CHECKPOINT_ENTRIES: u64 = 10_000;
 /// Also after this much, so that what others must keep of us stays bounded.
@@ -44,6 +49,7 @@ pub struct AuthorLog {
     pending_bytes: usize,
     flush_at: Option<Instant>,
     live: BTreeMap<(Hash, Hash), Bind>,
+    revokes: BTreeMap<Hash, Timestamp>,
     since_entries: u64,
     since_bytes: usize,
     checkpoint_at: Instant,
@@ -63,6 +69,7 @@ impl AuthorLog {
             pending_bytes: 0,
             flush_at: None,
             live: BTreeMap::new(),
+            revokes: BTreeMap::new(),
             since_entries: 0,
             since_bytes: 0,
             checkpoint_at: now.mono + CHECKPOINT_EVERY,
@@ -95,6 +102,7 @@ impl AuthorLog {
             Event::Unbind(unbind) => {
                 self.live.remove(&(unbind.aor_id, unbind.instance));
             }
+            Event::Revoke(revoke) => self.recall(&revoke),
             _ => {}
         }
         self.push(bytes, false);
@@ -103,6 +111,16 @@ impl AuthorLog {
             self.flush_at = Some(now.mono);
         }
         true
+    }
+
+    /// A revocation, said now or in an earlier life: readers who start at a checkpoint must hear of it while a grant
+    /// from before it could still be shown.
+    pub fn recall(&mut self, revoke: &Revoke) {
+        if self.revokes.len() >= REVOKES_MAX {
+            self.revokes.pop_first();
+        }
+        let before = self.revokes.entry(revoke.aor_id).or_insert(revoke.before);
+        *before = revoke.before.max(*before);
     }
 
     fn push(&mut self, bytes: Vec<u8>, checkpoint: bool) {
@@ -165,14 +183,25 @@ impl AuthorLog {
         ToWrite { token: self.next_token, entry }
     }
 
+    /// LOG-5: all live bindings of this life's start were appended. Its first entry says so, even where there are none:
+    /// else a removal that the last life wrote down but did not publish would never be heard of.
+    pub fn open(&mut self, now: Now) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.checkpoint(now);
+    }
+
     /// LOG-8: the live bindings as a root, then each of them again.
     fn checkpoint_if_due(&mut self, now: Now) {
         let due = now.mono >= self.checkpoint_at
             || self.since_entries >= CHECKPOINT_ENTRIES
             || self.since_bytes >= CHECKPOINT_BYTES.max(self.live.len().saturating_mul(2 * 512));
-        if !due {
-            return;
+        if due {
+            self.checkpoint(now);
         }
+    }
+
+    fn checkpoint(&mut self, now: Now) {
         self.checkpoint_at = now.mono + CHECKPOINT_EVERY;
         (self.since_entries, self.since_bytes) = (0, 0);
         self.live.retain(|_, b| b.until > now.wall);
@@ -181,6 +210,12 @@ impl AuthorLog {
         self.push(encode(&Event::Checkpoint(checkpoint)), true);
         for bytes in restated {
             self.push(bytes, false);
+        }
+        self.revokes.retain(|_, before| before.plus(BIND_LIFE_MAX) > now.wall);
+        let revokes: Vec<Revoke> =
+            self.revokes.iter().map(|(aor_id, before)| Revoke { aor_id: *aor_id, before: *before }).collect();
+        for revoke in revokes {
+            self.push(encode(&Event::Revoke(revoke)), false);
         }
         self.flush_at = Some(now.mono);
     }
@@ -257,6 +292,29 @@ mod tests {
         let sealed = log.seal_due(now);
         assert!(sealed[0].entry.is_checkpoint());
         assert_eq!(sealed.iter().map(|s| s.entry.events.len()).sum::<usize>(), 2_001);
+    }
+
+    #[test]
+    fn a_life_opens_with_a_checkpoint_and_says_young_revocations_again() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let mut now = Now { mono: Instant::now(), wall: Timestamp(10_000_000) };
+        let mut log = AuthorLog::new(key.clone(), 7, now);
+        log.open(now);
+        now.mono += BATCH;
+        let first = log.seal_due(now);
+        assert!(first[0].entry.is_checkpoint(), "even where nothing lives");
+        let mut log = AuthorLog::new(key, 8, now);
+        let young = Revoke { aor_id: Hash([1; 32]), before: now.wall };
+        let old = Revoke { aor_id: Hash([2; 32]), before: now.wall.minus(BIND_LIFE_MAX) };
+        log.recall(&young);
+        log.recall(&old);
+        assert!(log.append(now, bind(1)));
+        log.open(now);
+        now.mono += BATCH;
+        let events = log.seal_due(now)[0].entry.events.clone();
+        assert!(
+            matches!(&events[..], [Event::Checkpoint(c), Event::Bind(_), Event::Revoke(r)] if c.count == 1 && *r == young)
+        );
     }
 
     #[test]
