@@ -1,5 +1,8 @@
 //! Nonces of a home: stateless to mint, bound to the serving peer that shows them, dead after 300 s, used once per count.
 //!
+//! Which counts were used is not on disk. So the MAC's key is made anew at each start: a nonce of an earlier life is not
+//! ours, and an answer that was used before a crash is worth nothing after it.
+//!
 //! `ver(1) | home label(20) | time ms(8) | SHA-256(serving PeerId)[..8] | random(8) | HMAC(home key)[..16]` as URL-safe
 //! base64. Only the home can check one, so a serving peer can neither make nor refresh one.
 
@@ -36,8 +39,9 @@ pub struct Minter {
 }
 
 impl Minter {
-    pub fn new(home: &SecretKey) -> Minter {
-        let key = hmac_sha256(home.to_bytes().as_slice(), b"dots/nonce/1");
+    /// `life`: random, new at every start.
+    pub fn new(home: &SecretKey, life: [u8; 16]) -> Minter {
+        let key = hmac_sha256(home.to_bytes().as_slice(), &[&b"dots/nonce/1"[..], &life].concat());
         Minter { key, home: home.peer_id(), used: BTreeMap::new(), order: VecDeque::new() }
     }
 
@@ -114,7 +118,7 @@ mod tests {
     fn fresh_once_per_count_stale_later_forged_elsewhere() {
         let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
         let (home, b, c) = (key(1), key(2).peer_id(), key(3).peer_id());
-        let mut minter = Minter::new(&home);
+        let mut minter = Minter::new(&home, [1; 16]);
         let t0 = Timestamp(1_000_000);
         let nonce = minter.mint(b, t0, [7; 8]);
         let later = |s| t0.plus(Duration::from_secs(s));
@@ -124,7 +128,10 @@ mod tests {
         assert_eq!(minter.check(&nonce, 2, b, later(2)), NonceCheck::Replayed, "counts rise");
         assert_eq!(minter.check(&nonce, 4, b, later(301)), NonceCheck::Stale);
         assert_eq!(minter.check(&nonce, 4, c, later(1)), NonceCheck::Forged, "minted for another peer");
-        assert_eq!(Minter::new(&key(9)).check(&nonce, 1, b, t0), NonceCheck::Forged, "another home's");
+        let mut other = Minter::new(&key(9), [1; 16]);
+        assert_eq!(other.check(&nonce, 1, b, t0), NonceCheck::Forged, "another home's");
+        let mut restarted = Minter::new(&home, [2; 16]);
+        assert_eq!(restarted.check(&nonce, 4, b, later(1)), NonceCheck::Forged, "of an earlier life");
         for at in 0..nonce.len() {
             let mut bytes = nonce.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };

@@ -275,6 +275,9 @@ impl Peer {
                 }
             }
             Asked::Home { ask, aor, permit } => {
+                if let (Some(AuthReply::Stale), Some((_, realm))) = (&reply, aor.rsplit_once('@')) {
+                    self.guest.forget(realm);
+                }
                 let result = match reply {
                     Some(AuthReply::Granted { grant, .. }) => self.check_grant(now, aor, &permit, &grant),
                     Some(AuthReply::Wrong) => Err(AuthFailure::Wrong),

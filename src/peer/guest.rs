@@ -123,6 +123,13 @@ impl Guest {
         self.pools.get(realm).is_some_and(|p| !p.waiting.is_empty())
     }
 
+    /// Its home no longer takes the nonces that we hold (it was started anew): they are not handed out.
+    pub fn forget(&mut self, realm: &str) {
+        if let Some(pool) = self.pools.get_mut(realm) {
+            pool.nonces.clear();
+        }
+    }
+
     /// Which home minted this nonce that we handed out.
     pub fn minted_by(&self, nonce: &str) -> Option<PeerId> {
         self.handed.get(nonce).map(|(home, _)| *home)
@@ -167,5 +174,9 @@ mod tests {
         assert!(guest.wants_fetch("b.test"));
         guest.fetched(t0, "b.test", home, vec!["n2".into()]);
         assert_eq!(guest.take(t0 + NONCE_FRESH, "b.test"), None);
+        assert!(guest.wants_fetch("b.test"));
+        guest.fetched(t0, "b.test", home, vec!["n3".into()]);
+        guest.forget("b.test");
+        assert_eq!(guest.take(t0, "b.test"), None, "the home does not take them");
     }
 }

@@ -261,7 +261,7 @@ mod tests {
             };
             World {
                 now: Now { mono: Instant::now(), wall: Timestamp(1_000_000) },
-                home: Home::new(Minter::new(&key(1))),
+                home: Home::new(Minter::new(&key(1), [1; 16])),
                 serving: key(2).peer_id(),
                 account,
             }
