@@ -9,6 +9,7 @@ use super::{
     notes::{self, Note},
     output::Stream,
     rate::Kind,
+    routes::Neighbour,
 };
 use dots_overlay::{
     names::{Belief, Change, Known},
@@ -36,6 +37,9 @@ const DNS_NAMES_MAX: usize = 1_000;
 const DNS_AGAIN: Duration = Duration::from_secs(600);
 /// A clock that is this far from most of our neighbours' is wrong, or theirs are.
 const CLOCK_WARNING: Duration = Duration::from_secs(10);
+/// A neighbour that does not answer with its records is asked again after this, doubled each time.
+const ASK_AGAIN: Duration = Duration::from_millis(1_500);
+const ASK_AGAIN_MAX: u32 = 6;
 
 impl Peer {
     /// Signs records of our own realms where the newest is older than a day. `true`: there are new ones.
@@ -83,12 +87,24 @@ impl Peer {
     pub(super) fn refresh_names(&mut self, now: Now) {
         if self.sign_own(now) {
             for peer in self.neighbours.keys().copied().collect::<Vec<_>>() {
-                self.exchange_names(now, peer);
+                self.exchange_names(now, peer, 0);
             }
+            return;
+        }
+        let due = |n: &Neighbour| n.names_again.filter(|(at, _)| *at <= now.mono).map(|(_, tries)| tries);
+        let due: Vec<(PeerId, u32)> =
+            self.neighbours.iter().filter_map(|(peer, n)| Some((*peer, due(n)?))).collect();
+        for (peer, tries) in due {
+            self.exchange_names(now, peer, tries + 1);
         }
     }
 
-    pub(super) fn exchange_names(&mut self, now: Now, peer: PeerId) {
+    /// Tells a neighbour our records, and asks for its own. `tries`: how often that was in vain.
+    pub(super) fn exchange_names(&mut self, now: Now, peer: PeerId, tries: u32) {
+        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+            let wait = ASK_AGAIN * (1 << tries.min(ASK_AGAIN_MAX));
+            neighbour.names_again = (tries < ASK_AGAIN_MAX).then(|| (now.mono + wait, tries));
+        }
         let records = self.records_to_tell(now);
         let body = encode(&LookupRequest::Realms { version: VERSION, records, time_ms: now.wall.0 });
         let id = self.ask(Pending::Names { of: peer });
@@ -162,7 +178,7 @@ impl Peer {
         let homes = known.read().map(|r| r.homes.clone()).unwrap_or_default();
         let me = self.me;
         for home in homes.into_iter().filter(|h| *h != me) {
-            self.exchange_names(now, home);
+            self.exchange_names(now, home, 0);
         }
         true
     }
@@ -170,6 +186,9 @@ impl Peer {
     pub(super) fn on_names_reply(&mut self, now: Now, from: PeerId, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<LookupReply>(&body).ok());
         if let Some(LookupReply::Realms { records, time_ms }) = reply {
+            if let Some(neighbour) = self.neighbours.get_mut(&from) {
+                neighbour.names_again = None;
+            }
             self.hear_clock(now, from, time_ms);
             self.hear_records(now, from, &records);
         }

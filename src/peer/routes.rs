@@ -15,7 +15,10 @@ use dots_overlay::{
 use dots_sip::input::PeerLabel;
 use dots_wire::{Now, PeerId, Timestamp, encode};
 use serde::Serialize;
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 /// A peer that we are connected to.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct Neighbour {
     pub rtt: Option<Duration>,
     /// Its clock minus ours, when it last said.
     pub clock_ahead_ms: Option<i128>,
+    /// It has not answered with its realm records: when to ask again, and how often that was done.
+    pub names_again: Option<(Instant, u32)>,
 }
 
 impl Neighbour {
@@ -45,13 +50,14 @@ impl Peer {
                     agent: String::new(),
                     rtt: None,
                     clock_ahead_ms: None,
+                    names_again: None,
                 };
                 self.neighbours.entry(peer).or_insert(fresh);
                 self.label(peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.receipts.on_connected(now, peer);
-                self.exchange_names(now, peer);
+                self.exchange_names(now, peer, 0);
             }
             NetEvent::Disconnected { peer } => {
                 self.neighbours.remove(&peer);
