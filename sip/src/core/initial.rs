@@ -127,9 +127,10 @@ impl Core {
                 return self.challenge(&key, realm_of(&caller).to_owned(), false, true);
             }
             Err(AuthFailure::Unavailable) => {
+                let is_call = key.2 == "INVITE";
                 match vouch_for_flow(&flow, &caller, &self.bindings, now.wall_ms) {
-                    Some(vouch) => vouch,
-                    None => return self.refuse(now, &key, AuthFailure::Unavailable),
+                    Some(vouch) if is_call => vouch,
+                    _ => return self.refuse(now, &key, AuthFailure::Unavailable),
                 }
             }
             Err(failure) => return self.refuse(now, &key, failure),

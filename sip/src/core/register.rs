@@ -67,8 +67,27 @@ impl Core {
                 let headers = challenge_headers(kind, &challenge, stale, takes_sha256(agent));
                 self.respond(now, &key, kind.status(), kind.reason(), &headers);
             }
+            Err(AuthFailure::Unavailable) => self.without_home(now, key, www),
             Err(failure) => self.refuse(now, &key, failure),
         }
+    }
+
+    /// No nonce can be had, so nobody can be asked to prove anything: what may go on without a new answer does.
+    fn without_home(&mut self, now: Now, key: ServerKey, www: bool) {
+        let Some(request) = self.servers.get(&key).map(|tx| tx.request.clone()) else { return };
+        let aor_of = |uri: Option<&str>| self.config.addressing.canonical_aor(uri.unwrap_or_default()).ok();
+        let unavailable = Err(AuthFailure::Unavailable);
+        if www {
+            let aor = aor_of(request.to().map(|to| to.uri()));
+            if let (Some(aor), Ok(register)) = (aor, Register::read(&request)) {
+                return self.on_register_verdict(now, key, register, aor, unavailable);
+            }
+        } else if let (Some(caller), Some(target)) =
+            (aor_of(request.from().map(|from| from.uri())), aor_of(request.uri()))
+        {
+            return self.on_request_verdict(now, key, caller, target, unavailable);
+        }
+        self.refuse(now, &key, AuthFailure::Unavailable);
     }
 
     /// The password was wrong. The same nonce again: phones see from it that asking anew will not help (a new one sends
