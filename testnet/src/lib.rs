@@ -6,6 +6,7 @@
 //! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
 //!   remembered.
 //! - [`bench`]: what a REGISTER and a call cost, beside Kamailio.
+//! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
 //! - [`tone`]: WAV files and how much of their power lies at one frequency, so that "they heard each other" is a number.
 
 pub mod bench;
@@ -15,6 +16,7 @@ pub mod marks;
 pub mod network;
 pub mod phones;
 pub mod process;
+pub mod sim;
 pub mod tone;
 
 use rand::SeedableRng;
