@@ -1,0 +1,186 @@
+//! Passwords: a home judges answers that strangers bring, and gives each answer one grant at most.
+
+use super::stage::{A, ALICE, B, PASSWORD, Stage};
+use dots::{
+    drivers::store::account,
+    peer::{
+        api::Request as Api,
+        messages::{AnswerRecord, AuthReply, AuthRequest, VERSION},
+    },
+};
+use dots_sip::digest::{Algorithm, ha1, response};
+use dots_testnet::sim::liar::{Draft, Liar};
+use dots_wire::sha256;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// What alice's phone answers to this challenge when it registers at the liar.
+fn answer(nonce: &str, nc: u32, password: &str) -> AnswerRecord {
+    let uri = "sip:r0.test";
+    let ha1 = ha1(Algorithm::Sha256, "alice", "r0.test", password);
+    AnswerRecord {
+        method: "REGISTER".to_owned(),
+        username: "alice".to_owned(),
+        realm: "r0.test".to_owned(),
+        nonce: nonce.to_owned(),
+        uri: uri.to_owned(),
+        response: response(Algorithm::Sha256, &ha1, "REGISTER", uri, nonce, nc, "c", "auth"),
+        algorithm: "SHA-256".to_owned(),
+        qop: "auth".to_owned(),
+        nc,
+        cnonce: "c".to_owned(),
+        aor: "alice@r0.test".to_owned(),
+        instance: Some("her phone".to_owned()),
+        target: None,
+    }
+}
+
+fn verify(stage: &mut Stage, answer: AnswerRecord) -> AuthReply {
+    let request = AuthRequest::Verify { version: VERSION, answer: Box::new(answer) };
+    stage.liar.ask_auth(&mut stage.world, A, &request)
+}
+
+fn is_granted(reply: &AuthReply) -> bool {
+    matches!(reply, AuthReply::Granted { .. })
+}
+
+#[test]
+fn an_answer_is_good_once_and_for_five_minutes() {
+    let mut stage = Stage::new();
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    let first = answer(&nonce, 2, PASSWORD);
+    assert!(is_granted(&verify(&mut stage, first.clone())), "alice registers at the liar, as she may");
+    assert_eq!(verify(&mut stage, first), AuthReply::Stale, "replayed");
+    assert_eq!(verify(&mut stage, answer(&nonce, 1, PASSWORD)), AuthReply::Stale, "an older count");
+    assert!(is_granted(&verify(&mut stage, answer(&nonce, 3, PASSWORD))), "a new count is a new answer");
+    let old = stage.liar.nonce(&mut stage.world, A);
+    stage.wait(301);
+    assert_eq!(verify(&mut stage, answer(&old, 1, PASSWORD)), AuthReply::Stale, "too old");
+    assert_eq!(stage.count(A, "auth_wrong_elsewhere"), 0);
+}
+
+#[test]
+fn an_answer_is_not_good_again_after_the_home_was_killed() {
+    let mut stage = Stage::new();
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    let used = answer(&nonce, 1, PASSWORD);
+    assert!(is_granted(&verify(&mut stage, used.clone())));
+    stage.world.crash(A);
+    stage.world.start(A);
+    stage.wait(2);
+    assert_eq!(verify(&mut stage, used), AuthReply::Stale, "what it has forgotten it must not accept");
+    let fresh = stage.liar.nonce(&mut stage.world, A);
+    assert!(is_granted(&verify(&mut stage, answer(&fresh, 1, PASSWORD))));
+}
+
+#[test]
+fn an_answer_to_a_nonce_of_another_serving_peer_is_none() {
+    let mut stage = Stage::new();
+    let mut other = Liar::join(&mut stage.world);
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    let request = AuthRequest::Verify { version: VERSION, answer: Box::new(answer(&nonce, 1, PASSWORD)) };
+    assert_eq!(other.ask_auth(&mut stage.world, A, &request), AuthReply::Stale);
+    // It was not used up: the peer that it was minted for can still use it.
+    assert!(is_granted(&verify(&mut stage, answer(&nonce, 1, PASSWORD))));
+    let made_up = answer(&"A".repeat(82), 1, PASSWORD);
+    assert_eq!(verify(&mut stage, made_up), AuthReply::Stale);
+}
+
+#[test]
+fn what_is_asked_must_fit_what_was_answered() {
+    let mut stage = Stage::new();
+    let bent: [(&str, fn(&mut AnswerRecord), AuthReply); 7] = [
+        ("a wrong password", |a| a.response = "0".repeat(64), AuthReply::Wrong),
+        ("another AOR", |a| a.aor = "ann@r0.test".to_owned(), AuthReply::Forbidden),
+        ("both purposes", |a| a.target = Some("bob@r1.test".to_owned()), AuthReply::Forbidden),
+        ("no purpose", |a| a.instance = None, AuthReply::Forbidden),
+        (
+            "a call with a REGISTER's answer",
+            |a| {
+                (a.instance, a.target) = (None, Some("bob@r1.test".to_owned()));
+            },
+            AuthReply::Forbidden,
+        ),
+        ("without qop", |a| a.qop = String::new(), AuthReply::Wrong),
+        ("a realm of another home", |a| a.realm = "r1.test".to_owned(), AuthReply::Forbidden),
+    ];
+    for (why, bend, expected) in bent {
+        let nonce = stage.liar.nonce(&mut stage.world, A);
+        let mut record = answer(&nonce, 1, PASSWORD);
+        bend(&mut record);
+        assert_eq!(verify(&mut stage, record), expected, "{why}");
+    }
+}
+
+#[test]
+fn guesses_through_one_peer_are_slowed_down_and_lock_nobody_else_out() {
+    let mut stage = Stage::new();
+    for n in 0..8 {
+        let nonce = stage.liar.nonce(&mut stage.world, A);
+        let reply = verify(&mut stage, answer(&nonce, 1, &format!("guess {n}")));
+        assert!(matches!(reply, AuthReply::Wrong | AuthReply::Forbidden), "{reply:?}");
+    }
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    assert_eq!(
+        verify(&mut stage, answer(&nonce, 1, PASSWORD)),
+        AuthReply::Forbidden,
+        "even the right one waits"
+    );
+    let elsewhere = stage.add_phone(A, B, "alice");
+    assert_eq!(stage.answered(elsewhere, "REGISTER"), Some(200), "through another peer she gets in");
+}
+
+#[test]
+fn an_account_that_must_not_roam_gets_no_grant() {
+    let mut stage = Stage::new();
+    let made = account("alice@r0.test", PASSWORD, false, 1).expect("an account");
+    stage.world.ask(A, Api::AccountPut { account: made }, SOON).expect("stored");
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    assert_eq!(verify(&mut stage, answer(&nonce, 1, PASSWORD)), AuthReply::Forbidden);
+    let away = stage.add_phone(A, B, "alice");
+    assert_eq!(stage.answered(away, "REGISTER"), Some(403));
+    stage.with_phone(ALICE, |phone, at| phone.register(at, 600));
+    stage.wait(2);
+    assert_eq!(stage.answered(ALICE, "REGISTER"), Some(200), "at home she may");
+}
+
+#[test]
+fn an_unknown_user_and_a_wrong_password_answer_alike() {
+    let mut stage = Stage::new();
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    let mut nobody = answer(&nonce, 1, PASSWORD);
+    (nobody.username, nobody.aor) = ("nobody".to_owned(), "nobody@r0.test".to_owned());
+    let unknown = verify(&mut stage, nobody);
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    assert_eq!(unknown, verify(&mut stage, answer(&nonce, 1, "wrong")));
+}
+
+#[test]
+fn a_new_password_voids_older_grants_everywhere_and_after_restarts() {
+    let mut stage = Stage::new();
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    let AuthReply::Granted { grant, .. } = verify(&mut stage, answer(&nonce, 1, PASSWORD)) else {
+        panic!("alice registers at the liar");
+    };
+    stage.publish_bind("alice@r0.test", "her phone", Some(grant.clone()));
+    assert!(stage.is_routed_to_liar("alice@r0.test"), "her place is believed");
+    assert!(stage.invite_with("alice@r0.test", grant.clone()), "and her calls");
+
+    let made = account("alice@r0.test", "another good password", true, 2).expect("an account");
+    stage.world.ask(A, Api::AccountPut { account: made }, SOON).expect("stored");
+    stage.wait(2);
+    assert!(!stage.is_routed_to_liar("alice@r0.test"));
+    assert!(!stage.invite_with("alice@r0.test", grant.clone()));
+
+    for host in [A, B] {
+        stage.world.crash(host);
+        stage.world.start(host);
+        stage.wait(6);
+        assert!(!stage.is_routed_to_liar("alice@r0.test"), "{host} was restarted");
+        assert!(!stage.invite_with("alice@r0.test", grant.clone()), "{host} was restarted");
+    }
+    let after = Draft::bind(&stage.world, A, stage.liar.id(), "alice@r0.test", "her phone");
+    assert_eq!(after.grant.permit, dots_overlay::records::Permit::Bind { instance: sha256(b"her phone") });
+    assert!(stage.invite_with("alice@r0.test", after.bytes()), "a newer grant is good");
+}
