@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
-        let nonce = Minter::new(&key(1)).mint(key(2).peer_id(), Timestamp(1_000_000), [7; 8]);
+        let nonce = Minter::new(&key(1), [1; 16]).mint(key(2).peer_id(), Timestamp(1_000_000), [7; 8]);
         assert_eq!(nonce, GOLDEN);
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn of_another_version_cut_off_or_longer_is_forged() {
         let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
         let (b, now) = (key(2).peer_id(), Timestamp(1_000_000));
-        let mut minter = Minter::new(&key(1));
+        let mut minter = Minter::new(&key(1), [1; 16]);
         let mut bytes = minter.prefix(b, now);
         bytes[0] = VERSION + 1;
         bytes.extend([7; 8]);
@@ -172,5 +172,5 @@ mod tests {
         assert_eq!(minter.check(&good, 1, b, now), NonceCheck::Fresh);
     }
 
-    const GOLDEN: &str = "AfHRIBJAa4evsn9t0WrAp2_NqlXtAAAAAAAPQkA2KVdLDbABjwcHBwcHBwcHGKzTj29cCLa-5MNDKXlAew";
+    const GOLDEN: &str = "AfHRIBJAa4evsn9t0WrAp2_NqlXtAAAAAAAPQkA2KVdLDbABjwcHBwcHBwcHefwy7R9ryfrhge51cjBccA";
 }

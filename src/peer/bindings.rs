@@ -159,9 +159,12 @@ impl Peer {
     /// What the directory says of one of our own phones.
     pub(super) fn own_state(&self, now: Now, aor: &str, instance: &str) -> Option<Found> {
         let (_, realm) = aor.rsplit_once('@')?;
-        let aor_id = self.realms.lookup(realm, now.wall)?.aor_id(aor);
+        let record = self.realms.lookup(realm, now.wall)?;
         let hash = instance_hash(instance);
-        self.overlay.lookup(aor_id).into_iter().find(|f| f.serving == self.me && f.instance == hash)
+        self.overlay
+            .lookup(record.aor_id(aor), record.id())
+            .into_iter()
+            .find(|f| f.serving == self.me && f.instance == hash)
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         config,
         rng,
     };
-    peer.pin_trusted();
+    peer.pin_trusted(now);
     peer.refresh_names(now);
     for (aor, changed) in &recovered.changed {
         peer.restate_revocation(now, aor, *changed);

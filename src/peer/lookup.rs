@@ -16,7 +16,7 @@ use dots_overlay::{
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
 use dots_sip::input::{AskId, RemoteTarget, Resolution};
-use dots_wire::{Hash, Now, PeerId, Timestamp, decode, encode};
+use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode};
 use serde_json::{Value, json};
 
 /// Homes asked, one after the other, for one AOR.
@@ -131,7 +131,7 @@ impl Peer {
     fn believed(&self, now: Now, aor: &str) -> Vec<Found> {
         let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return Vec::new() };
         let aor_id = record.aor_id(aor);
-        let mut found = self.overlay.lookup(aor_id);
+        let mut found = self.overlay.lookup(aor_id, record.id());
         found.retain(|f| self.is_granted(now, record, aor_id, f.serving, f.instance, f.grant.as_deref()));
         found
     }
@@ -151,6 +151,25 @@ impl Peer {
                 grant::verify(proof, serving, record, now.wall, revoked)
                     .is_ok_and(|g| g.allows_bind(aor_id, instance))
             })
+    }
+
+    /// A binding that another peer says it has: whatever we know of its realm decides.
+    pub(super) fn judge_binding(
+        &mut self,
+        now: Now,
+        realm: Label20,
+        (aor_id, instance, serving): (Hash, Hash, PeerId),
+        proof: Option<&[u8]>,
+    ) {
+        let mut known = self.realms.by_id(realm, now.wall).peekable();
+        if known.peek().is_none() {
+            return;
+        }
+        if known.any(|record| self.is_granted(now, record, aor_id, serving, instance, proof)) {
+            self.overlay.granted(now, aor_id, instance, serving);
+        } else {
+            self.overlay.refused(now, aor_id, instance, serving);
+        }
     }
 
     pub(super) fn on_lookup_account(&mut self, now: Now, asked: Asked, exists: bool) {

@@ -48,7 +48,7 @@ impl Peer {
         let mut any = false;
         for name in realms {
             let change = self.realms.pin(&name, realm_key.public(), Belief::Own);
-            self.remember(change);
+            self.remember(now, change);
             let known = self.realms.get(&name).and_then(|k| k.read());
             let fresh = known.is_some_and(|r| {
                 // A record from a time when our clock was ahead is one that all others refuse.
@@ -128,10 +128,10 @@ impl Peer {
     }
 
     /// `--trust-realm` is `dots realms pin`, said at each start.
-    pub(super) fn pin_trusted(&mut self) {
+    pub(super) fn pin_trusted(&mut self, now: Now) {
         for (name, key) in self.config.trusted.clone() {
             let change = self.realms.pin(&name, key, Belief::Pinned);
-            self.remember(change);
+            self.remember(now, change);
         }
         let known: Vec<Known> = self.realms.iter().map(|(_, known)| known.clone()).collect();
         for known in &known {
@@ -207,7 +207,7 @@ impl Peer {
                     self.trust_homes(known);
                     self.pass_on(from, known);
                 }
-                self.remember(Some(change));
+                self.remember(now, Some(change));
             }
             Ok(None) => {}
             Err(why) => {
@@ -254,16 +254,19 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_txt(&mut self, _now: Now, id: u64, records: &[String]) {
+    pub(super) fn on_txt(&mut self, now: Now, id: u64, records: &[String]) {
         if let Some(Pending::Txt { name }) = self.answered(id) {
             let change = self.realms.heard_txt(&name, records);
-            self.remember(change);
+            self.remember(now, change);
         }
     }
 
     /// Writes a change of belief down.
-    fn remember(&mut self, change: Option<Change>) {
+    fn remember(&mut self, now: Now, change: Option<Change>) {
         if let Some(change) = change {
+            if let Change::Set(_, known) = &change {
+                self.overlay.realm_known(now, known.key.label());
+            }
             let record = encode(&Note::Realm { version: notes::VERSION, change });
             self.append(Pending::Written, Stream::Realms, record, true);
         }

@@ -176,6 +176,9 @@ impl Peer {
                 }
                 None => self.overlay.pinged(now, id, false),
             },
+            OverlayOutput::NewBind { aor_id, instance, serving, realm, grant } => {
+                self.judge_binding(now, realm, (aor_id, instance, serving), grant.as_deref());
+            }
             OverlayOutput::DirectoryChanged { .. } => {}
             OverlayOutput::RunsTwice => {
                 let why = "this peer's key runs somewhere else too: stop one of the two, or give this one a new data \

@@ -25,7 +25,9 @@ pub fn entry(network: &str, bytes: &[u8]) -> Vec<u8> {
     say(network, Said::Entry(ByteBuf::from(bytes)))
 }
 
+/// The same bytes from whoever says it, so that gossip carries it once.
 pub fn proof(network: &str, first: &[u8], second: &[u8]) -> Vec<u8> {
+    let (first, second) = if first <= second { (first, second) } else { (second, first) };
     say(network, Said::Proof(ByteBuf::from(first), ByteBuf::from(second)))
 }
 

@@ -6,22 +6,27 @@
 //!  Gossip, Response ─────────────────────────────────▶ chains ───────┘
 //! ```
 //!
+//! A foreign binding enters as its author's word. The peer, which knows the realms, is told ([`OverlayOutput::NewBind`])
+//! and answers [`OverlayCore::granted`] or [`OverlayCore::refused`]; only then is it verified, and keeps its room.
+//!
 //! Nothing here reads a clock, a socket or a disk, and the seed makes every random choice repeatable.
 
 mod gossip;
+mod judging;
 mod net;
 #[cfg(test)]
 mod tests;
 
 use crate::{
     dht::{self, Puts},
-    directory::{Directory, Found},
-    log::{AuthorLog, Chains, Sync, quota},
+    directory::{Directory, Found, Share, Standing, is_over},
+    log::{AuthorLog, Chains, Sync, quota::Purse},
     records::{Entry, Event, Incarnation},
     transport::{NetCommand, Protocol},
     verify::{Pinger, Verifier},
 };
-use dots_wire::{Hash, Now, PeerId, SecretKey};
+use dots_wire::{Hash, Label20, Now, PeerId, SecretKey};
+use judging::Judging;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::{
@@ -51,6 +56,15 @@ pub enum OverlayOutput {
         aor_id: Hash,
         instance: Hash,
     },
+    /// Another peer says that it serves this phone. Check the grant by what is believed of the realm, and call
+    /// [`OverlayCore::granted`] or [`OverlayCore::refused`]; of a realm that is not known say nothing.
+    NewBind {
+        aor_id: Hash,
+        instance: Hash,
+        serving: PeerId,
+        realm: Label20,
+        grant: Option<Vec<u8>>,
+    },
     /// [`OverlayCore::lookup`] of this AOR may answer otherwise now.
     DirectoryChanged {
         aor_id: Hash,
@@ -73,6 +87,10 @@ pub struct OverlayCore {
     verifier: Verifier,
     pinger: Pinger,
     puts: Puts,
+    judging: Judging,
+    gaps: BTreeMap<PeerId, Purse>,
+    proofs: Purse,
+    proofs_kept: usize,
     sweep_at: Instant,
     next_note: u64,
     out: VecDeque<OverlayOutput>,
@@ -108,6 +126,10 @@ impl OverlayCore {
             verifier: Verifier::new(me),
             pinger: Pinger::new(key.clone()),
             puts: Puts::default(),
+            judging: Judging::default(),
+            gaps: BTreeMap::new(),
+            proofs: Purse::full(now, net::PROOFS),
+            proofs_kept: 0,
             sweep_at: now.mono + SWEEP,
             next_note: NOTE,
             out: VecDeque::new(),
@@ -116,9 +138,9 @@ impl OverlayCore {
         }
     }
 
-    /// The log's segments, oldest first, before anything is appended: this life must be later than each before it, and
-    /// who was caught lying stays convicted. Live bindings are not taken from here; publish them with
-    /// [`OverlayCore::append`].
+    /// The log's segments, oldest first, before anything is appended: this life must be later than each before it, who
+    /// was caught lying stays convicted, and what we revoked stays revoked. Live bindings are not taken from here; publish
+    /// them with [`OverlayCore::append`].
     pub fn restore(&mut self, now: Now, records: &[Vec<u8>]) {
         self.latest = now;
         let mut seen: BTreeMap<(PeerId, Incarnation, u64), &[u8]> = BTreeMap::new();
@@ -127,15 +149,15 @@ impl OverlayCore {
             let header = entry.header();
             if header.author == self.me {
                 self.author.outlive(header.incarnation);
-                for event in entry.events() {
-                    if let Event::Revoke(revoke) = event {
-                        self.author.recall(revoke);
-                    }
+                for revoke in entry.revokes().filter(|r| !is_over(r.before, now.wall)) {
+                    self.author.recall(revoke);
                 }
                 continue;
             }
-            if let Some(other) = seen.insert((header.author, header.incarnation, header.seq), record) {
-                self.chains.check_proof(other, record);
+            if let Some(other) = seen.insert((header.author, header.incarnation, header.seq), record)
+                && self.chains.convict_by(other, record).is_some()
+            {
+                self.proofs_kept += 1;
             }
         }
         self.chains.set_own(self.author.incarnation());
@@ -163,7 +185,7 @@ impl OverlayCore {
         for entry in self.author.durable(token) {
             let restart = entry.header.seq == 0 || entry.is_checkpoint();
             self.chains.put_own(now, entry.clone());
-            self.directory.apply(now, &entry, restart, quota::TRUSTED.live_bytes);
+            self.directory.apply(now, &entry, restart, self.share(self.me));
             for event in &entry.events {
                 match event {
                     Event::Bind(b) => self.puts.changed(now, b.aor_id),
@@ -186,14 +208,23 @@ impl OverlayCore {
         self.flush_verify();
     }
 
-    /// Who serves this AOR, best first. Grants are held, not checked: check before routing.
-    pub fn lookup(&self, aor_id: Hash) -> Vec<Found> {
-        self.directory.lookup(self.latest, aor_id)
+    /// Who serves this AOR of this realm, best first. Check grants before routing: they may have been revoked since.
+    pub fn lookup(&self, aor_id: Hash, realm: Label20) -> Vec<Found> {
+        self.directory.lookup(self.latest, aor_id, realm)
     }
 
-    /// The operator vouches for this peer: it may say more than a stranger.
+    /// A home of our own or of a pinned realm: it may say more than a stranger.
     pub fn trust(&mut self, peer: PeerId) {
         self.chains.trust(peer);
+    }
+
+    fn share(&self, author: PeerId) -> Share {
+        let standing = match author == self.me {
+            true => Standing::Own,
+            false if self.chains.is_trusted(author) => Standing::Trusted,
+            false => Standing::Stranger,
+        };
+        Share { standing, live_bytes: self.chains.quota(author).live_bytes }
     }
 
     pub fn directory(&self) -> &Directory {
@@ -230,6 +261,7 @@ impl OverlayCore {
             self.verifier.poll_timeout(),
             self.pinger.poll_timeout(),
             self.puts.poll_timeout(),
+            self.judging.poll_timeout(),
             Some(self.sweep_at),
         ]
         .into_iter()
@@ -243,11 +275,12 @@ impl OverlayCore {
         self.sync.handle_timeout(now, &mut self.rng, &mut self.chains);
         self.flush_sync();
         let directory = &self.directory;
-        let is_bound = |w: &(Hash, Hash, PeerId)| directory.holds(w.0, w.1, w.2);
+        let is_bound = |w: &(Hash, Hash, PeerId)| directory.is_granted(w.0, w.1, w.2);
         self.verifier.handle_timeout(now, &mut self.rng, self.sync.neighbours(), is_bound);
         self.pinger.handle_timeout(now);
         self.flush_verify();
         self.put_due(now);
+        self.judge_due(now);
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono + SWEEP;
             self.directory.sweep(now);

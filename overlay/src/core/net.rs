@@ -3,12 +3,23 @@
 use super::{OverlayCore, OverlayOutput, gossip};
 use crate::{
     dht,
-    log::{Accepted, Head, sync},
-    records::{Entry, Event, entry::ENTRY_MAX},
+    log::{
+        Accepted, Head,
+        quota::{Purse, Rate},
+        sync,
+    },
+    records::{Entry, Event, Incarnation, entry::ENTRY_MAX},
     transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
 };
 use dots_wire::{Hash, Now, PeerId};
 use std::sync::Arc;
+
+/// Entries out of order that one neighbour may pass on to us: each makes us ask for more.
+const GAPS: Rate = Rate { per_minute: 300, burst: 1_000 };
+/// Proofs that we gossip or write down: a liar's keys cost it nothing, our disk and our neighbours cost us.
+pub const PROOFS: Rate = Rate { per_minute: 10, burst: 60 };
+/// Proofs on our disk, up to 96 KiB each. Beyond, a conviction lasts until the next start.
+const PROOFS_KEPT_MAX: usize = 1_000;
 
 /// Both kinds of requests share one space of ids: the lowest bit says whose it is.
 pub fn sync_id(id: u64) -> u64 {
@@ -29,6 +40,7 @@ impl OverlayCore {
             NetEvent::Disconnected { peer } => {
                 self.directory.set_dead(peer, true);
                 self.sync.on_disconnected(peer);
+                self.gaps.remove(&peer);
             }
             NetEvent::Request { peer, protocol, id, body } => match protocol {
                 Protocol::Log => {
@@ -78,15 +90,17 @@ impl OverlayCore {
                     self.on_entry(now, &entry, restart);
                     last = Some(entry);
                 }
-                Accepted::Known | Accepted::Older => {}
-                Accepted::Equivocation { author, first, second } => self.on_proof(author, &first, &second),
+                Accepted::Known { .. } | Accepted::Older => {}
+                Accepted::Equivocation { author, first, second } => {
+                    self.on_proof(now, author, &first, &second)
+                }
                 Accepted::RunsTwice => self.out.push_back(OverlayOutput::RunsTwice),
                 // The rest of the chain does not fit either.
                 Accepted::Throttled => {
                     self.count("log_throttled");
                     break;
                 }
-                Accepted::Gap { .. } | Accepted::Refused => break,
+                Accepted::Gap { .. } | Accepted::GapOfUnknown { .. } | Accepted::Refused => break,
                 Accepted::Invalid => {
                     self.count("log_invalid");
                     break;
@@ -110,10 +124,11 @@ impl OverlayCore {
             None => Some(false),
             Some(gossip::Said::Proof(first, second)) => match self.chains.check_proof(&first, &second) {
                 Some(author) => {
-                    self.convicted(author, &first, &second);
-                    Some(true)
+                    let news = self.proofs.take(now, PROOFS, 1);
+                    self.convicted(author, &first, &second, news);
+                    news.then_some(true)
                 }
-                // Known already, or no proof: either way nobody needs it from us.
+                // Known already, of somebody unknown, or no proof: either way nobody needs it from us.
                 None => None,
             },
             Some(gossip::Said::Entry(bytes)) => self.on_gossiped_entry(now, from, &bytes),
@@ -130,13 +145,17 @@ impl OverlayCore {
                 self.on_entry(now, &entry, restart);
                 Some(true)
             }
-            Accepted::Known => Some(true),
+            Accepted::Known { news } => news.then_some(true),
             Accepted::Gap { author, incarnation, from: seq } => {
-                self.sync.want(now, from, author, incarnation, seq, &mut self.chains);
+                self.fetch(now, from, author, incarnation, seq);
                 Some(true)
             }
+            Accepted::GapOfUnknown { author, incarnation } => {
+                self.fetch(now, from, author, incarnation, 0);
+                None
+            }
             Accepted::Equivocation { author, first, second } => {
-                self.on_proof(author, &first, &second);
+                self.on_proof(now, author, &first, &second);
                 None
             }
             Accepted::RunsTwice => {
@@ -155,11 +174,23 @@ impl OverlayCore {
         }
     }
 
+    /// `neighbour` passed on an entry and must have those before it.
+    fn fetch(&mut self, now: Now, neighbour: PeerId, author: PeerId, incarnation: Incarnation, from: u64) {
+        if !self.sync.neighbours().contains(&neighbour) {
+            return;
+        }
+        let purse = self.gaps.entry(neighbour).or_insert_with(|| Purse::full(now, GAPS));
+        if purse.take(now, GAPS, 1) {
+            self.sync.want(now, neighbour, author, incarnation, from, &mut self.chains);
+        } else {
+            self.count("log_gap_refused");
+        }
+    }
+
     /// The next entry of another author.
     fn on_entry(&mut self, now: Now, entry: &Entry, restart: bool) {
         let author = entry.header.author;
-        let quota = self.chains.quota(author);
-        let refused = self.directory.apply(now, entry, restart, quota.live_bytes);
+        let refused = self.directory.apply(now, entry, restart, self.share(author));
         if refused > 0 {
             self.count("directory_quota");
         }
@@ -167,28 +198,42 @@ impl OverlayCore {
             if let Event::Bind(bind) = event
                 && self.directory.holds(bind.aor_id, bind.instance, author)
             {
-                self.verifier.on_bind(now, (bind.aor_id, bind.instance, author), &mut self.rng);
+                self.out.push_back(OverlayOutput::NewBind {
+                    aor_id: bind.aor_id,
+                    instance: bind.instance,
+                    serving: author,
+                    realm: bind.realm,
+                    grant: bind.grant.as_ref().map(|g| g.to_vec()),
+                });
             }
         }
     }
 
     /// We caught somebody: tell everybody.
-    fn on_proof(&mut self, author: PeerId, first: &[u8], second: &[u8]) {
-        let body = gossip::proof(&self.network, first, second);
-        self.net(NetCommand::Publish { body });
-        self.convicted(author, first, second);
+    fn on_proof(&mut self, now: Now, author: PeerId, first: &[u8], second: &[u8]) {
+        let news = self.proofs.take(now, PROOFS, 1);
+        if news {
+            let body = gossip::proof(&self.network, first, second);
+            self.net(NetCommand::Publish { body });
+        }
+        self.convicted(author, first, second, news);
     }
 
-    fn convicted(&mut self, author: PeerId, first: &[u8], second: &[u8]) {
+    /// `keep`: there is room to write it down. Who had nothing here can be caught again after a restart.
+    fn convicted(&mut self, author: PeerId, first: &[u8], second: &[u8], keep: bool) {
         if author == self.me {
             // We never sign two: somebody else has our key.
             return self.out.push_back(OverlayOutput::RunsTwice);
         }
         tracing::warn!(%author, "two entries of one number: this peer's word no longer counts");
         self.count("log_equivocation");
+        let mattered = self.directory.has_author(author) || self.chains.is_trusted(author);
         self.directory.drop_author(author);
-        self.note(first.to_vec());
-        self.note(second.to_vec());
+        if keep && mattered && self.proofs_kept < PROOFS_KEPT_MAX {
+            self.proofs_kept += 1;
+            self.note(first.to_vec());
+            self.note(second.to_vec());
+        }
     }
 
     fn on_offer(&mut self, now: Now, key: &[u8], value: &[u8], held: Option<&[u8]>) {

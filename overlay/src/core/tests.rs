@@ -8,6 +8,8 @@ use crate::{
 };
 use dots_wire::{Label20, Timestamp, encode};
 
+const REALM: Label20 = Label20([0; 20]);
+
 struct Net {
     now: Now,
     keys: Vec<SecretKey>,
@@ -20,6 +22,8 @@ struct Net {
     rng: ChaCha20Rng,
     loss: f64,
     alive: bool,
+    /// What the peers say of a binding; none: they do not know its realm.
+    judge: Option<bool>,
     counts: BTreeMap<&'static str, usize>,
     verdicts_against: usize,
     runs_twice: usize,
@@ -47,6 +51,7 @@ impl Net {
             rng: ChaCha20Rng::seed_from_u64(seed),
             loss,
             alive: true,
+            judge: Some(true),
             counts: BTreeMap::new(),
             verdicts_against: 0,
             runs_twice: 0,
@@ -92,6 +97,11 @@ impl Net {
             }
             OverlayOutput::PingPhone { id, .. } => self.cores[at].pinged(self.now, id, self.alive),
             OverlayOutput::DirectoryChanged { .. } => {}
+            OverlayOutput::NewBind { aor_id, instance, serving, .. } => match self.judge {
+                Some(true) => self.cores[at].granted(self.now, aor_id, instance, serving),
+                Some(false) => self.cores[at].refused(self.now, aor_id, instance, serving),
+                None => {}
+            },
             OverlayOutput::RunsTwice => self.runs_twice += 1,
             OverlayOutput::Count(name) => *self.counts.entry(name).or_default() += 1,
             OverlayOutput::Net(command) => self.on_command(at, command),
@@ -158,7 +168,7 @@ impl Net {
     fn bind(&mut self, at: usize, aor: u8, phone: u8) {
         let bind = Bind {
             aor_id: Hash([aor; 32]),
-            realm: Label20([0; 20]),
+            realm: REALM,
             instance: Hash([phone; 32]),
             until: self.now.wall.plus(Duration::from_secs(3_600)),
             grant: None,
@@ -169,8 +179,11 @@ impl Net {
     /// What each core says of these AORs, attestations aside (they go on spreading).
     fn views(&self, aors: u8) -> Vec<Vec<Vec<(PeerId, Hash, Timestamp)>>> {
         let of = |core: &OverlayCore, aor: u8| {
-            let mut found: Vec<_> =
-                core.lookup(Hash([aor; 32])).into_iter().map(|f| (f.serving, f.instance, f.until)).collect();
+            let mut found: Vec<_> = core
+                .lookup(Hash([aor; 32]), REALM)
+                .into_iter()
+                .map(|f| (f.serving, f.instance, f.until))
+                .collect();
             found.sort();
             found
         };
@@ -219,13 +232,13 @@ fn a_binding_is_pending_then_verified_by_others() {
     let mut net = Net::new(3, 0.0, 1);
     net.bind(0, 7, 1);
     net.pass(Duration::from_millis(60));
-    let state = |net: &Net, at: usize| net.cores[at].lookup(Hash([7; 32])).first().map(|f| f.state);
+    let state = |net: &Net, at: usize| net.cores[at].lookup(Hash([7; 32]), REALM).first().map(|f| f.state);
     assert_eq!(state(&net, 1), Some(State::Pending));
     net.pass(Duration::from_secs(2));
     for at in 0..3 {
         assert_eq!(state(&net, at), Some(State::Verified));
     }
-    let found = net.cores[2].lookup(Hash([7; 32]));
+    let found = net.cores[2].lookup(Hash([7; 32]), REALM);
     assert_eq!(found.first().map(|f| f.attested.len()), Some(2), "both others have looked");
     net.alive = false;
     net.pass(Duration::from_secs(1_500));
@@ -263,13 +276,13 @@ fn a_liar_loses_everything_everywhere() {
     net.wire.push_back((1, NetEvent::Gossip { from, id: 999, body }));
     net.pass(Duration::from_secs(5));
     for at in [1, 2] {
-        assert!(net.cores[at].lookup(Hash([1; 32])).is_empty(), "one saw it, both know it");
+        assert!(net.cores[at].lookup(Hash([1; 32]), REALM).is_empty(), "one saw it, both know it");
     }
     assert_eq!(net.counts.get("log_equivocation"), Some(&2));
     assert_eq!(net.runs_twice, 1, "it hears that somebody has its key");
     net.restart(2);
     net.pass(Duration::from_secs(30));
-    assert!(net.cores[2].lookup(Hash([1; 32])).is_empty(), "a conviction survives a restart");
+    assert!(net.cores[2].lookup(Hash([1; 32]), REALM).is_empty(), "a conviction survives a restart");
 }
 
 #[test]
@@ -297,4 +310,36 @@ fn gossip_of_another_network_is_refused() {
     net.wire.push_back((1, NetEvent::Gossip { from: key(1).peer_id(), id: 999, body }));
     net.pass(Duration::from_secs(1));
     assert_eq!(net.verdicts_against, 1);
+}
+
+#[test]
+fn a_binding_that_no_home_granted_is_dropped_and_never_attested() {
+    let mut net = Net::new(2, 0.0, 1);
+    net.judge = Some(false);
+    net.bind(0, 1, 1);
+    net.pass(Duration::from_secs(20));
+    assert!(net.cores[1].lookup(Hash([1; 32]), REALM).is_empty());
+    assert_eq!(net.cores[0].lookup(Hash([1; 32]), REALM).len(), 1, "our own phone rings");
+    assert_eq!(net.disks[1].len(), 0, "nothing was attested");
+}
+
+#[test]
+fn bindings_of_an_unknown_realm_wait_and_are_judged_when_it_is_known() {
+    let mut net = Net::new(2, 0.0, 1);
+    net.judge = None;
+    for aor in 0..200u8 {
+        net.bind(0, aor, 1);
+    }
+    net.pass(Duration::from_secs(20));
+    assert_eq!(net.disks[1].len(), 0, "nobody knows whether to believe it: nothing is attested");
+    net.judge = Some(true);
+    net.cores[1].realm_known(net.now, Label20([5; 20]));
+    net.cores[1].realm_known(net.now, REALM);
+    net.pass(Duration::from_secs(1));
+    let granted = (0..200u8)
+        .filter(|n| net.cores[1].directory().is_granted(Hash([*n; 32]), Hash([1; 32]), key(1).peer_id()));
+    assert_eq!(granted.count(), 200);
+    net.pass(Duration::from_secs(10));
+    let found = net.cores[0].lookup(Hash([7; 32]), REALM);
+    assert_eq!(found.first().map(|f| f.state), Some(State::Verified));
 }

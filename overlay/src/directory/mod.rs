@@ -3,55 +3,71 @@
 //! It believes nothing: a binding here is what its serving peer *says*. The grant is held with it, and whoever routes a
 //! call checks that first. What the directory adds is what others attest: pending, verified, unpingable, stale.
 //!
-//! **Invariant:** the same entries give the same directory, whatever came between entries of different authors.
+//! Anybody can say anything about anybody's public aor_id, so words compete for room by what is known of them:
+//!
+//! ```text
+//!   own ─ never refused    trusted author    granted: the peer has checked the home's word    not judged: oldest goes first
+//! ```
+//!
+//! An aor_id means something only within its realm: a realm that an attacker made up can grant what it likes for the
+//! aor_id of somebody else, and takes no room from that one's own realm.
+//!
+//! **Invariant:** the same entries and the same judgements give the same directory, whatever came between entries of
+//! different authors, as long as there is room.
 
+#[cfg(test)]
+mod attacks;
+mod revoked;
+mod room;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-use crate::records::{Attest, Bind, Entry, Event, Life, PingOutcome, entry::PING_DOMAIN};
+use crate::records::{
+    Attest, Bind, Entry, Event, Life, PingOutcome, entry::PING_DOMAIN, grant::BIND_LIFE_MAX,
+};
 use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, encode};
+use revoked::Revoked;
+pub use revoked::is_over;
+use room::Strangers;
+pub use shown::{Found, State};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// Bindings in all.
+/// Bindings in all. Strangers together have a quarter of this (design: quotas).
 pub const BINDINGS_MAX: usize = 1_000_000;
 /// Bindings of one AOR: phones of one person.
 pub const PER_AOR_MAX: usize = 32;
+/// Bindings of one AOR at one serving peer.
+pub const PER_AUTHOR_MAX: usize = 8;
+/// No grant ends later than this, give or take a clock.
+pub const LIFE_MAX: Duration = BIND_LIFE_MAX.saturating_add(CLOCKS);
+/// Clocks of honest peers differ by less.
+const CLOCKS: Duration = Duration::from_secs(60);
 /// Verifiers whose word on one binding is kept.
 const ATTESTS_MAX: usize = 8;
 /// After a restart or a checkpoint an author has this long to say its bindings again.
 pub const RESTATE: Duration = Duration::from_secs(30);
-/// A binding is stale by the word of this many verifiers.
-const STALE_WORDS: usize = 2;
-/// AORs with a revocation; at the limit the oldest word goes.
-const REVOKED_MAX: usize = 100_000;
 
+/// One binding: (aor_id, instance, serving peer).
+pub type Binding = (Hash, Hash, PeerId);
+
+/// Whose word it is; the higher goes before the lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Another peer has seen the phone answer.
-    Verified,
-    /// Nobody has looked yet.
-    Pending,
-    /// It never answers pings; some phones do not.
-    Unpingable,
-    /// It stopped answering, or its serving peer is gone.
-    Stale,
+pub enum Standing {
+    Stranger,
+    /// A home of our realm or of a pinned one.
+    Trusted,
+    Own,
 }
 
-/// One binding, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub serving: PeerId,
-    pub instance: Hash,
-    pub realm: Label20,
-    pub until: Timestamp,
-    pub state: State,
-    /// Who has seen it alive, and when; newest word of each.
-    pub attested: Vec<(PeerId, Timestamp)>,
-    /// The home's word, unchecked. None: the serving peer says that it is the home.
-    pub grant: Option<Vec<u8>>,
+/// How much of the directory one author may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    pub standing: Standing,
+    pub live_bytes: usize,
 }
 
 struct Held {
@@ -61,32 +77,72 @@ struct Held {
     /// Its author started anew: it counts until then unless it is said again.
     confirm_by: Option<Timestamp>,
     said: Timestamp,
+    standing: Standing,
+    /// The peer has checked the grant. Its own word needs none.
+    granted: bool,
+    /// Later is higher.
+    serial: u64,
 }
 
+impl Held {
+    /// What goes last when room is short. Nothing makes room for itself among its equals, but for words that nobody
+    /// has judged: there the oldest goes.
+    fn rank(&self) -> (Standing, bool) {
+        (self.standing, self.granted)
+    }
+}
+
+/// An AOR: its public name within its realm.
+type Aor = (Hash, Label20);
 type Phone = (Hash, PeerId);
 
-#[derive(Default)]
 pub struct Directory {
-    by_aor: BTreeMap<Hash, BTreeMap<Phone, Held>>,
+    /// [`BINDINGS_MAX`], less in tests.
+    room: usize,
+    by_aor: BTreeMap<Aor, BTreeMap<Phone, Held>>,
     by_author: BTreeMap<PeerId, Author>,
     count: usize,
+    next_serial: u64,
+    strangers: Strangers,
+    unjudged: BTreeMap<Label20, BTreeMap<u64, Binding>>,
     dead: BTreeSet<PeerId>,
-    revoked: BTreeMap<(Hash, PeerId), Timestamp>,
+    revoked: Revoked,
     changed: BTreeSet<Hash>,
 }
 
 #[derive(Default)]
 struct Author {
-    phones: BTreeSet<(Hash, Hash)>,
+    /// (aor_id, instance) -> realm
+    phones: BTreeMap<(Hash, Hash), Label20>,
     bytes: usize,
     /// Bindings that follow its last checkpoint, said again; when all have come, the rest is void.
     restating: Option<u32>,
 }
 
+impl Default for Directory {
+    fn default() -> Directory {
+        Directory::with_room(BINDINGS_MAX)
+    }
+}
+
 impl Directory {
-    /// A new entry of its author, in order. `live_bytes`: how much this author may have here. Gives back how many
-    /// bindings there was no room for.
-    pub fn apply(&mut self, now: Now, entry: &Entry, restart: bool, live_bytes: usize) -> usize {
+    fn with_room(room: usize) -> Directory {
+        Directory {
+            room,
+            by_aor: BTreeMap::new(),
+            by_author: BTreeMap::new(),
+            count: 0,
+            next_serial: 0,
+            strangers: Strangers::default(),
+            unjudged: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            revoked: Revoked::default(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// A new entry of its author, in order. Gives back how many bindings were refused.
+    pub fn apply(&mut self, now: Now, entry: &Entry, restart: bool, share: Share) -> usize {
         let author = entry.header.author;
         if restart {
             self.await_restatement(author, now);
@@ -95,16 +151,15 @@ impl Directory {
         for event in &entry.events {
             match event {
                 Event::Bind(bind) => {
-                    refused += usize::from(!self.bind(now, author, bind, entry.header.time, live_bytes));
+                    refused += usize::from(!self.bind(now, author, bind, entry.header.time, share));
                     self.restated(author);
                 }
-                Event::Unbind(u) => self.remove(author, u.aor_id, u.instance),
+                Event::Unbind(u) => {
+                    self.remove(author, u.aor_id, u.instance);
+                }
                 Event::Attest(attest) => self.attest(author, attest),
                 Event::Revoke(revoke) => {
-                    if self.revoked.len() >= REVOKED_MAX {
-                        self.revoked.pop_first();
-                    }
-                    self.revoked.insert((revoke.aor_id, author), revoke.before);
+                    self.revoked.insert(now.wall, author, share.standing, revoke);
                 }
                 // Its root is for proofs.
                 Event::Checkpoint(checkpoint) => {
@@ -120,43 +175,145 @@ impl Directory {
         refused
     }
 
-    fn bind(&mut self, now: Now, author: PeerId, bind: &Bind, said: Timestamp, live_bytes: usize) -> bool {
+    fn bind(&mut self, now: Now, author: PeerId, bind: &Bind, said: Timestamp, share: Share) -> bool {
         if bind.until <= now.wall {
             return true;
         }
+        let own = share.standing == Standing::Own;
         let bytes = encode(bind).len();
-        let account = self.by_author.entry(author).or_default();
-        let phones = self.by_aor.entry(bind.aor_id).or_default();
-        let key = (bind.instance, author);
-        let before = phones.get(&key).map_or(0, |h| h.bytes);
-        let is_new = before == 0;
-        let no_room = account.bytes - before + bytes > live_bytes
-            || (is_new && (self.count >= BINDINGS_MAX || phones.len() >= PER_AOR_MAX));
-        if no_room {
+        let place = (bind.aor_id, bind.instance);
+        let before = self.held(bind.aor_id, bind.instance, author).map_or(0, |h| h.bytes);
+        let used = self.by_author.get(&author).map_or(0, |a| a.bytes);
+        let excessive = bind.until.since(now.wall) > LIFE_MAX || used - before + bytes > share.live_bytes;
+        if !own && (excessive || !self.make_room(author, bind, share.standing)) {
             return false;
         }
-        account.bytes = account.bytes - before + bytes;
-        account.phones.insert((bind.aor_id, bind.instance));
-        self.count += usize::from(is_new);
-        let words = phones.remove(&key).map(|h| h.words).unwrap_or_default();
-        phones.insert(key, Held { bind: bind.clone(), bytes, words, confirm_by: None, said });
+        let words = self.remove(author, bind.aor_id, bind.instance).map(|h| h.words).unwrap_or_default();
+        let account = self.by_author.entry(author).or_default();
+        account.bytes += bytes;
+        account.phones.insert(place, bind.realm);
+        self.count += 1;
+        self.next_serial += 1;
+        let (serial, standing) = (self.next_serial, share.standing);
+        let binding = (bind.aor_id, bind.instance, author);
+        if !own {
+            self.unjudged.entry(bind.realm).or_default().insert(serial, binding);
+        }
+        if standing == Standing::Stranger {
+            self.strangers.insert(serial, binding);
+        }
+        let held =
+            Held { bind: bind.clone(), bytes, words, confirm_by: None, said, standing, granted: own, serial };
+        self.by_aor.entry((bind.aor_id, bind.realm)).or_default().insert((bind.instance, author), held);
         self.changed.insert(bind.aor_id);
         true
     }
 
-    fn remove(&mut self, author: PeerId, aor_id: Hash, instance: Hash) {
-        let Some(phones) = self.by_aor.get_mut(&aor_id) else { return };
-        if let Some(held) = phones.remove(&(instance, author)) {
-            self.count -= 1;
-            self.changed.insert(aor_id);
-            if let Some(account) = self.by_author.get_mut(&author) {
-                account.bytes -= held.bytes;
-                account.phones.remove(&(aor_id, instance));
+    /// Room for one more of another author, or for one that it had already.
+    fn make_room(&mut self, author: PeerId, bind: &Bind, standing: Standing) -> bool {
+        if let Some(held) = self.held(bind.aor_id, bind.instance, author)
+            && held.bind.realm == bind.realm
+        {
+            return true;
+        }
+        if let Some(phones) = self.by_aor.get(&(bind.aor_id, bind.realm)) {
+            if phones.keys().filter(|(_, serving)| *serving == author).count() >= PER_AUTHOR_MAX {
+                return false;
+            }
+            if phones.len() >= PER_AOR_MAX {
+                let Some(((instance, serving), last)) =
+                    phones.iter().min_by_key(|(_, h)| (h.rank(), h.serial))
+                else {
+                    return false;
+                };
+                let gives_way = last.rank() < (standing, false) || last.rank() == (Standing::Stranger, false);
+                if !gives_way {
+                    return false;
+                }
+                let (instance, serving) = (*instance, *serving);
+                self.remove(serving, bind.aor_id, instance);
             }
         }
-        if phones.is_empty() {
-            self.by_aor.remove(&aor_id);
+        let full = match standing {
+            Standing::Stranger => self.strangers.len() >= self.room / 4,
+            Standing::Trusted | Standing::Own => self.count >= self.room,
+        };
+        if !full {
+            return true;
         }
+        let victim = self.strangers.oldest_unjudged(author).or_else(|| {
+            let peer = self.strangers.largest(author, standing)?;
+            let ((aor_id, instance), _) = self.by_author.get(&peer)?.phones.last_key_value()?;
+            Some((*aor_id, *instance, peer))
+        });
+        let Some((aor_id, instance, serving)) = victim else { return false };
+        self.remove(serving, aor_id, instance).is_some()
+    }
+
+    fn held(&self, aor_id: Hash, instance: Hash, serving: PeerId) -> Option<&Held> {
+        let realm = self.by_author.get(&serving)?.phones.get(&(aor_id, instance))?;
+        self.by_aor.get(&(aor_id, *realm))?.get(&(instance, serving))
+    }
+
+    fn held_mut(&mut self, aor_id: Hash, instance: Hash, serving: PeerId) -> Option<&mut Held> {
+        let realm = self.by_author.get(&serving)?.phones.get(&(aor_id, instance))?;
+        self.by_aor.get_mut(&(aor_id, *realm))?.get_mut(&(instance, serving))
+    }
+
+    fn remove(&mut self, author: PeerId, aor_id: Hash, instance: Hash) -> Option<Held> {
+        let account = self.by_author.get_mut(&author)?;
+        let realm = account.phones.remove(&(aor_id, instance))?;
+        let phones = self.by_aor.get_mut(&(aor_id, realm))?;
+        let held = phones.remove(&(instance, author))?;
+        if phones.is_empty() {
+            self.by_aor.remove(&(aor_id, realm));
+        }
+        account.bytes -= held.bytes;
+        if account.phones.is_empty() {
+            self.by_author.remove(&author);
+        }
+        self.count -= 1;
+        self.changed.insert(aor_id);
+        self.judged(realm, held.serial);
+        if held.standing == Standing::Stranger {
+            self.strangers.remove(held.serial, author);
+        }
+        Some(held)
+    }
+
+    /// Nobody needs to judge it (any more).
+    fn judged(&mut self, realm: Label20, serial: u64) {
+        if let Some(waiting) = self.unjudged.get_mut(&realm) {
+            waiting.remove(&serial);
+            if waiting.is_empty() {
+                self.unjudged.remove(&realm);
+            }
+        }
+    }
+
+    /// The peer has checked the home's word on this binding, and it is good. `false`: it is not here.
+    pub fn granted(&mut self, aor_id: Hash, instance: Hash, serving: PeerId) -> bool {
+        let Some(held) = self.held_mut(aor_id, instance, serving) else { return false };
+        held.granted = true;
+        let (realm, serial) = (held.bind.realm, held.serial);
+        self.judged(realm, serial);
+        self.strangers.granted(serial);
+        true
+    }
+
+    /// The peer has checked, and no home said so.
+    pub fn refused(&mut self, aor_id: Hash, instance: Hash, serving: PeerId) {
+        self.remove(serving, aor_id, instance);
+    }
+
+    /// Up to `max` bindings of a realm that nobody has judged, after this serial, with theirs.
+    pub fn unjudged(&self, realm: Label20, after: u64, max: usize) -> Vec<(u64, Binding, Option<Vec<u8>>)> {
+        let Some(waiting) = self.unjudged.get(&realm) else { return Vec::new() };
+        let grant = |(aor_id, instance, serving): Binding| {
+            self.held(aor_id, instance, serving)?.bind.grant.as_ref().map(|g| g.to_vec())
+        };
+        let later = waiting.range(after.saturating_add(1)..).take(max);
+        later.map(|(serial, binding)| (*serial, *binding, grant(*binding))).collect()
     }
 
     /// The verifier's word counts only with the serving peer's signature on what was seen, and never its own.
@@ -165,13 +322,7 @@ impl Directory {
         if outcome.verifier != verifier || outcome.serving == verifier {
             return;
         }
-        let Some(held) = self
-            .by_aor
-            .get_mut(&outcome.aor_id)
-            .and_then(|phones| phones.get_mut(&(outcome.instance, outcome.serving)))
-        else {
-            return;
-        };
+        let Some(held) = self.held_mut(outcome.aor_id, outcome.instance, outcome.serving) else { return };
         let full = held.words.len() >= ATTESTS_MAX && !held.words.contains_key(&verifier);
         let older = held.words.get(&verifier).is_some_and(|(at, _)| *at >= outcome.time);
         if full || older || attest.proof.verify(&outcome.serving.0, PING_DOMAIN).is_err() {
@@ -183,9 +334,9 @@ impl Directory {
 
     fn await_restatement(&mut self, author: PeerId, now: Now) {
         let Some(account) = self.by_author.get(&author) else { return };
-        for (aor_id, instance) in &account.phones {
-            let held = self.by_aor.get_mut(aor_id).and_then(|phones| phones.get_mut(&(*instance, author)));
-            if let Some(held) = held {
+        for ((aor_id, instance), realm) in &account.phones {
+            let phones = self.by_aor.get_mut(&(*aor_id, *realm));
+            if let Some(held) = phones.and_then(|phones| phones.get_mut(&(*instance, author))) {
                 held.confirm_by.get_or_insert(now.wall.plus(RESTATE));
             }
         }
@@ -205,9 +356,9 @@ impl Directory {
             return;
         };
         account.restating = None;
-        let phones: Vec<(Hash, Hash)> = account.phones.iter().copied().collect();
-        for (aor_id, instance) in phones {
-            let held = self.by_aor.get(&aor_id).and_then(|phones| phones.get(&(instance, author)));
+        let phones: Vec<((Hash, Hash), Label20)> = account.phones.iter().map(|(p, r)| (*p, *r)).collect();
+        for ((aor_id, instance), realm) in phones {
+            let held = self.by_aor.get(&(aor_id, realm)).and_then(|phones| phones.get(&(instance, author)));
             if held.is_some_and(|h| h.confirm_by.is_some()) {
                 self.remove(author, aor_id, instance);
             }
@@ -217,11 +368,10 @@ impl Directory {
     /// Everything that `author` ever said is void: it lied.
     pub fn drop_author(&mut self, author: PeerId) {
         let phones = self.by_author.get(&author).map(|a| a.phones.clone()).unwrap_or_default();
-        for (aor_id, instance) in phones {
+        for (aor_id, instance) in phones.into_keys() {
             self.remove(author, aor_id, instance);
         }
-        self.by_author.remove(&author);
-        for (aor_id, phones) in &mut self.by_aor {
+        for ((aor_id, _), phones) in &mut self.by_aor {
             for held in phones.values_mut() {
                 if held.words.remove(&author).is_some() {
                     self.changed.insert(*aor_id);
@@ -238,7 +388,7 @@ impl Directory {
             !dead && self.dead.remove(&peer)
         };
         if changed && let Some(account) = self.by_author.get(&peer) {
-            self.changed.extend(account.phones.iter().map(|(aor_id, _)| *aor_id));
+            self.changed.extend(account.phones.keys().map(|(aor_id, _)| *aor_id));
         }
     }
 
@@ -248,88 +398,44 @@ impl Directory {
         let gone: Vec<(PeerId, Hash, Hash)> = self
             .by_aor
             .iter()
-            .flat_map(|(aor, phones)| phones.iter().map(move |((i, a), h)| (*a, *aor, *i, h)))
+            .flat_map(|((aor, _), phones)| phones.iter().map(move |((i, a), h)| (*a, *aor, *i, h)))
             .filter(|(_, _, _, h)| over(h))
             .map(|(author, aor, instance, _)| (author, aor, instance))
             .collect();
         for (author, aor_id, instance) in gone {
             self.remove(author, aor_id, instance);
         }
-        self.by_author.retain(|_, a| !a.phones.is_empty());
+        self.revoked.sweep(now.wall);
         let by_author = &self.by_author;
         self.dead.retain(|p| by_author.contains_key(p));
     }
 
-    /// What is known of this AOR: best state first, then the newest, then by peer.
-    pub fn lookup(&self, now: Now, aor_id: Hash) -> Vec<Found> {
-        let Some(phones) = self.by_aor.get(&aor_id) else { return Vec::new() };
-        let mut found: Vec<Found> = phones
-            .iter()
-            .filter(|(_, h)| h.bind.until > now.wall && h.confirm_by.is_none_or(|at| at > now.wall))
-            .map(|((instance, serving), held)| self.show(*serving, *instance, held))
-            .collect();
-        // LOG-17: one phone at two peers. A stale one gives way to a newer grant; otherwise both stay.
-        let all = found.clone();
-        found.retain(|f| {
-            f.state != State::Stale
-                || !all
-                    .iter()
-                    .any(|o| o.instance == f.instance && o.serving != f.serving && o.until > f.until)
-        });
-        found.sort_by(|a, b| {
-            (a.state, b.until, a.serving, a.instance).cmp(&(b.state, a.until, b.serving, b.instance))
-        });
-        found
-    }
-
-    fn show(&self, serving: PeerId, instance: Hash, held: &Held) -> Found {
-        let attested =
-            held.words.iter().filter(|(_, (_, l))| *l == Life::Alive).map(|(p, (at, _))| (*p, *at));
-        Found {
-            serving,
-            instance,
-            realm: held.bind.realm,
-            until: held.bind.until,
-            state: self.state(serving, held),
-            attested: attested.collect(),
-            grant: held.bind.grant.as_ref().map(|g| g.to_vec()),
-        }
-    }
-
-    fn state(&self, serving: PeerId, held: &Held) -> State {
-        if self.dead.contains(&serving) {
-            return State::Stale;
-        }
-        let words = |life: Life| held.words.values().filter(move |(_, l)| *l == life);
-        let alive = words(Life::Alive).map(|(at, _)| *at).max();
-        let gone = words(Life::Silent).chain(words(Life::Gone)).filter(|(at, _)| Some(*at) > alive);
-        // A word from before the binding was last said is about another moment of it.
-        if gone.filter(|(at, _)| *at >= held.said).count() >= STALE_WORDS {
-            return State::Stale;
-        }
-        if alive.is_some() {
-            State::Verified
-        } else if words(Life::Unpingable).next().is_some() {
-            State::Unpingable
-        } else {
-            State::Pending
-        }
-    }
-
     pub fn holds(&self, aor_id: Hash, instance: Hash, serving: PeerId) -> bool {
-        self.by_aor.get(&aor_id).is_some_and(|phones| phones.contains_key(&(instance, serving)))
+        self.held(aor_id, instance, serving).is_some()
+    }
+
+    /// Held, and its grant was checked when it came.
+    pub fn is_granted(&self, aor_id: Hash, instance: Hash, serving: PeerId) -> bool {
+        self.held(aor_id, instance, serving).is_some_and(|h| h.granted)
     }
 
     /// Live bindings of one author, for its DHT records.
     pub fn of_author(&self, author: PeerId, aor_id: Hash) -> impl Iterator<Item = &Bind> {
-        let phones = self.by_aor.get(&aor_id).into_iter().flatten();
-        phones.filter(move |((_, serving), _)| *serving == author).map(|(_, held)| &held.bind)
+        let phones = self.by_author.get(&author).into_iter().flat_map(move |account| {
+            account.phones.range((aor_id, Hash([0; 32]))..=(aor_id, Hash([u8::MAX; 32])))
+        });
+        phones.filter_map(move |((_, instance), _)| Some(&self.held(aor_id, *instance, author)?.bind))
+    }
+
+    /// Does this author have bindings here?
+    pub fn has_author(&self, author: PeerId) -> bool {
+        self.by_author.contains_key(&author)
     }
 
     /// `home` says that grants of this AOR from before this time are void. Anybody can say so in its own log; ask
     /// only for homes of the AOR's realm.
     pub fn revoked_before(&self, aor_id: Hash, home: PeerId) -> Option<Timestamp> {
-        self.revoked.get(&(aor_id, home)).copied()
+        self.revoked.before(aor_id, home)
     }
 
     /// AORs whose answer may have changed since the last call.

@@ -28,12 +28,19 @@ fn entry(author: u8, time: u64, events: &[Event]) -> Entry {
     Entry::seal(&key(author), header, events.iter().map(encode).collect())
 }
 
+const STRANGER: Share = share(1 << 16);
+const REALM: Label20 = Label20([0; 20]);
+
+const fn share(live_bytes: usize) -> Share {
+    Share { standing: Standing::Stranger, live_bytes }
+}
+
 const AOR: Hash = Hash([1; 32]);
 const PHONE: Hash = Hash([2; 32]);
 
 fn bind(phone: Hash, until: u64) -> Event {
     let until = Timestamp(until);
-    Event::Bind(Bind { aor_id: AOR, realm: Label20([0; 20]), instance: phone, until, grant: None })
+    Event::Bind(Bind { aor_id: AOR, realm: REALM, instance: phone, until, grant: None })
 }
 
 fn attest(serving: u8, verifier: u8, life: Life, time: u64) -> Event {
@@ -87,11 +94,11 @@ fn states_follow_what_others_attest() {
     ];
     for (why, words, state) in table {
         let mut dir = Directory::default();
-        dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, 1 << 16);
+        dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
         for (author, event) in words {
-            dir.apply(at(50), &entry(author, 50, &[event]), false, 1 << 16);
+            dir.apply(at(50), &entry(author, 50, &[event]), false, STRANGER);
         }
-        assert_eq!(dir.lookup(at(50), AOR).first().map(|f| f.state), Some(state), "{why}");
+        assert_eq!(dir.lookup(at(50), AOR, REALM).first().map(|f| f.state), Some(state), "{why}");
     }
 }
 
@@ -99,20 +106,20 @@ fn states_follow_what_others_attest() {
 fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once_stale() {
     let mut dir = Directory::default();
     let (a, b) = (key(1).peer_id(), key(2).peer_id());
-    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, 1 << 16);
-    dir.apply(at(10), &entry(2, 10, &[bind(PHONE, 2_000), bind(Hash([9; 32]), 1_500)]), true, 1 << 16);
-    assert_eq!(dir.lookup(at(20), AOR).len(), 3, "a live binding is not displaced");
+    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
+    dir.apply(at(10), &entry(2, 10, &[bind(PHONE, 2_000), bind(Hash([9; 32]), 1_500)]), true, STRANGER);
+    assert_eq!(dir.lookup(at(20), AOR, REALM).len(), 3, "a live binding is not displaced");
     dir.set_dead(a, true);
-    let left: Vec<PeerId> = dir.lookup(at(20), AOR).iter().map(|f| f.serving).collect();
+    let left: Vec<PeerId> = dir.lookup(at(20), AOR, REALM).iter().map(|f| f.serving).collect();
     assert_eq!(left, [b, b], "the stale one gives way");
     dir.set_dead(a, false);
-    assert_eq!(dir.lookup(at(20), AOR).len(), 3);
-    assert_eq!(dir.lookup(at(1_000), AOR).len(), 2, "ended");
+    assert_eq!(dir.lookup(at(20), AOR, REALM).len(), 3);
+    assert_eq!(dir.lookup(at(1_000), AOR, REALM).len(), 2, "ended");
     dir.apply(
         at(30),
         &entry(2, 30, &[Event::Unbind(Unbind { aor_id: AOR, instance: PHONE })]),
         false,
-        1 << 16,
+        STRANGER,
     );
     dir.sweep(at(1_000));
     assert_eq!(dir.len(), 1);
@@ -123,27 +130,27 @@ fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once
 fn a_restart_keeps_what_is_said_again_and_a_liar_loses_all() {
     let mut dir = Directory::default();
     let other = Hash([9; 32]);
-    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 100_000), bind(other, 100_000)]), true, 1 << 16);
-    dir.apply(at(20), &entry(1, 20, &[bind(PHONE, 100_000)]), true, 1 << 16);
-    assert_eq!(dir.lookup(at(21), AOR).len(), 2, "the rest may be on its way");
+    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 100_000), bind(other, 100_000)]), true, STRANGER);
+    dir.apply(at(20), &entry(1, 20, &[bind(PHONE, 100_000)]), true, STRANGER);
+    assert_eq!(dir.lookup(at(21), AOR, REALM).len(), 2, "the rest may be on its way");
     let later = at(20 + RESTATE.as_millis() as u64);
-    assert_eq!(dir.lookup(later, AOR).len(), 1);
+    assert_eq!(dir.lookup(later, AOR, REALM).len(), 1);
     dir.sweep(later);
     assert_eq!(dir.len(), 1);
     dir.drop_author(key(1).peer_id());
-    assert!(dir.is_empty() && dir.lookup(later, AOR).is_empty());
+    assert!(dir.is_empty() && dir.lookup(later, AOR, REALM).is_empty());
 }
 
 #[test]
 fn nobody_gets_more_room_than_its_quota() {
     let mut dir = Directory::default();
     let phones: Vec<Event> = (0..40u8).map(|n| bind(Hash([n; 32]), 1_000)).collect();
-    assert_eq!(dir.apply(at(10), &entry(1, 10, &phones), true, 1 << 16), 40 - PER_AOR_MAX);
+    assert_eq!(dir.apply(at(10), &entry(1, 10, &phones), true, STRANGER), 40 - PER_AUTHOR_MAX);
     let mut dir = Directory::default();
-    assert!(dir.apply(at(10), &entry(1, 10, &phones), true, 500) > 30);
+    assert!(dir.apply(at(10), &entry(1, 10, &phones), true, share(500)) > 30);
     assert!(dir.len() < 10);
     let revoke = Event::Revoke(Revoke { aor_id: AOR, before: Timestamp(5) });
-    dir.apply(at(10), &entry(1, 11, &[revoke]), false, 500);
+    dir.apply(at(10), &entry(1, 11, &[revoke]), false, share(500));
     assert_eq!(dir.revoked_before(AOR, key(1).peer_id()), Some(Timestamp(5)));
     assert_eq!(dir.revoked_before(AOR, key(2).peer_id()), None, "a stranger's word");
 }
@@ -154,8 +161,8 @@ fn what_a_complete_checkpoint_does_not_say_again_has_gone() {
     let other = Hash([3; 32]);
     let checkpoint = |count| Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count });
     let mut say = |time: u64, events: &[Event], restart: bool| {
-        directory.apply(at(time), &entry(1, time, events), restart, usize::MAX);
-        directory.lookup(at(time), AOR).into_iter().map(|f| f.instance).collect::<BTreeSet<_>>()
+        directory.apply(at(time), &entry(1, time, events), restart, share(usize::MAX));
+        directory.lookup(at(time), AOR, REALM).into_iter().map(|f| f.instance).collect::<BTreeSet<_>>()
     };
     let both: BTreeSet<Hash> = [PHONE, other].into();
     assert_eq!(say(10, &[bind(PHONE, 90_000), bind(other, 90_000)], true), both);

@@ -2,10 +2,11 @@
 //!
 //! Restating: the peer publishes its live bindings anew at every start, and then [`AuthorLog::open`]s: the first entry of
 //! an incarnation is a checkpoint that names how many follow, so that readers know at once what has gone. At each later
-//! checkpoint this file says them again itself.
+//! checkpoint this file says them again itself. So are revocations, as long as a grant from before them could live.
 
-use crate::records::{
-    Bind, Checkpoint, Entry, Event, Header, Incarnation, Revoke, entry, grant::BIND_LIFE_MAX,
+use crate::{
+    directory::is_over,
+    records::{Bind, Checkpoint, Entry, Event, Header, Incarnation, Revoke, entry},
 };
 use dots_wire::{Hash, Now, SecretKey, Timestamp, encode, merkle_root};
 use std::{
@@ -23,12 +24,12 @@ const BATCH_EVENTS: usize = entry::EVENTS_MAX;
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries handed to the disk and not yet durable.
 const UNWRITTEN_MAX: usize = 256;
-/// Revocations that a grant may still be older than.
-const REVOKES_MAX: usize = 100_000;
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);
 pub const CHECKPOINT_ENTRIES: u64 = 10_000;
 /// Also after this much, so that what others must keep of us stays bounded.
 const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
+/// Revocations said again at a checkpoint; at the limit the oldest goes.
+const REVOKES_MAX: usize = 10_000;
 
 const _: () = assert!(BATCH_BYTES + BATCH_EVENTS * 3 + 1024 < entry::ENTRY_MAX);
 
@@ -116,8 +117,10 @@ impl AuthorLog {
     /// A revocation, said now or in an earlier life: readers who start at a checkpoint must hear of it while a grant
     /// from before it could still be shown.
     pub fn recall(&mut self, revoke: &Revoke) {
-        if self.revokes.len() >= REVOKES_MAX {
-            self.revokes.pop_first();
+        if self.revokes.len() >= REVOKES_MAX
+            && let Some(oldest) = self.revokes.iter().min_by_key(|(_, before)| **before).map(|(aor, _)| *aor)
+        {
+            self.revokes.remove(&oldest);
         }
         let before = self.revokes.entry(revoke.aor_id).or_insert(revoke.before);
         *before = revoke.before.max(*before);
@@ -130,7 +133,8 @@ impl AuthorLog {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         let flush = self.flush_at.filter(|_| self.unwritten.len() < UNWRITTEN_MAX);
-        flush.into_iter().chain((!self.live.is_empty()).then_some(self.checkpoint_at)).min()
+        let restated = !self.live.is_empty() || !self.revokes.is_empty();
+        flush.into_iter().chain(restated.then_some(self.checkpoint_at)).min()
     }
 
     /// Entries that are due. Call at [`AuthorLog::poll_timeout`] and after [`AuthorLog::durable`].
@@ -191,7 +195,7 @@ impl AuthorLog {
         self.checkpoint(now);
     }
 
-    /// LOG-8: the live bindings as a root, then each of them again.
+    /// LOG-8: the live bindings as a root, then each of them again, then what is revoked.
     fn checkpoint_if_due(&mut self, now: Now) {
         let due = now.mono >= self.checkpoint_at
             || self.since_entries >= CHECKPOINT_ENTRIES
@@ -208,14 +212,12 @@ impl AuthorLog {
         let restated: Vec<Vec<u8>> = self.live.values().map(|b| encode(&Event::Bind(b.clone()))).collect();
         let checkpoint = Checkpoint { root: merkle_root(&restated), count: restated.len() as u32 };
         self.push(encode(&Event::Checkpoint(checkpoint)), true);
+        self.revokes.retain(|_, before| !is_over(*before, now.wall));
+        let revokes = self.revokes.iter().map(|(aor_id, before)| (*aor_id, *before));
+        let revokes = revokes.map(|(aor_id, before)| encode(&Event::Revoke(Revoke { aor_id, before })));
+        let restated: Vec<Vec<u8>> = restated.into_iter().chain(revokes).collect();
         for bytes in restated {
             self.push(bytes, false);
-        }
-        self.revokes.retain(|_, before| before.plus(BIND_LIFE_MAX) > now.wall);
-        let revokes: Vec<Revoke> =
-            self.revokes.iter().map(|(aor_id, before)| Revoke { aor_id: *aor_id, before: *before }).collect();
-        for revoke in revokes {
-            self.push(encode(&Event::Revoke(revoke)), false);
         }
         self.flush_at = Some(now.mono);
     }
@@ -305,7 +307,7 @@ mod tests {
         assert!(first[0].entry.is_checkpoint(), "even where nothing lives");
         let mut log = AuthorLog::new(key, 8, now);
         let young = Revoke { aor_id: Hash([1; 32]), before: now.wall };
-        let old = Revoke { aor_id: Hash([2; 32]), before: now.wall.minus(BIND_LIFE_MAX) };
+        let old = Revoke { aor_id: Hash([2; 32]), before: now.wall.minus(Duration::from_secs(2 * 3600)) };
         log.recall(&young);
         log.recall(&old);
         assert!(log.append(now, bind(1)));

@@ -9,7 +9,7 @@
 //!                                    │ no: above ─▶ Gap       below, other hash ─▶ Equivocation
 //! ```
 
-use super::quota::{Bucket, Quota, STRANGER, TRUSTED};
+use super::quota::{Bucket, Cost, Quota, STRANGER, TRUSTED};
 use crate::records::{Entry, Incarnation, Unverified};
 use dots_wire::{Hash, Now, PeerId, encode, merkle_root};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -27,8 +27,11 @@ pub const AUTHORS_MAX: usize = 10_000;
 const CHAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Entries kept in all; above, a chain that grows keeps its newest entry only.
 const TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Authors known to have lied.
-const CONVICTED_MAX: usize = 10_000;
+/// Authors known to have lied. Each was an author of ours before; at the limit no more are convicted, and none is let
+/// back in.
+pub const CONVICTED_MAX: usize = 10_000;
+/// An entry that we have already is passed on only while it is news to others.
+const NEWS: Duration = Duration::from_secs(60);
 /// Peers that the operator named.
 const TRUSTED_MAX: usize = 1_000;
 
@@ -47,27 +50,19 @@ pub struct Head {
 pub enum Accepted {
     /// The next one. `restart`: it opens an incarnation, or is a checkpoint: what the author said before is void
     /// unless it says it again.
-    New {
-        entry: Arc<Entry>,
-        restart: bool,
-    },
-    Known,
+    New { entry: Arc<Entry>, restart: bool },
+    /// `news`: others may still need it.
+    Known { news: bool },
     /// Of an earlier life.
     Older,
     /// Entries from `from` on are missing before this one.
-    Gap {
-        author: PeerId,
-        incarnation: Incarnation,
-        from: u64,
-    },
-    /// Its author talks too much; it will be fetched later.
+    Gap { author: PeerId, incarnation: Incarnation, from: u64 },
+    /// The same, of an author that we hold nothing of: anybody can make up a key and a number, so it is not passed on.
+    GapOfUnknown { author: PeerId, incarnation: Incarnation },
+    /// Its author talks too much; it will be fetched when there is room for it.
     Throttled,
     /// These two entries cannot both be true: proof against their author.
-    Equivocation {
-        author: PeerId,
-        first: Arc<[u8]>,
-        second: Arc<[u8]>,
-    },
+    Equivocation { author: PeerId, first: Arc<[u8]>, second: Arc<[u8]> },
     /// Our own key, in a newer life than this one.
     RunsTwice,
     /// Its author is convicted, or there are too many authors.
@@ -84,13 +79,15 @@ struct Chain {
     next: u64,
     last: Hash,
     bucket: Bucket,
+    /// What the entry takes that was throttled last: until there is room for it, nothing of this chain is fetched.
+    waits_for: Cost,
 }
 
 pub struct Chains {
     me: PeerId,
     own: Incarnation,
     chains: BTreeMap<PeerId, Chain>,
-    convicted: BTreeSet<PeerId>,
+    pub(super) convicted: BTreeSet<PeerId>,
     trusted: BTreeSet<PeerId>,
     bytes: usize,
     root: Option<Hash>,
@@ -119,8 +116,12 @@ impl Chains {
         }
     }
 
+    pub fn is_trusted(&self, author: PeerId) -> bool {
+        self.trusted.contains(&author)
+    }
+
     pub fn quota(&self, author: PeerId) -> Quota {
-        if author == self.me || self.trusted.contains(&author) { TRUSTED } else { STRANGER }
+        if author == self.me || self.is_trusted(author) { TRUSTED } else { STRANGER }
     }
 
     /// An entry from outside. Cheap checks come first; a signature is checked once.
@@ -150,13 +151,13 @@ impl Chains {
             return self.start(now, entry);
         }
         if header.seq < chain.next {
-            return self.compare(entry);
+            return self.compare(now, entry);
         }
         let follows = header.seq == chain.next && header.prev == chain.last;
         if !follows && !entry.is_checkpoint() {
             // A wrong `prev` at the right number means that one of the two before it is a lie: fetch that one.
             let from = if header.seq == chain.next { chain.next.saturating_sub(1) } else { chain.next };
-            return gap(entry, from);
+            return self.gap(now, entry, from);
         }
         let restart = entry.is_checkpoint();
         self.extend(now, entry, restart)
@@ -166,7 +167,7 @@ impl Chains {
     fn start(&mut self, now: Now, entry: Unverified) -> Accepted {
         let header = entry.header();
         if header.seq != 0 && !entry.is_checkpoint() {
-            return gap(entry, 0);
+            return self.gap(now, entry, 0);
         }
         if header.seq == 0 && header.prev != Hash([0; 32]) {
             return Accepted::Invalid;
@@ -178,11 +179,13 @@ impl Chains {
         let author = entry.header().author;
         let quota = self.quota(author);
         let Some(entry) = entry.verify() else { return Accepted::Invalid };
+        let cost = Cost::of(&entry);
         let mut bucket =
             self.chains.get(&author).map_or_else(|| Bucket::full(now, quota), |chain| chain.bucket);
-        let taken = bucket.take(now, quota, entry.header.count.max(1));
+        let taken = bucket.take(now, quota, cost);
         if let Some(chain) = self.chains.get_mut(&author) {
             chain.bucket = bucket;
+            chain.waits_for = if taken { Cost::ONE } else { cost };
         }
         if !taken {
             return Accepted::Throttled;
@@ -190,6 +193,25 @@ impl Chains {
         let entry = Arc::new(entry);
         self.put(entry.clone(), bucket, restart);
         Accepted::New { entry, restart }
+    }
+
+    /// Only a signed entry makes us ask for what is before it, and only when there is room for that.
+    fn gap(&mut self, now: Now, entry: Unverified, from: u64) -> Accepted {
+        let (author, incarnation) = (entry.header().author, entry.header().incarnation);
+        let quota = self.quota(author);
+        let Some(chain) = self.chains.get_mut(&author) else {
+            return entry
+                .verify()
+                .map_or(Accepted::Invalid, |_| Accepted::GapOfUnknown { author, incarnation });
+        };
+        if !chain.bucket.has(now, quota, chain.waits_for) {
+            return Accepted::Throttled;
+        }
+        if entry.verify().is_none() {
+            return Accepted::Invalid;
+        }
+        chain.bucket.take(now, quota, Cost::ONE);
+        Accepted::Gap { author, incarnation, from }
     }
 
     fn put(&mut self, entry: Arc<Entry>, bucket: Bucket, restart: bool) {
@@ -201,6 +223,7 @@ impl Chains {
             next: 0,
             last: Hash([0; 32]),
             bucket,
+            waits_for: Cost::ONE,
         });
         if restart {
             self.bytes -= chain.bytes;
@@ -223,11 +246,15 @@ impl Chains {
     }
 
     /// An entry with a number that we have already.
-    fn compare(&mut self, entry: Unverified) -> Accepted {
+    fn compare(&mut self, now: Now, entry: Unverified) -> Accepted {
         let author = entry.header().author;
-        let Some(held) = self.held(author, entry.header().seq) else { return Accepted::Known };
+        let known = Accepted::Known { news: now.wall.since(entry.header().time) < NEWS };
+        let Some(held) = self.held(author, entry.header().seq) else { return known };
         if held.hash == entry.hash() {
-            return Accepted::Known;
+            return known;
+        }
+        if self.convicted.len() >= CONVICTED_MAX {
+            return Accepted::Refused;
         }
         let first = held.bytes.clone();
         let Some(second) = entry.verify() else { return Accepted::Invalid };
@@ -254,32 +281,11 @@ impl Chains {
         self.put(entry, Bucket::full(now, TRUSTED), restart);
     }
 
-    /// Somebody shows two entries: is that a proof? Convicts their author if so.
-    pub fn check_proof(&mut self, first: &[u8], second: &[u8]) -> Option<PeerId> {
-        let (a, b) = (Entry::read(first)?, Entry::read(second)?);
-        let place = |e: &Unverified| {
-            let h = e.header();
-            (h.author, h.incarnation, h.shard.clone(), h.seq)
-        };
-        if place(&a) != place(&b) || a.hash() == b.hash() {
-            return None;
-        }
-        let author = a.header().author;
-        if self.convicted.contains(&author) {
-            return None;
-        }
-        a.verify()?;
-        b.verify()?;
-        if author != self.me {
-            self.convict(author);
-        }
-        Some(author)
+    pub(super) fn me(&self) -> PeerId {
+        self.me
     }
 
-    fn convict(&mut self, author: PeerId) {
-        if self.convicted.len() < CONVICTED_MAX {
-            self.convicted.insert(author);
-        }
+    pub(super) fn forget(&mut self, author: PeerId) {
         if let Some(chain) = self.chains.remove(&author) {
             self.bytes -= chain.bytes;
         }
@@ -314,7 +320,7 @@ impl Chains {
     }
 
     /// From where on `head` has something that we have not; `None`: nothing.
-    pub fn missing(&self, head: &Head) -> Option<u64> {
+    pub fn missing(&self, now: Now, head: &Head) -> Option<u64> {
         if head.author == self.me {
             // Only a newer life of ours is news.
             return (head.incarnation > self.own).then_some(0);
@@ -322,7 +328,12 @@ impl Chains {
         if self.convicted.contains(&head.author) || !head.shard.is_empty() {
             return None;
         }
-        let Some(chain) = self.chains.get(&head.author) else { return Some(0) };
+        let Some(chain) = self.chains.get(&head.author) else {
+            return (self.chains.len() < AUTHORS_MAX).then_some(0);
+        };
+        if !chain.bucket.has(now, self.quota(head.author), chain.waits_for) {
+            return None;
+        }
         match head.incarnation.cmp(&chain.incarnation) {
             std::cmp::Ordering::Less => None,
             std::cmp::Ordering::Greater => Some(0),
@@ -363,10 +374,4 @@ impl Chains {
     pub fn is_convicted(&self, author: PeerId) -> bool {
         self.convicted.contains(&author)
     }
-}
-
-/// Only a signed entry makes us ask for what is before it, and is passed on.
-fn gap(entry: Unverified, from: u64) -> Accepted {
-    let Some(entry) = entry.verify() else { return Accepted::Invalid };
-    Accepted::Gap { author: entry.header.author, incarnation: entry.header.incarnation, from }
 }

@@ -4,6 +4,7 @@
 
 pub mod author;
 pub mod chains;
+mod proofs;
 pub mod quota;
 pub mod sync;
 #[cfg(test)]

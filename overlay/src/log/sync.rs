@@ -311,7 +311,7 @@ impl Sync {
             (Asked::Heads { peer, .. }, Some(Answer::Heads { heads, more })) => {
                 let last = heads.last().map(|h| h.author);
                 for head in heads.iter().take(HEADS_PER_ANSWER) {
-                    if let Some(from) = chains.missing(head) {
+                    if let Some(from) = chains.missing(now, head) {
                         self.want(now, peer, head.author, head.incarnation, from, chains);
                     }
                 }

@@ -65,9 +65,10 @@ fn name(accepted: &Accepted) -> &'static str {
     match accepted {
         Accepted::New { restart: true, .. } => "restart",
         Accepted::New { .. } => "new",
-        Accepted::Known => "known",
+        Accepted::Known { .. } => "known",
         Accepted::Older => "older",
         Accepted::Gap { .. } => "gap",
+        Accepted::GapOfUnknown { .. } => "gap of unknown",
         Accepted::Throttled => "throttled",
         Accepted::Equivocation { .. } => "lie",
         Accepted::RunsTwice => "twice",
@@ -115,7 +116,7 @@ fn what_becomes_of_an_entry() {
         ("from the future", future.write(&[bind(1)]), "invalid"),
         ("a shard that we do not follow", shard.write(&[bind(1)]), "invalid"),
         ("signed by another", forged.write(&[bind(1)]), "invalid"),
-        ("a stranger's middle", late.write(&[bind(1)]), "gap"),
+        ("a stranger's middle", late.write(&[bind(1)]), "gap of unknown"),
         ("a stranger's checkpoint", late.write(&[checkpoint()]), "restart"),
     ];
     let mut chains = chains();
@@ -132,11 +133,15 @@ fn what_becomes_of_an_entry() {
 }
 
 #[test]
-fn a_proof_convinces_who_has_seen_neither() {
+fn a_proof_convinces_who_has_seen_neither_but_knows_the_author() {
     let a = Pen::new(1, 50).write(&[bind(1)]);
     let b = Pen::new(1, 50).write(&[bind(2)]);
     let other_life = Pen::new(1, 51).write(&[bind(2)]);
     let mut chains = chains();
+    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), None, "of a key that nobody has heard of");
+    assert!(!chains.is_convicted(key(1).peer_id()));
+    let third = Pen::new(1, 50).write(&[bind(3)]);
+    assert_eq!(name(&chains.accept(now(), &third.bytes)), "restart");
     assert_eq!(chains.check_proof(&a.bytes, &a.bytes), None);
     assert_eq!(chains.check_proof(&a.bytes, &other_life.bytes), None, "a restored backup is no offence");
     assert_eq!(chains.check_proof(&a.bytes, &b.bytes), Some(key(1).peer_id()));

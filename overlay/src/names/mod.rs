@@ -18,9 +18,12 @@ use crate::records::{
     RealmRecord,
     realm::{HOMES_MAX, NAME_MAX, REALM_DOMAIN, REALM_VERSION, VALID_MAX},
 };
-use dots_wire::{PeerId, PublicKey, Signed, Timestamp};
+use dots_wire::{Label20, PeerId, PublicKey, Signed, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Characters of the key's hash in a self-certifying name: 100 bits.
 const NAME_CHARS: usize = 20;
@@ -142,6 +145,8 @@ pub enum Refused {
 #[derive(Default)]
 pub struct Realms {
     known: BTreeMap<String, Known>,
+    /// The names of each key that is believed.
+    by_id: BTreeMap<Label20, BTreeSet<String>>,
     unclaimed: BTreeMap<PeerId, usize>,
 }
 
@@ -293,6 +298,12 @@ impl Realms {
         self.known.get(name)?.read().filter(|r| r.valid_until > now)
     }
 
+    /// The records of this realm key to act by: one key may own several names.
+    pub fn by_id(&self, realm: Label20, now: Timestamp) -> impl Iterator<Item = &RealmRecord> {
+        let names = self.by_id.get(&realm).into_iter().flatten();
+        names.filter_map(move |name| self.lookup(name, now))
+    }
+
     /// The same, as it was signed.
     pub fn signed(&self, name: &str, now: Timestamp) -> Option<&Signed> {
         self.lookup(name, now)?;
@@ -312,6 +323,7 @@ impl Realms {
         if let Some(announcer) = known.announcer {
             *self.unclaimed.entry(announcer).or_default() += 1;
         }
+        self.by_id.entry(known.key.label()).or_default().insert(name.clone());
         self.known.insert(name.clone(), known.clone());
         Change::Set(name, Box::new(known))
     }
@@ -321,8 +333,17 @@ impl Realms {
         self.known.remove(name);
     }
 
+    /// Before `name` is changed or removed.
     fn uncount(&mut self, name: &str) {
-        let Some(announcer) = self.known.get(name).and_then(|k| k.announcer) else { return };
+        let Some(known) = self.known.get(name) else { return };
+        let id = known.key.label();
+        if let Some(names) = self.by_id.get_mut(&id) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_id.remove(&id);
+            }
+        }
+        let Some(announcer) = known.announcer else { return };
         if let Some(n) = self.unclaimed.get_mut(&announcer) {
             *n = n.saturating_sub(1);
             if *n == 0 {

@@ -208,6 +208,9 @@ impl Unverified {
     pub fn is_checkpoint(&self) -> bool {
         self.entry.is_checkpoint()
     }
+    pub fn revokes(&self) -> impl Iterator<Item = &Revoke> {
+        self.entry.events.iter().filter_map(|e| if let Event::Revoke(r) = e { Some(r) } else { None })
+    }
     pub fn verify(self) -> Option<Entry> {
         self.signed.verify(&self.entry.header.author.0, ENTRY_DOMAIN).ok()?;
         Some(self.entry)

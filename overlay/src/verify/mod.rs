@@ -17,6 +17,7 @@ mod tests;
 
 pub use serving::{Pinger, Question};
 
+use crate::log::quota::{Purse, Rate};
 use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, entry::PING_DOMAIN};
 use dots_wire::{Hash, Now, PeerId, Signed, Timestamp, decode, encode, sha256};
 use rand::Rng;
@@ -33,6 +34,8 @@ const EPOCH: Duration = Duration::from_secs(3600);
 const WATCHED_MAX: usize = 50_000;
 /// Challenges under way.
 const ASKED_MAX: usize = 32;
+/// Challenges in all, so that what we attest stays under what others let an author attest (LOG-13).
+const ASKS: Rate = Rate { per_minute: 180, burst: 900 };
 /// A new binding is looked at after this much and up to twice that: its serving peer's log has then spread.
 const FIRST: Duration = Duration::from_millis(100);
 /// Then again about this often; one that was silent sooner.
@@ -64,6 +67,7 @@ pub struct Verifier {
     due: BTreeSet<(Instant, Watched)>,
     watched: BTreeMap<Watched, Instant>,
     asked: BTreeMap<u64, Asked>,
+    purse: Option<Purse>,
     next_id: u64,
     out: VecDeque<Challenge>,
 }
@@ -75,13 +79,14 @@ impl Verifier {
             due: BTreeSet::new(),
             watched: BTreeMap::new(),
             asked: BTreeMap::new(),
+            purse: None,
             next_id: 0,
             out: VecDeque::new(),
         }
     }
 
-    /// `what` is bound (anew).
-    pub fn on_bind(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
+    /// `what` is bound (anew), and its home says so.
+    pub fn on_granted(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
         let known = self.watched.contains_key(&what);
         if what.2 != self.me && !known && self.watched.len() < WATCHED_MAX {
             self.schedule(now, what, FIRST, rng);
@@ -133,10 +138,12 @@ impl Verifier {
             if !is_bound(&what) {
                 continue;
             }
-            if peers.contains(&what.2) && is_verifier(self.me, peers, &what, now.wall) {
+            if !peers.contains(&what.2) || !is_verifier(self.me, peers, &what, now.wall) {
+                self.schedule(now, what, AGAIN, rng);
+            } else if self.purse.get_or_insert_with(|| Purse::full(now, ASKS)).take(now, ASKS, 1) {
                 self.ask(now, what, rng);
             } else {
-                self.schedule(now, what, AGAIN, rng);
+                self.schedule(now, what, SOON, rng);
             }
         }
     }

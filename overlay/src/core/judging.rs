@@ -1,0 +1,71 @@
+//! What the peer is asked to judge: foreign bindings, when they come and when their realm becomes known.
+
+use super::{OverlayCore, OverlayOutput};
+use dots_wire::{Hash, Label20, Now, PeerId};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Realms that became known and whose bindings wait to be judged; beyond, they are judged when they are said again.
+const REALMS_MAX: usize = 1_000;
+/// Bindings judged at once, and the pause after: a realm that many lied about does not stop the peer.
+const AT_ONCE: usize = 128;
+const PAUSE: Duration = Duration::from_millis(20);
+
+#[derive(Default)]
+pub struct Judging {
+    /// Realm, and the last binding of it that the peer was asked about.
+    realms: VecDeque<(Label20, u64)>,
+    at: Option<Instant>,
+}
+
+impl Judging {
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.at
+    }
+}
+
+impl OverlayCore {
+    /// The binding of a [`OverlayOutput::NewBind`]: a home of its realm says so.
+    pub fn granted(&mut self, now: Now, aor_id: Hash, instance: Hash, serving: PeerId) {
+        self.latest = now;
+        if self.directory.granted(aor_id, instance, serving) {
+            self.verifier.on_granted(now, (aor_id, instance, serving), &mut self.rng);
+        }
+    }
+
+    /// The binding of a [`OverlayOutput::NewBind`]: no home of its realm says so. It is dropped.
+    pub fn refused(&mut self, now: Now, aor_id: Hash, instance: Hash, serving: PeerId) {
+        self.latest = now;
+        self.directory.refused(aor_id, instance, serving);
+        self.count("directory_refused");
+        self.tell_changes();
+    }
+
+    /// The record of this realm is known now, or a newer one: its bindings can be judged.
+    pub fn realm_known(&mut self, now: Now, realm: Label20) {
+        if self.judging.realms.len() < REALMS_MAX && !self.judging.realms.iter().any(|(r, _)| *r == realm) {
+            self.judging.realms.push_back((realm, 0));
+            self.judging.at.get_or_insert(now.mono);
+        }
+    }
+
+    pub(super) fn judge_due(&mut self, now: Now) {
+        if self.judging.at.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.judging.at = None;
+        let Some((realm, after)) = self.judging.realms.pop_front() else { return };
+        let waiting = self.directory.unjudged(realm, after, AT_ONCE);
+        if let Some((last, ..)) = waiting.last().filter(|_| waiting.len() == AT_ONCE) {
+            self.judging.realms.push_back((realm, *last));
+        }
+        for (_, (aor_id, instance, serving), grant) in waiting {
+            self.out.push_back(OverlayOutput::NewBind { aor_id, instance, serving, realm, grant });
+        }
+        if !self.judging.realms.is_empty() {
+            self.judging.at = Some(now.mono + PAUSE);
+        }
+    }
+}
