@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::{
     fs::{self, File},
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,6 +20,8 @@ use std::{
 };
 
 const SOON: Duration = Duration::from_secs(20);
+/// One for each test here.
+const MACHINES: u32 = 3;
 
 /// A machine of its own, one cable from here. It goes with the value.
 struct Machine {
@@ -28,11 +31,11 @@ struct Machine {
 
 impl Machine {
     /// `None`: we may not. `number`: which one of this process.
-    fn new(number: u8) -> Option<Machine> {
+    fn new(number: u32) -> Option<Machine> {
         let id = std::process::id();
         // 198.18.0.0/15 is for tests (RFC 2544); each machine takes four addresses of it.
-        let net = format!("198.{}.{}", 18 + number % 2, (id >> 6) & 0xff);
-        let address = |host: u32| format!("{net}.{}", ((id & 0x3f) << 2) + host);
+        let net = 0xc612_0000 + (id * MACHINES + number) % 0x8000 * 4;
+        let address = |host: u32| Ipv4Addr::from(net + host).to_string();
         let machine = Machine { name: format!("dots-{id}-{number}"), address: address(2) };
         let (name, cable) = (&machine.name, format!("dots{}-{number}", id % 1_000_000));
         if let Err(why) = ip(&format!("netns add {name}")) {
@@ -56,12 +59,15 @@ impl Machine {
 
     /// `dots` on that machine, for a user with this home and nothing else in the environment.
     fn dots(&self, home: &Home, words: &[&str]) -> Command {
+        let mut all = vec![binary().unwrap().display().to_string()];
+        all.extend(words.iter().map(|&w| w.to_owned()));
+        self.command(home, &all)
+    }
+
+    fn command(&self, home: &Home, words: &[String]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(binary().unwrap()).args(words);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env(home.variable, &home.path);
+        command.args(["netns", "exec", &self.name]).args(words).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env(home.variable, &home.path);
         command
     }
 }
@@ -105,8 +111,11 @@ struct Up {
 
 impl Up {
     fn start(machine: &Machine, home: &Home, words: &[&str]) -> Up {
+        Up::run(machine.dots(home, words), home)
+    }
+
+    fn run(mut command: Command, home: &Home) -> Up {
         let file = |name: &str| File::create(home.path.join(name)).unwrap();
-        let mut command = machine.dots(home, words);
         command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
         Up { child: command.spawn().unwrap(), home: home.path.clone() }
     }
@@ -250,4 +259,23 @@ fn a_machine_without_ipv6_starts_again() {
         assert!(!status["sip"].to_string().contains("[::"), "{status}");
         up.stop();
     }
+}
+
+#[test]
+fn on_a_terminal_the_password_is_shown_and_not_kept() {
+    let Some(machine) = Machine::new(2) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path(), "home", "HOME", ".local/share/dots");
+    // script(1) gives it a terminal of its own, and goes with it.
+    let up = format!("{} up", binary().unwrap().display());
+    let words = ["script", "-qfec", &up, "/dev/null"].map(str::to_owned);
+    let mut up = Up::run(machine.command(&home, &words), &home);
+    let welcome = up.welcome();
+    let line = welcome.lines().find_map(|l| l.strip_prefix("  password  ")).expect("it is shown");
+    let (password, rest) = line.split_once(' ').unwrap();
+    assert_eq!(rest.trim(), "(shown only now)");
+    assert!(!home.data.join("me.password").exists(), "and nowhere kept");
+    let (at, mut rng) = (&machine.address, ChaCha8Rng::seed_from_u64(1));
+    let mut phone = Plain::new(&format!("{at}:5060"), &format!("me@{at}"), password, &mut rng).unwrap();
+    assert_eq!(phone.register(3600, 1, SOON).unwrap(), Some(200));
 }
