@@ -75,3 +75,18 @@ pub async fn no_scripts(request: Request, next: Next) -> Response {
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
 }
+
+/// Longest sentence of a refusal that is passed on.
+const REFUSAL_MAX: usize = 1_024;
+
+/// What the framework itself refuses (a path that is no UTF-8, a body that is too long) is answered in JSON like the rest.
+pub async fn refusals_in_json(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let kind = response.headers().get(header::CONTENT_TYPE).map(|k| k.as_bytes());
+    if !response.status().is_client_error() || kind == Some(b"application/json") {
+        return response;
+    }
+    let status = response.status().as_u16();
+    let text = axum::body::to_bytes(response.into_body(), REFUSAL_MAX).await.unwrap_or_default();
+    answer(problem(status, String::from_utf8_lossy(&text)))
+}

@@ -128,6 +128,7 @@ pub fn router(app: App) -> Router {
     let router = router.fallback(handlers::nothing).method_not_allowed_fallback(handlers::not_so);
     router
         .layer(from_fn_with_state(app.clone(), guard::host))
+        .layer(from_fn(guard::refusals_in_json))
         .layer(from_fn(guard::no_scripts))
         .with_state(app)
 }

@@ -56,10 +56,10 @@ impl Peer {
             self.revoke(now, &aor);
             self.home.roaming_mut().forget(&aor, None);
             // Whoever is registered with the old password is not any more.
-            self.feed_sip(now, dots_sip::Input::Unbind { aor });
+            self.feed_sip(now, dots_sip::Input::Unbind { aor: aor.clone() });
         }
         match removed && !existed {
-            true => self.reply(api, 404, json!({ "error": "no such account" })),
+            true => self.reply(api, 404, json!({ "error": format!("there is no account {aor}") })),
             false => self.reply(api, 200, json!({ "existed": existed })),
         }
     }

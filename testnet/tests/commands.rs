@@ -55,7 +55,7 @@ fn assert_fails(said: &Said, code: i32, word: &str) {
 }
 
 #[test]
-fn an_alias_is_dialled() {
+fn an_alias_is_dialled_until_it_is_removed() {
     let mut peer = Peer::start("a.test", &[]).unwrap();
     let mut alice = phone(&peer, "alice@a.test");
     let bob = phone(&peer, "bob@a.test").answer().unwrap();
@@ -76,6 +76,11 @@ fn an_alias_is_dialled() {
     let both =
         [json!({"alias": "*7", "target": "bob@a.test"}), json!({"alias": "12", "target": "bob@a.test"})];
     assert_eq!(list(&peer, "alias list", "aliases"), both);
+    assert_eq!(text(&peer, "alias remove 12"), "removed 12\n");
+    assert_eq!(say(&peer, "alias remove *7 --json").json().unwrap(), json!({ "alias": "*7" }));
+    assert_eq!(list(&peer, "alias list", "aliases"), [Value::Null; 0]);
+    assert_eq!(alice.invite(&dial, SOON).unwrap().map(|(status, _)| status), Some(404));
+    assert_fails(&say(&peer, "alias remove 12"), 7, "12");
     assert_fails(&say(&peer, "alias add 12 bob"), 7, "sip:user@realm");
     peer.stop().unwrap();
 }
@@ -203,7 +208,7 @@ fn accounts(peer: &Peer, dir: &Path) {
     let removed = say("account remove dave@a.test --json", "").json().unwrap();
     assert_eq!(removed, json!({ "aor": "dave@a.test" }));
     for words in ["account remove u1@a.test", "account passwd u1@a.test"] {
-        assert_fails(&say(words, ""), 7, "account");
+        assert_fails(&say(words, ""), 7, "u1@a.test");
     }
     assert_fails(&say("account add a%b@", ""), 2, "");
     assert!(say("account list", "").ok().unwrap().contains("carol@a.test  yes"));

@@ -166,6 +166,7 @@ fn a_wrong_question_over_http_is_answered_in_json() {
     let import = "/v1/accounts/import";
     let many =
         format!("{{\"accounts\":[{}]}}", vec!["{\"aor\":\"u@a.test\",\"password\":\"p\"}"; 2_001].join(","));
+    let huge = format!("{{\"password\":\"{}\"}}", "p".repeat(3 << 20));
     let mut bad: Vec<String> = Vec::new();
     for (method, path, host, more, body, status) in [
         ("GET", "/v1/calls", "localhost", "", "", 401),
@@ -175,13 +176,18 @@ fn a_wrong_question_over_http_is_answered_in_json() {
         ("DELETE", accounts, "localhost", "Authorization: Basic eDp5\r\n", "", 401),
         ("GET", "/v1/status", "evil.example", &right, "", 403),
         ("GET", "/", "evil.example:80", &right, "", 403),
+        ("GET", "/v1/bindings?limit=abc", "localhost", &right, "", 400),
+        ("GET", "/v1/accounts?limit=-1", "localhost", &right, "", 400),
+        ("GET", "/v1/receipts?verify=perhaps", "localhost", &right, "", 400),
         ("GET", "/v1/lookup/nobody", "localhost", &right, "", 400),
+        ("GET", "/v1/lookup/%ff", "localhost", &right, "", 400),
         ("GET", "/v2/status", "localhost", &right, "", 404),
         ("DELETE", accounts, "localhost", &right, "", 404),
         ("POST", "/v1/status", "localhost", &right, "", 405),
         ("PUT", accounts, "localhost", &right, "{", 400),
         ("PUT", accounts, "localhost", &right, "{\"password\":\"p\",\"role\":\"admin\"}", 400),
         ("POST", import, "localhost", &right, &many, 413),
+        ("PUT", accounts, "localhost", &right, &huge, 413),
     ] {
         let (got, said) = ask(method, path, host, more, body);
         let error = serde_json::from_str::<Value>(&said).ok().and_then(|e| Some(e["error"].as_str()?.len()));
