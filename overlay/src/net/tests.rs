@@ -9,7 +9,7 @@ mod streams;
 use super::{Net, NetConfig};
 use crate::transport::{InboundId, NetCommand, NetEvent, Protocol, StreamId};
 use dots_wire::{PeerId, SecretKey};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
 /// Generous: the machine may be busy. Nothing waits for it when all goes well.
@@ -59,6 +59,18 @@ impl Peer {
 
     pub async fn connected(&mut self, peer: PeerId) {
         self.event("a connection", |e| *e == NetEvent::Connected { peer }).await;
+    }
+
+    /// Is connected to all of `peers`, in whatever order.
+    pub async fn meets(&mut self, peers: &[PeerId]) {
+        let mut missing: BTreeSet<PeerId> = peers.iter().copied().filter(|p| *p != self.id).collect();
+        while !missing.is_empty() {
+            let new = |e: &NetEvent| match e {
+                NetEvent::Connected { peer } => Some(*peer),
+                _ => None,
+            };
+            missing.remove(&self.take("a connection", new).await);
+        }
     }
 
     pub async fn disconnected(&mut self, peer: PeerId) {

@@ -71,12 +71,6 @@ async fn twenty_peers_from_one_bootstrap_all_hear_all() {
     all_hear_all(20).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a minute of two cores"]
-async fn sixty_peers_from_one_bootstrap_all_hear_all() {
-    all_hear_all(60).await;
-}
-
 /// A runtime that is not driven is a process that hangs: its kernel still takes packets, nobody answers.
 #[test]
 fn a_peer_that_hangs_is_missed() {
@@ -147,8 +141,8 @@ async fn two_peers_that_call_each_other_at_once_are_connected_once() {
     let (mut a, mut b) = tokio::join!(start(with(1, bare(&of_a))), start(with(2, bare(&of_b))));
     for (x, y) in [(&mut a, b.id), (&mut b, SecretKey::from_bytes(&[1; 32]).expect("a scalar").peer_id())] {
         x.connected(y).await;
-        // Three pings later nothing has changed.
-        for _ in 0..3 {
+        // A ping after the first one nothing has changed.
+        for _ in 0..2 {
             let seen = |e: &NetEvent| match e {
                 NetEvent::Connected { .. } | NetEvent::Disconnected { .. } => panic!("{e:?}"),
                 NetEvent::Seen { rtt, .. } => *rtt,
@@ -193,14 +187,7 @@ async fn who_passes_on_invalid_messages_is_no_longer_heard() {
     let mut c = peer(3, &[&a, &b]).await;
     let ids = [a.id, b.id, c.id];
     for one in [&mut a, &mut b, &mut c] {
-        let mut missing: BTreeSet<PeerId> = ids.into_iter().filter(|id| *id != one.id).collect();
-        while !missing.is_empty() {
-            let new = |e: &NetEvent| match e {
-                NetEvent::Connected { peer } => Some(*peer),
-                _ => None,
-            };
-            missing.remove(&one.take("a connection", new).await);
-        }
+        one.meets(&ids).await;
     }
     let gossip = |e: &NetEvent| match e {
         NetEvent::Gossip { from, id, body } => Some((*from, *id, body.clone())),

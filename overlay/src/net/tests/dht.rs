@@ -75,8 +75,8 @@ async fn a_value_is_held_only_once_the_core_says_so() {
 async fn a_reader_sees_every_answer_once() {
     let mut a = peer(1, &[]).await;
     let mut others = vec![peer(2, &[&a]).await, peer(3, &[&a]).await, peer(4, &[&a]).await];
+    a.meets(&[others[0].id, others[1].id, others[2].id]).await;
     for other in &mut others {
-        a.connected(other.id).await;
         other.connected(a.id).await;
     }
     a.store(value(1), 60);
