@@ -216,7 +216,8 @@ impl Peer {
             return self.respond(inbound, &AuthReply::Forbidden);
         };
         if grant.is_bind() {
-            self.home.roaming_mut().granted(&answer.aor, serving, grant.not_after);
+            let head = self.overlay.head_hash(serving);
+            self.home.roaming_mut().granted(now.wall, &answer.aor, serving, grant.not_after, head);
         }
         let tag = Granted { inbound, aor: answer.aor.clone(), not_after: grant.not_after };
         if self.granting.push(now.mono, tag, grant).is_err() {

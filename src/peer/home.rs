@@ -29,6 +29,9 @@ const STRANGERS: (f64, f64) = (20.0, 200.0);
 const PROVEN_MAX: usize = 10_000;
 /// Roaming phones whose grants we remember; at the limit the oldest goes.
 const ROAMING_MAX: usize = 200_000;
+/// A serving peer that has not said in its log by then what we granted has bound nothing: our answer was lost, or the phone
+/// took leave.
+const ROAMING_UNHEARD: Duration = Duration::from_secs(1);
 
 /// Who has tried: the serving peer, the account, and the phone's address as that peer names it.
 type Source = (PeerId, String, Hash);
@@ -142,23 +145,38 @@ impl Home {
     }
 }
 
-/// Where we let phones of our realms register elsewhere. The log says the same, later and as long as there is room;
-/// what the home granted it knows by itself.
+/// Where we let phones of our realms register elsewhere. The serving peer's log says the same a moment later, and from
+/// then on that is what counts, for it also says when the phone has gone.
 #[derive(Default)]
 pub struct Roaming {
-    at: BTreeMap<String, BTreeMap<PeerId, Timestamp>>,
+    at: BTreeMap<String, BTreeMap<PeerId, Granted>>,
     order: VecDeque<(String, PeerId)>,
 }
 
+#[derive(Clone, Copy)]
+struct Granted {
+    until: Timestamp,
+    /// The newest entry of the serving peer's log that we had then.
+    head: Option<Hash>,
+    at: Timestamp,
+}
+
 impl Roaming {
-    pub fn granted(&mut self, aor: &str, serving: PeerId, until: Timestamp) {
+    pub fn granted(
+        &mut self,
+        now: Timestamp,
+        aor: &str,
+        serving: PeerId,
+        until: Timestamp,
+        head: Option<Hash>,
+    ) {
         while self.order.len() >= ROAMING_MAX {
             if let Some((aor, serving)) = self.order.pop_front() {
                 self.forget(&aor, Some(serving));
             }
         }
         let peers = self.at.entry(aor.to_owned()).or_default();
-        if peers.insert(serving, until).is_none() {
+        if peers.insert(serving, Granted { until, head, at: now }).is_none() {
             self.order.push_back((aor.to_owned(), serving));
         }
     }
@@ -180,9 +198,18 @@ impl Roaming {
         }
     }
 
-    pub fn of(&self, aor: &str, now: Timestamp) -> impl Iterator<Item = (PeerId, Timestamp)> {
+    /// Serving peers whose logs we have heard nothing from since. `head`: the newest entry of a log that we have now.
+    pub fn of(
+        &self,
+        aor: &str,
+        now: Timestamp,
+        head: impl Fn(PeerId) -> Option<Hash>,
+    ) -> impl Iterator<Item = (PeerId, Timestamp)> {
         let peers = self.at.get(aor).into_iter().flatten();
-        peers.map(|(peer, until)| (*peer, *until)).filter(move |(_, until)| *until > now)
+        let unheard = peers.filter(move |(peer, granted)| {
+            granted.until > now && now.since(granted.at) < ROAMING_UNHEARD && granted.head == head(**peer)
+        });
+        unheard.map(|(peer, granted)| (*peer, granted.until))
     }
 }
 
@@ -380,10 +407,14 @@ mod tests {
     fn a_home_knows_where_it_let_its_phones_go() {
         let mut roaming = Roaming::default();
         let peer = SecretKey::from_bytes(&[3; 32]).expect("a scalar").peer_id();
-        roaming.granted("alice@a.net", peer, Timestamp(100));
-        assert_eq!(roaming.of("alice@a.net", Timestamp(50)).count(), 1);
-        assert_eq!(roaming.of("alice@a.net", Timestamp(100)).count(), 0);
+        roaming.granted(Timestamp(0), "alice@a.net", peer, Timestamp(100), Some(Hash([7; 32])));
+        let known = |r: &Roaming, at: u64, head: u8| {
+            r.of("alice@a.net", Timestamp(at), |_| Some(Hash([head; 32]))).count()
+        };
+        assert_eq!(known(&roaming, 50, 7), 1);
+        assert_eq!(known(&roaming, 50, 8), 0, "its log speaks for itself now");
+        assert_eq!(known(&roaming, 100, 7), 0);
         roaming.forget("alice@a.net", None);
-        assert_eq!(roaming.of("alice@a.net", Timestamp(50)).count(), 0);
+        assert_eq!(known(&roaming, 50, 7), 0);
     }
 }

@@ -109,7 +109,7 @@ impl Peer {
         let mut peers: Vec<(PeerId, u16)> = peers.collect();
         if self.is_local(aor) {
             // Our own grants, where the log has not said it yet.
-            peers.extend(self.home.roaming().of(aor, now.wall).map(|(serving, _)| (serving, Q_LIVE)));
+            peers.extend(self.granted_at(now, aor).map(|(serving, _)| (serving, Q_LIVE)));
         }
         self.targets(peers)
     }
@@ -134,6 +134,11 @@ impl Peer {
         let mut found = self.overlay.lookup(aor_id, record.id());
         found.retain(|f| self.is_granted(now, record, aor_id, f.serving, f.instance, f.grant.as_deref()));
         found
+    }
+
+    /// Where we, as the home, let this AOR's phones register a moment ago.
+    fn granted_at(&self, now: Now, aor: &str) -> impl Iterator<Item = (PeerId, Timestamp)> {
+        self.home.roaming().of(aor, now.wall, |peer| self.overlay.head_hash(peer))
     }
 
     fn is_granted(
@@ -195,7 +200,7 @@ impl Peer {
         }
         let logged = self.believed(now, aor);
         let logged = logged.iter().map(|f| (f.serving, f.until, f.state == State::Stale));
-        let granted: Vec<(PeerId, Timestamp)> = self.home.roaming().of(aor, now.wall).collect();
+        let granted: Vec<(PeerId, Timestamp)> = self.granted_at(now, aor).collect();
         for (serving, until, stale) in logged.chain(granted.into_iter().map(|(p, u)| (p, u, false))) {
             if !bindings.iter().any(|b| b.serving == serving) {
                 bindings.push(FoundBinding { serving, until_ms: until.0, stale });

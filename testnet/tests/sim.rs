@@ -80,10 +80,10 @@ fn peers_agree_lose_nothing_and_never_contradict_themselves() {
 /// Each checker fails where what it watches is broken: the first complaint names it.
 fn assert_caught(by: &str, sabotage: Sabotage) {
     for seed in 0..PLANTED_SEEDS {
-        if let Err(why) = run(seed, sabotage) {
-            if why.lines().any(|l| l.starts_with(by)) {
-                return;
-            }
+        if let Err(why) = run(seed, sabotage)
+            && why.lines().any(|l| l.starts_with(by))
+        {
+            return;
         }
     }
     panic!("{PLANTED_SEEDS} seeds with {sabotage:?}, and the checker of {by} saw nothing");

@@ -245,6 +245,11 @@ impl OverlayCore {
         self.chains.head(author)
     }
 
+    /// Which entry that is.
+    pub fn head_hash(&self, author: PeerId) -> Option<Hash> {
+        self.chains.head_hash(author)
+    }
+
     /// Peers whose logs we hold, our own included.
     pub fn authors(&self) -> usize {
         self.chains.authors()

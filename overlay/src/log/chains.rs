@@ -308,6 +308,11 @@ impl Chains {
         self.chains.get(&author).map(|chain| chain.next.saturating_sub(1))
     }
 
+    /// Which entry that is: numbers come again in another life.
+    pub fn head_hash(&self, author: PeerId) -> Option<Hash> {
+        self.chains.get(&author).map(|chain| chain.last)
+    }
+
     /// One hash for all heads: equal roots mean that there is nothing to tell.
     pub fn root(&mut self) -> Hash {
         if let Some(root) = self.root {

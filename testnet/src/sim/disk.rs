@@ -91,11 +91,14 @@ impl Disk {
             self.replace(Stream::Bindings, live.into_iter().map(journal::encode_binding).collect());
             self.replace(Stream::Realms, notes::compacted(&self.records(Stream::Realms)));
         }
+        let hour_ago = wall_ms.saturating_sub(3_600_000);
+        let changed = self.accounts.values().filter(|a| a.changed_at_ms > hour_ago);
         Recovered {
             bindings: self.records(Stream::Bindings),
             realms: self.records(Stream::Realms),
             log: self.records(Stream::Log),
             receipts: self.records(Stream::Receipts),
+            changed: changed.map(|a| (a.aor.clone(), a.changed_at_ms)).collect(),
         }
     }
 

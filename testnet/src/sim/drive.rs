@@ -32,6 +32,8 @@ impl World {
                     self.schedule(done - self.at, Event::Written { host, life, stream, token });
                 }
             }
+            // A driver may be too busy for it; the next life cuts the journals down (`Disk::recover`).
+            Output::Rewrite { .. } => {}
             Output::GetAccount { id, aor } => {
                 let account = self.hosts[host].disk.accounts.get(&aor).cloned();
                 // As the driver does: after everything that the peer has said, not within it.

@@ -10,7 +10,7 @@ use dots::{
 };
 use dots_sip::digest::{Algorithm, ha1, response};
 use dots_testnet::sim::liar::{Draft, Liar};
-use dots_wire::sha256;
+use dots_wire::{Hash, sha256};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -33,6 +33,7 @@ fn answer(nonce: &str, nc: u32, password: &str) -> AnswerRecord {
         aor: "alice@r0.test".to_owned(),
         instance: Some("her phone".to_owned()),
         target: None,
+        source: Hash([7; 32]),
     }
 }
 
@@ -90,7 +91,8 @@ fn an_answer_to_a_nonce_of_another_serving_peer_is_none() {
 #[test]
 fn what_is_asked_must_fit_what_was_answered() {
     let mut stage = Stage::new();
-    let bent: [(&str, fn(&mut AnswerRecord), AuthReply); 7] = [
+    type Bend = fn(&mut AnswerRecord);
+    let bent: [(&str, Bend, AuthReply); 7] = [
         ("a wrong password", |a| a.response = "0".repeat(64), AuthReply::Wrong),
         ("another AOR", |a| a.aor = "ann@r0.test".to_owned(), AuthReply::Forbidden),
         ("both purposes", |a| a.target = Some("bob@r1.test".to_owned()), AuthReply::Forbidden),

@@ -42,7 +42,8 @@ impl Stage {
     }
 
     pub fn tell_realm(&mut self, record: Signed) {
-        let body = encode(&LookupRequest::Realms { version: VERSION, records: vec![record] });
+        let time_ms = self.world.now(A).wall.0;
+        let body = encode(&LookupRequest::Realms { version: VERSION, records: vec![record], time_ms });
         for host in [A, B] {
             self.liar.ask(&mut self.world, host, Protocol::Lookup, body.clone()).expect("answered");
         }
@@ -85,8 +86,8 @@ impl Stage {
     }
 
     pub fn last_answer(&self, phone: usize, method: &str) -> Option<&Message> {
-        let all = self.world.phones[phone].received.iter().map(|(_, m)| m);
-        all.filter(|m| !m.is_request() && m.method() == method).next_back()
+        let mut all = self.world.phones[phone].received.iter().map(|(_, m)| m);
+        all.rfind(|m| !m.is_request() && m.method() == method)
     }
 
     pub fn count(&self, host: usize, counter: &str) -> u64 {
