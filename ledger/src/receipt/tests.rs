@@ -1,5 +1,9 @@
 use super::*;
 use dots_wire::Signed;
+use hostile::attack;
+
+#[path = "../../../overlay/wire/tests/hostile/mod.rs"]
+mod hostile;
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).expect("a scalar")
@@ -93,6 +97,30 @@ fn what_is_written_is_read() {
     for record in records() {
         assert_eq!(Stored::read(&record.to_bytes()), Some(record));
     }
+}
+
+#[test]
+fn what_is_not_of_this_version_and_whole_is_not_read() {
+    for message in messages() {
+        let bytes = message.to_bytes();
+        attack("message", &bytes, |b| Message::read(b).is_some());
+        let mut newer = bytes;
+        newer[1] = VERSION + 1;
+        assert_eq!(Message::read(&newer), None);
+    }
+    for record in records() {
+        let bytes = record.to_bytes();
+        attack("stored", &bytes, |b| Stored::read(b).is_some());
+        let mut newer = bytes;
+        newer[1] = VERSION + 1;
+        assert_eq!(Stored::read(&newer), None);
+    }
+    attack("receipt", &encode(&agreed()), |b| Receipt::read(b).is_ok());
+    attack("claim", &encode(&claim(Side::Caller)), |b| {
+        let signed = || Signed { payload: b.to_vec(), signature: key(1).sign(CLAIM_DOMAIN, b) };
+        // Most of what is tried is no claim at all: nothing is signed for it.
+        dots_wire::decode::<Claim>(b).is_ok() && Claim::verified(&signed()).is_some()
+    });
 }
 
 #[test]
