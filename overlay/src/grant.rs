@@ -156,6 +156,15 @@ pub fn verify(
     Ok(grant)
 }
 
+/// The realm record by which the home says it granted, unchecked. Where ours is older, its homes may be others.
+pub fn claimed_seq(proof: &[u8]) -> Option<u64> {
+    if proof.len() > PROOF_MAX {
+        return None;
+    }
+    let proof: GrantProof = decode(proof).ok()?;
+    decode::<Grant>(&proof.grant).ok().map(|grant| grant.realm_seq)
+}
+
 impl Grant {
     pub fn is_for(&self, aor: Hash) -> bool {
         self.scope == Scope::Aor(aor)

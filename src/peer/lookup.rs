@@ -166,13 +166,14 @@ impl Peer {
         (aor_id, instance, serving): (Hash, Hash, PeerId),
         proof: Option<&[u8]>,
     ) {
-        let mut known = self.realms.by_id(realm, now.wall).peekable();
-        if known.peek().is_none() {
-            return;
-        }
-        if known.any(|record| self.is_granted(now, record, aor_id, serving, instance, proof)) {
+        let records = || self.realms.by_id(realm, now.wall);
+        let granted = records().any(|r| self.is_granted(now, r, aor_id, serving, instance, proof));
+        // A newer record than ours may name another home: until that comes nobody can say.
+        let newest = records().map(|r| r.seq).max();
+        let seq = proof.map_or(Some(u64::MAX), grant::claimed_seq);
+        if granted {
             self.overlay.granted(now, aor_id, instance, serving);
-        } else {
+        } else if newest.is_some_and(|newest| seq <= Some(newest)) {
             self.overlay.refused(now, aor_id, instance, serving);
         }
     }

@@ -12,7 +12,7 @@ use super::{
     routes::Neighbour,
 };
 use dots_overlay::{
-    names::{Belief, Change, Known},
+    names::{Belief, Change, Heard, Known},
     records::{
         Callers, RealmRecord, Serving,
         realm::{HOMES_MAX, REALM_VERSION, VALID_MAX},
@@ -114,9 +114,7 @@ impl Peer {
     /// Our own first.
     pub(super) fn records_to_tell(&self, now: Now) -> Vec<Signed> {
         let own = |known: &Known| known.belief == Belief::Own;
-        let live = |known: &&Known| known.read().is_some_and(|r| r.valid_until > now.wall);
-        let known = || self.realms.iter().map(|(_, known)| known).filter(live);
-        let all = || known().filter_map(|known| Some((known, known.record.clone()?)));
+        let all = || self.realms.tellable(now.wall).map(|(known, record)| (known, record.clone()));
         let first = all().filter(|(known, _)| own(known));
         let rest = all().filter(|(known, _)| !own(known));
         let mut bytes = 0;
@@ -197,19 +195,22 @@ impl Peer {
     /// A record that the authenticated peer `from` told us.
     pub(super) fn accept_realm(&mut self, now: Now, from: PeerId, record: &Signed) {
         match self.realms.accept(record, from, now.wall) {
-            Ok(Some(change)) => {
-                if let Change::Set(name, known) = &change {
-                    self.ask_dns(now, name);
-                    if known.belief == Belief::Unclaimed {
-                        let rivals = known.rivals.len();
-                        tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
+            Ok(Heard::Changed(changes)) => {
+                for change in changes {
+                    if let Change::Set(name, known) = &change {
+                        self.ask_dns(now, name);
+                        if known.belief == Belief::Unclaimed {
+                            let rivals = known.rivals.len();
+                            tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
+                        }
+                        self.trust_homes(known);
+                        self.pass_on(from, known);
                     }
-                    self.trust_homes(known);
-                    self.pass_on(from, known);
+                    self.remember(now, Some(change));
                 }
-                self.remember(now, Some(change));
             }
-            Ok(None) => {}
+            Ok(Heard::AskDns(name)) => self.ask_dns(now, &name),
+            Ok(Heard::Known) => {}
             Err(why) => {
                 self.count("realm_refused");
                 tracing::debug!(%from, %why, "a realm record was not believed");
@@ -256,7 +257,7 @@ impl Peer {
 
     pub(super) fn on_txt(&mut self, now: Now, id: u64, records: &[String]) {
         if let Some(Pending::Txt { name }) = self.answered(id) {
-            let change = self.realms.heard_txt(&name, records);
+            let change = self.realms.heard_txt(&name, records, now.wall);
             self.remember(now, change);
         }
     }

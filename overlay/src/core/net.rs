@@ -237,8 +237,16 @@ impl OverlayCore {
     }
 
     fn on_offer(&mut self, now: Now, key: &[u8], value: &[u8], held: Option<&[u8]>) {
-        let admit = |h: &dht::Held| !self.chains.is_convicted(h.serving);
-        match dht::merge(key, held, value, now.wall, admit) {
+        let standing = |h: &dht::Held| {
+            if self.chains.is_convicted(h.serving) {
+                dht::Standing::Refused
+            } else if self.directory.is_granted(h.aor_id, h.instance, h.serving) {
+                dht::Standing::Granted
+            } else {
+                dht::Standing::Claimed
+            }
+        };
+        match dht::merge(key, held, value, now.wall, standing) {
             Some(value) => {
                 let ttl_secs = dht::ttl_secs(&value, now.wall);
                 self.net(NetCommand::DhtStore { key: key.to_vec(), value, ttl_secs });

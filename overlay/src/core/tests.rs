@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     directory::State,
-    records::{Bind, Header, Unbind, entry::VERSION},
+    records::{Bind, Header, Revoke, Unbind, entry::VERSION},
     transport::NetEvent,
 };
 use dots_wire::{Label20, Timestamp, encode};
@@ -342,4 +342,90 @@ fn bindings_of_an_unknown_realm_wait_and_are_judged_when_it_is_known() {
     net.pass(Duration::from_secs(10));
     let found = net.cores[0].lookup(Hash([7; 32]), REALM);
     assert_eq!(found.first().map(|f| f.state), Some(State::Verified));
+}
+
+#[test]
+fn a_revocation_outlives_the_home_that_said_it_and_the_peer_that_heard_it() {
+    let mut net = Net::new(2, 0.0, 1);
+    let (aor_id, before) = (Hash([1; 32]), net.now.wall);
+    net.cores[0].append(net.now, Event::Revoke(Revoke { aor_id, before }));
+    net.pass(Duration::from_secs(5));
+    for again in [0, 1, 0] {
+        net.restart(again);
+        net.pass(Duration::from_secs(20));
+        for core in &net.cores {
+            assert_eq!(core.directory().revoked_before(aor_id, key(1).peer_id()), Some(before));
+        }
+    }
+    net.pass(Duration::from_secs(3_700));
+    net.restart(0);
+    net.pass(Duration::from_secs(20));
+    assert_eq!(
+        net.cores[0].directory().revoked_before(aor_id, key(1).peer_id()),
+        None,
+        "then nobody needs it"
+    );
+}
+
+/// A peer with one neighbour, which tells it what it likes.
+fn hears(bodies: impl IntoIterator<Item = Vec<u8>>) -> (OverlayCore, Vec<OverlayOutput>) {
+    let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000) };
+    let mut core = OverlayCore::new(key(1), "test".into(), 1, now);
+    let from = key(2).peer_id();
+    core.handle_net(now, NetEvent::Connected { peer: from });
+    while core.poll_output().is_some() {}
+    for (id, body) in bodies.into_iter().enumerate() {
+        core.handle_net(now, NetEvent::Gossip { from, id: id as u64, body });
+    }
+    let out = std::iter::from_fn(|| core.poll_output()).collect();
+    (core, out)
+}
+
+fn invented(n: u32, seq: u64, aor: u8) -> (SecretKey, Entry) {
+    let mut bytes = [7; 32];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    let key = SecretKey::from_bytes(&bytes).expect("a scalar");
+    let header = Header {
+        version: VERSION,
+        author: key.peer_id(),
+        incarnation: Incarnation { started: Timestamp(1), random: 1 },
+        shard: String::new(),
+        seq,
+        prev: Hash([0; 32]),
+        time: Timestamp(1_000_000),
+        count: 0,
+        events_root: Hash([0; 32]),
+    };
+    let event = Event::Unbind(Unbind { aor_id: Hash([aor; 32]), instance: Hash([1; 32]) });
+    let entry = Entry::seal(&key, header, vec![encode(&event)]);
+    (key, entry)
+}
+
+#[test]
+fn proofs_against_keys_that_nobody_knows_cost_nothing() {
+    let proof = |n: u32| gossip::proof("test", &invented(n, 0, 1).1.bytes, &invented(n, 0, 2).1.bytes);
+    let (core, out) = hears((0..50).map(proof));
+    assert_eq!(out, [], "not written down, not passed on");
+    assert!(!core.chains.is_convicted(invented(0, 0, 1).0.peer_id()));
+    // The same against keys that did speak: told on, but not without end, and on disk only if they had a binding.
+    let spoken = |n: u32| [gossip::entry("test", &invented(n, 0, 1).1.bytes), proof(n), proof(n)];
+    let (core, out) = hears((0..200).flat_map(spoken));
+    assert!(core.chains.is_convicted(invented(199, 0, 1).0.peer_id()), "their word no longer counts");
+    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { id, .. }) if id % 3 > 0);
+    assert_eq!(out.iter().filter(told).count(), 60);
+    assert!(!out.iter().any(|o| matches!(o, OverlayOutput::Append { .. })));
+}
+
+#[test]
+fn entries_out_of_order_of_unknown_authors_are_not_passed_on_and_fetched_with_measure() {
+    let (_, out) = hears((0..1_100).map(|n| gossip::entry("test", &invented(n, 7, 1).1.bytes)));
+    assert!(!out.iter().any(|o| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { .. }))));
+    let refused = out.iter().filter(|o| **o == OverlayOutput::Count("log_gap_refused"));
+    assert_eq!(refused.count(), 100);
+    // The same author again and again: its own purse.
+    let (_, first) = invented(1, 0, 1);
+    let many = (2..1_500).map(|seq| gossip::entry("test", &invented(1, seq, 1).1.bytes));
+    let (_, out) = hears(std::iter::once(gossip::entry("test", &first.bytes)).chain(many));
+    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { .. }));
+    assert!(out.iter().filter(told).count() <= 1_000);
 }

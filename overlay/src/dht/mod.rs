@@ -9,15 +9,17 @@ mod tests;
 
 pub use puts::Puts;
 
-use crate::records::Bind;
+use crate::{grant::PROOF_MAX, records::Bind};
 use dots_wire::{Hash, Label20, PeerId, SecretKey, Signed, Timestamp, decode, encode};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 pub const BIND_DOMAIN: &str = "dots/dht-bind/1";
 /// Bindings in one value: several phones, not a crowd.
 pub const BINDS_MAX: usize = 8;
+/// Of these from one serving peer: a call rings all its phones through either.
+pub const PER_SERVING_MAX: usize = 2;
 /// A value that is longer is not looked at.
 pub const VALUE_MAX: usize = 32 * 1024;
 /// No binding outlives a grant by more than clocks differ.
@@ -90,7 +92,8 @@ fn checked(value: &[u8], now: Timestamp) -> Vec<(Held, Signed)> {
 fn check(signed: &Signed, now: Timestamp) -> Option<Held> {
     let r: Record = signed.peek().ok()?;
     let timely = r.until > now && r.time.since(now) <= FUTURE_MAX && r.until.since(now) <= LIFE_MAX;
-    if r.version != VERSION || !timely {
+    let short = r.grant.as_ref().is_none_or(|g| g.len() <= PROOF_MAX);
+    if r.version != VERSION || !timely || !short {
         return None;
     }
     signed.verify(&r.serving.0, BIND_DOMAIN).ok()?;
@@ -105,34 +108,63 @@ fn check(signed: &Signed, now: Timestamp) -> Option<Held> {
     })
 }
 
-/// What to hold under `key` after an offer: the union, newest word of each (instance, serving peer), those with a grant
-/// before those without, then those that live longest. `admit`: what else the holder knows against a binding.
-/// `None`: nothing in the offer is worth holding, or it changes nothing.
+/// What a holder knows of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not to be held.
+    Refused,
+    /// Nothing but its own word.
+    Claimed,
+    /// Its grant was checked.
+    Granted,
+}
+
+/// What to hold under `key` after an offer: the union, newest word of each (instance, serving peer). Who is there and
+/// live stays: anybody can make up keys, grants that look like some, and ends that are later. Only what is granted
+/// takes the place of what is claimed. `None`: nothing in the offer is worth holding, or it changes nothing.
 pub fn merge(
     key: &[u8],
     held: Option<&[u8]>,
     offered: &[u8],
     now: Timestamp,
-    admit: impl Fn(&Held) -> bool,
+    standing: impl Fn(&Held) -> Standing,
 ) -> Option<Vec<u8>> {
-    let fits = |h: &Held| h.aor_id.0[..] == *key && admit(h);
-    let mut all: BTreeMap<(Hash, PeerId), (Held, Signed)> = BTreeMap::new();
+    let judge = |h: &Held| if h.aor_id.0[..] == *key { standing(h) } else { Standing::Refused };
     let old = held.map(|v| checked(v, now)).unwrap_or_default();
     let before: Vec<Signed> = old.iter().map(|(_, s)| s.clone()).collect();
+    let mut all: Vec<(Standing, Held, Signed)> = Vec::new();
     for (bind, signed) in old.into_iter().chain(checked(offered, now)) {
-        let place = (bind.instance, bind.serving);
-        if fits(&bind) && all.get(&place).is_none_or(|(known, _)| known.time < bind.time) {
-            all.insert(place, (bind, signed));
+        let standing = judge(&bind);
+        if standing != Standing::Refused {
+            take_in(&mut all, standing, bind, signed);
         }
     }
-    let mut all: Vec<(Held, Signed)> = all.into_values().collect();
-    all.sort_by_key(|(h, _)| (h.grant.is_none(), std::cmp::Reverse(h.until), h.serving, h.instance));
-    let binds: Vec<Signed> = all.into_iter().map(|(_, s)| s).take(BINDS_MAX).collect();
+    let binds: Vec<Signed> = all.into_iter().map(|(_, _, s)| s).collect();
     if binds.is_empty() || binds == before {
         return None;
     }
     let merged = encode(&Value { version: VERSION, binds });
     (merged.len() <= VALUE_MAX).then_some(merged)
+}
+
+fn take_in(all: &mut Vec<(Standing, Held, Signed)>, standing: Standing, bind: Held, signed: Signed) {
+    let same = |h: &Held| (h.instance, h.serving) == (bind.instance, bind.serving);
+    if let Some(known) = all.iter_mut().find(|(_, h, _)| same(h)) {
+        if known.1.time < bind.time {
+            *known = (standing, bind, signed);
+        }
+        return;
+    }
+    let of_serving = all.iter().filter(|(_, h, _)| h.serving == bind.serving).count();
+    if of_serving >= PER_SERVING_MAX {
+        return;
+    }
+    if all.len() >= BINDS_MAX {
+        let claimed = all.iter().rposition(|(s, _, _)| *s == Standing::Claimed);
+        let Some(last) = claimed.filter(|_| standing == Standing::Granted) else { return };
+        all.remove(last);
+    }
+    all.push((standing, bind, signed));
 }
 
 /// Seconds for which the value is of use.

@@ -24,8 +24,8 @@ fn offer(serving: u8, phone: u8, until: u64, time: u64) -> Vec<u8> {
     value(&key(serving), [bind(phone, until)].iter(), Timestamp(time))
 }
 
-fn all(_: &Held) -> bool {
-    true
+fn all(_: &Held) -> Standing {
+    Standing::Claimed
 }
 
 #[test]
@@ -61,19 +61,39 @@ fn what_is_not_signed_timely_and_about_this_key_is_not_held() {
     }
     let good = offer(1, 1, 5_000, 900);
     assert_eq!(merge(&[9; 32], None, &good, now, all), None, "another key");
-    assert_eq!(merge(&AOR.0, None, &good, now, |_| false), None, "the holder knows better");
+    assert_eq!(merge(&AOR.0, None, &good, now, |_| Standing::Refused), None, "the holder knows better");
 }
 
 #[test]
-fn a_crowd_does_not_fit() {
+fn a_crowd_does_not_fit_and_pushes_nobody_out() {
     let now = Timestamp(1_000);
-    let mut held = None;
-    for n in 1..=12u8 {
-        held = merge(&AOR.0, held.as_deref(), &offer(n, 1, 5_000 + u64::from(n), 900), now, all).or(held);
+    let mut held = merge(&AOR.0, None, &offer(1, 1, 5_000, 900), now, all);
+    let fake = |n: u8, phone: u8| {
+        let grant = Some(ByteBuf::from(vec![n; 500]));
+        value(&key(n), [Bind { grant, ..bind(phone, 3_000_000) }].iter(), Timestamp(900))
+    };
+    // Fake grants, later ends, several phones each.
+    for n in 2..=12u8 {
+        for phone in 1..=4 {
+            held = merge(&AOR.0, held.as_deref(), &fake(n, phone), now, all).or(held);
+        }
     }
-    let kept = read(&held.unwrap_or_default(), now);
+    let serving = |held: &Option<Vec<u8>>| -> Vec<PeerId> {
+        read(held.as_deref().unwrap_or_default(), now).iter().map(|h| h.serving).collect()
+    };
+    let kept = serving(&held);
     assert_eq!(kept.len(), BINDS_MAX);
-    assert!(kept.iter().all(|h| h.until > Timestamp(5_004)), "those that live longest");
+    assert!(kept.contains(&key(1).peer_id()), "who was there stays");
+    assert!(kept.iter().all(|p| kept.iter().filter(|q| p == *q).count() <= PER_SERVING_MAX));
+    assert_eq!(merge(&AOR.0, held.as_deref(), &offer(20, 1, 5_000, 900), now, all), None, "full");
+    let home = |h: &Held| if h.serving == key(20).peer_id() { Standing::Granted } else { Standing::Claimed };
+    let held = merge(&AOR.0, held.as_deref(), &offer(20, 1, 5_000, 900), now, home);
+    assert!(serving(&held).contains(&key(20).peer_id()), "but what is granted gets in");
+    assert!(serving(&held).contains(&key(1).peer_id()));
+    assert_eq!(serving(&held).len(), BINDS_MAX);
+    let bulky = Some(ByteBuf::from(vec![1; PROOF_MAX + 1]));
+    let bulky = value(&key(30), [Bind { grant: bulky, ..bind(1, 5_000) }].iter(), Timestamp(900));
+    assert_eq!(merge(&AOR.0, None, &bulky, now, all), None, "no grant is that long");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub use frame::{BODY_MAX, FRAME_MAX, Frame};
 pub use peer::{DOWN_AFTER, QUEUE_BYTES, QUEUE_FRAMES};
 
 use crate::transport::{NetCommand, NetEvent, StreamId};
-use dots_wire::{Now, PeerId};
+use dots_wire::{Now, PeerId, sha256};
 use peer::Link;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -57,7 +57,10 @@ pub enum LinkOutput {
 /// The links of one peer.
 pub struct Links {
     me: PeerId,
-    session: u64,
+    seed: u64,
+    /// Links that there ever were: each has a session of its own, so that one that was given up for room and comes
+    /// again is not taken for the one before, whose numbers are forgotten here.
+    made: u64,
     links: BTreeMap<PeerId, Link>,
     streams: BTreeMap<StreamId, PeerId>,
     /// When each link next has something to do; `armed` finds its entry here.
@@ -67,11 +70,12 @@ pub struct Links {
 }
 
 impl Links {
-    /// `session`: random, new at every start.
-    pub fn new(me: PeerId, session: u64) -> Links {
+    /// `seed`: random, new at every start.
+    pub fn new(me: PeerId, seed: u64) -> Links {
         Links {
             me,
-            session,
+            seed,
+            made: 0,
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -147,7 +151,7 @@ impl Links {
             return self.out.push_back(LinkOutput::Net(NetCommand::StreamClose { stream }));
         }
         let Some(link) = self.links.get_mut(&peer) else { return };
-        let loser = link.on_opened(now, self.me, self.session, stream, outbound, &mut self.out);
+        let loser = link.on_opened(now, self.me, stream, outbound, &mut self.out);
         if loser != Some(stream) {
             self.streams.insert(stream, peer);
         }
@@ -192,8 +196,15 @@ impl Links {
             let Some(oldest) = oldest else { return false };
             self.forget(oldest);
         }
-        self.links.insert(peer, Link::new(peer, now));
+        let session = self.next_session();
+        self.links.insert(peer, Link::new(peer, session, now));
         true
+    }
+
+    fn next_session(&mut self) -> u64 {
+        self.made += 1;
+        let hash = sha256(&[self.seed.to_be_bytes(), self.made.to_be_bytes()].concat());
+        hash.0.iter().take(8).fold(0, |session, byte| session << 8 | u64::from(*byte))
     }
 
     fn forget(&mut self, peer: PeerId) {

@@ -45,6 +45,8 @@ struct Current {
 
 pub struct Link {
     peer: PeerId,
+    /// Ours, told in each Hello.
+    session: u64,
     stream: Option<Current>,
     opening: Option<Instant>,
     next_try: Instant,
@@ -55,9 +57,14 @@ pub struct Link {
     queue: VecDeque<Vec<u8>>,
     base: u64,
     bytes: usize,
+    /// How many of them were on a stream of this session: whether they arrived is for the other to say.
+    sent: usize,
+    /// The other has said Bye: if it comes with another session, it is because it had given the link up.
+    given_up: bool,
     /// The last acknowledgement, or when the queue stopped being empty.
     progress_at: Instant,
-    session: Option<u64>,
+    /// The other's.
+    their_session: Option<u64>,
     expected: u64,
     unacked: u32,
     ack_at: Option<Instant>,
@@ -65,9 +72,10 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(peer: PeerId, now: Instant) -> Link {
+    pub fn new(peer: PeerId, session: u64, now: Instant) -> Link {
         Link {
             peer,
+            session,
             stream: None,
             opening: None,
             next_try: now,
@@ -75,8 +83,10 @@ impl Link {
             queue: VecDeque::new(),
             base: 0,
             bytes: 0,
+            sent: 0,
+            given_up: false,
             progress_at: now,
-            session: None,
+            their_session: None,
             expected: 0,
             unacked: 0,
             ack_at: None,
@@ -120,7 +130,6 @@ impl Link {
         &mut self,
         now: Instant,
         me: PeerId,
-        session: u64,
         id: StreamId,
         outbound: bool,
         out: &mut VecDeque<LinkOutput>,
@@ -140,7 +149,7 @@ impl Link {
             loser = Some(current.id);
         }
         self.stream = Some(Current { id, outbound, since: now, ready: false });
-        let hello = Frame::Hello { session, oldest: self.base };
+        let hello = Frame::Hello { session: self.session, oldest: self.base };
         out.push_back(Net(NetCommand::StreamSend { stream: id, frame: hello.encode() }));
         loser
     }
@@ -175,6 +184,7 @@ impl Link {
             }
             Frame::Ack { ack } if ready => self.on_ack(now, ack),
             Frame::Bye if ready => {
+                self.given_up = true;
                 if let Some(current) = self.stream.take() {
                     out.push_back(Net(NetCommand::StreamClose { stream: current.id }));
                 }
@@ -194,21 +204,23 @@ impl Link {
         oldest: u64,
         out: &mut VecDeque<LinkOutput>,
     ) -> Result<(), Violation> {
-        match self.session {
+        match self.their_session {
             // LINK-8: the same life; what it dropped will never come, what we have is not taken again.
             Some(known) if known == session => self.expected = self.expected.max(oldest),
             known => {
-                self.session = Some(session);
+                self.their_session = Some(session);
                 self.expected = oldest;
-                if known.is_some() {
-                    // LINK-9: a new life of that peer knows nothing of what the old one was told. It has seen none
-                    // of our numbers either, so those of the dropped frames are used again.
+                // LINK-9: a new life of that peer knows nothing of what the old one was told. It has seen none of our
+                // numbers either, so those of the dropped frames are used again. After a Bye it lives on, and what it
+                // was never sent is still for it.
+                if known.is_some() && !(self.given_up && self.sent == 0) {
                     let base = self.base;
                     self.drop_queue(out);
                     self.base = base;
                 }
             }
         }
+        self.given_up = false;
         self.lost_at = None;
         if let Some(current) = &mut self.stream {
             current.ready = true;
@@ -230,6 +242,7 @@ impl Link {
         while self.base < ack {
             let Some(body) = self.queue.pop_front() else { break };
             self.bytes -= body.len();
+            self.sent = self.sent.saturating_sub(1);
             self.base += 1;
             self.progress_at = now;
         }
@@ -267,6 +280,7 @@ impl Link {
         };
         let data = Frame::Data { seq: self.base + index as u64, ack: self.expected, body };
         out.push_back(Net(NetCommand::StreamSend { stream: stream.id, frame: data.encode() }));
+        self.sent = self.sent.max(index + 1);
         self.unacked = 0;
         self.ack_at = None;
     }
@@ -296,6 +310,7 @@ impl Link {
         self.base += self.queue.len() as u64;
         self.queue.clear();
         self.bytes = 0;
+        self.sent = 0;
         self.lost_at = None;
         out.push_back(LinkOutput::Down { peer: self.peer });
     }

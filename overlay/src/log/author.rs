@@ -320,6 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_is_said_again_at_a_checkpoint_as_long_as_it_matters() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let mut now = Now { mono: Instant::now(), wall: Timestamp(1_000) };
+        let mut log = AuthorLog::new(key, 7, now);
+        let revoke = |n: u8, before: Timestamp| Event::Revoke(Revoke { aor_id: Hash([n; 32]), before });
+        assert!(log.append(now, revoke(1, now.wall)));
+        let mut checkpoint = |minutes: u64| {
+            let step = Duration::from_secs(60 * minutes);
+            now = Now { mono: now.mono + step, wall: now.wall.plus(step) };
+            let sealed = log.seal_due(now);
+            sealed.iter().for_each(|s| drop(log.durable(s.token)));
+            sealed.iter().flat_map(|s| s.entry.events.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(checkpoint(1), [revoke(1, Timestamp(1_000))]);
+        let hourly = checkpoint(59);
+        assert!(matches!(hourly[0], Event::Checkpoint(Checkpoint { count: 0, .. })));
+        assert_eq!(hourly[1..], [revoke(1, Timestamp(1_000))]);
+        assert_eq!(checkpoint(60).len(), 1, "no grant from before it can live now");
+    }
+
+    #[test]
     fn a_clock_that_went_back_does_not_lower_the_incarnation() {
         let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
         let now = Now { mono: Instant::now(), wall: Timestamp(1_000) };

@@ -178,9 +178,45 @@ fn a_stranger_that_talks_too_much_waits_and_a_trusted_one_does_not() {
     clock.mono += Duration::from_secs(121);
     assert_eq!(name(&chains.accept(clock, &entries[5].bytes)), "new");
     assert_eq!(name(&chains.accept(clock, &entries[6].bytes)), "throttled");
+    let later = pen.write(&many);
+    assert_eq!(
+        name(&chains.accept(clock, &later.bytes)),
+        "throttled",
+        "nor is what is missing before it fetched"
+    );
+    let head = Head {
+        author: key(1).peer_id(),
+        shard: String::new(),
+        incarnation: later.header.incarnation,
+        seq: later.header.seq,
+        hash: later.hash,
+    };
+    assert_eq!(chains.missing(clock, &head), None);
+    let rested = Now { mono: clock.mono + Duration::from_secs(121), ..clock };
+    assert_eq!(chains.missing(rested, &head), Some(6), "until there is room");
     chains.trust(key(1).peer_id());
     clock.mono += Duration::from_secs(1);
     assert_eq!(name(&chains.accept(clock, &entries[6].bytes)), "new");
+}
+
+#[test]
+fn a_verifier_that_does_its_duty_can_still_speak_for_itself() {
+    let mut chains = chains();
+    let proof = dots_wire::Signed::new(&key(2), "dots/test/1", &1u8);
+    let attest =
+        Event::Attest(crate::records::Attest { kind: crate::records::AttestKind::ServingAlive, proof });
+    let mut pen = Pen::new(1, 50);
+    let mut clock = now();
+    for n in 0..4 {
+        let entry = pen.write(&vec![attest.clone(); 250]);
+        assert_eq!(name(&chains.accept(clock, &entry.bytes)), if n == 0 { "restart" } else { "new" });
+    }
+    let binds = pen.write(&(0..100).map(bind).collect::<Vec<_>>());
+    assert_eq!(name(&chains.accept(clock, &binds.bytes)), "new", "attests took nothing from it");
+    let more = pen.write(&vec![attest; 150]);
+    assert_eq!(name(&chains.accept(clock, &more.bytes)), "throttled", "but they have an end too");
+    clock.mono += Duration::from_secs(60);
+    assert_eq!(name(&chains.accept(clock, &more.bytes)), "new");
 }
 
 /// Asks `there` for all that `here` lacks, by the real questions and answers.

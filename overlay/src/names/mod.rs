@@ -8,16 +8,22 @@
 //!   record ─▶ well formed, signed, timely? ─▶ name.dots: key fits? ─────────────▶ known
 //!                                         └─▶ other name: key as believed? ─────▶ known
 //!                                               │ none yet, from a home of it ──▶ known, unclaimed
-//!                                               └ another key ──────────────────▶ rival
+//!                                               └ another key ──────────────────▶ rival, and what does DNS say?
 //! ```
+//!
+//! Names are free to make up, so they compete for room by who brought them ([`announced`]).
 
+mod announced;
+mod dns;
 #[cfg(test)]
 mod tests;
 
 use crate::records::{
     RealmRecord,
-    realm::{HOMES_MAX, NAME_MAX, REALM_DOMAIN, REALM_VERSION, VALID_MAX},
+    realm::{HOMES_MAX, LISTED_MAX, NAME_MAX, REALM_DOMAIN, REALM_VERSION, RECORD_MAX, Serving, VALID_MAX},
 };
+use announced::Announced;
+use dns::Dns;
 use dots_wire::{Label20, PeerId, PublicKey, Signed, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -27,10 +33,14 @@ use std::{
 
 /// Characters of the key's hash in a self-certifying name: 100 bits.
 const NAME_CHARS: usize = 20;
-/// Realms whose records we keep. At the limit only names that we were told to trust get in.
-const REALMS_MAX: usize = 100_000;
+/// Realms whose records we keep (few in tests, which fill it). At the limit what has expired goes, then a name of whoever has brought most.
+const REALMS_MAX: usize = if cfg!(test) { 2_500 } else { 100_000 };
 /// Names that one peer can bring us on nothing but its word.
 pub const UNCLAIMED_PER_PEER: usize = 16;
+/// Self-certifying names that one peer can bring us.
+pub const CERTIFIED_PER_PEER: usize = 1_000;
+/// A newer record of one name is taken from others this often: each is written down.
+const RENEWED_EVERY: Duration = Duration::from_secs(60);
 /// Other keys that are listed for one name.
 const RIVALS_MAX: usize = 8;
 /// A record from further ahead than clocks may differ is refused.
@@ -60,9 +70,6 @@ pub fn is_name(name: &str) -> bool {
         last.bytes().all(|b| b.is_ascii_digit()) || last == "localhost" || name.ends_with("peer.dots");
     name.len() <= NAME_MAX && name.split('.').all(label) && !reserved
 }
-
-/// Top-level names that DNS cannot know (RFC 6761, RFC 6762).
-const NOT_IN_DNS: [&str; 6] = ["test", "example", "invalid", "localhost", "local", "dots"];
 
 /// Why we take a key for a name's owner; the stronger reason is the higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,16 +101,31 @@ impl Belief {
 pub struct Known {
     pub key: PublicKey,
     pub belief: Belief,
-    /// Who brought an unclaimed name.
+    /// Who brought a name that is unclaimed or proves itself.
     pub announcer: Option<PeerId>,
     /// The newest record; none for a pin that nobody has spoken for.
     pub record: Option<Signed>,
     pub rivals: Vec<PublicKey>,
     #[serde(skip)]
     read: Option<RealmRecord>,
+    /// When a newer record last took the place of one.
+    #[serde(skip)]
+    renewed: Timestamp,
 }
 
 impl Known {
+    fn bare(key: PublicKey, belief: Belief) -> Known {
+        Known {
+            key,
+            belief,
+            announcer: None,
+            record: None,
+            rivals: Vec::new(),
+            read: None,
+            renewed: Timestamp(0),
+        }
+    }
+
     pub fn read(&self) -> Option<&RealmRecord> {
         self.read.as_ref()
     }
@@ -117,12 +139,22 @@ pub enum Change {
     Forgotten(String),
 }
 
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Known,
+    /// To be written down.
+    Changed(Vec<Change>),
+    /// Another key has this name; DNS may know better. Ask, and call [`Realms::heard_txt`].
+    AskDns(String),
+}
+
 /// Why a record is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("it is not a realm record of a version that we know")]
+    #[error("it is too long, or not a realm record of a version that we know")]
     Unreadable,
-    #[error("it names no homes, too many, or no proper name")]
+    #[error("it names no homes, too many peers, or no proper name")]
     Malformed,
     #[error("its signature is wrong")]
     Signature,
@@ -136,6 +168,8 @@ pub enum Refused {
     Rival,
     #[error("a name that nobody vouches for counts only from a home of it")]
     NotFromHome,
+    #[error("a newer one was taken less than a minute ago")]
+    TooSoon,
     #[error("that peer has brought as many such names as it may")]
     TooMany,
     #[error("no more realms can be remembered")]
@@ -147,7 +181,10 @@ pub struct Realms {
     known: BTreeMap<String, Known>,
     /// The names of each key that is believed.
     by_id: BTreeMap<Label20, BTreeSet<String>>,
-    unclaimed: BTreeMap<PeerId, usize>,
+    announced: Announced,
+    dns: Dns,
+    /// When the table was full last, and what had expired went.
+    cleared: Timestamp,
 }
 
 impl Realms {
@@ -179,9 +216,9 @@ impl Realms {
                 let mut rivals = known.rivals;
                 rivals.retain(|k| *k != key);
                 add_rival(&mut rivals, known.key);
-                Known { key, belief, announcer: None, record: None, rivals, read: None }
+                Known { rivals, ..Known::bare(key, belief) }
             }
-            None => Known { key, belief, announcer: None, record: None, rivals: Vec::new(), read: None },
+            None => Known::bare(key, belief),
         };
         known.belief = belief;
         known.announcer = None;
@@ -195,18 +232,21 @@ impl Realms {
         Some(Change::Forgotten(name.to_owned()))
     }
 
-    /// A record, told by the authenticated peer `from`. `Ok(None)`: known already.
-    pub fn accept(
-        &mut self,
-        record: &Signed,
-        from: PeerId,
-        now: Timestamp,
-    ) -> Result<Option<Change>, Refused> {
+    /// A record, told by the authenticated peer `from`.
+    pub fn accept(&mut self, record: &Signed, from: PeerId, now: Timestamp) -> Result<Heard, Refused> {
+        if record.payload.len() > RECORD_MAX {
+            return Err(Refused::Unreadable);
+        }
         let read: RealmRecord = record.peek().map_err(|_| Refused::Unreadable)?;
         if read.version != REALM_VERSION {
             return Err(Refused::Unreadable);
         }
-        if !is_name(&read.name) || read.homes.is_empty() || read.homes.len() > HOMES_MAX {
+        let listed = if let Serving::Listed(peers) = &read.serving { peers.len() } else { 0 };
+        if !is_name(&read.name)
+            || read.homes.is_empty()
+            || read.homes.len() > HOMES_MAX
+            || listed > LISTED_MAX
+        {
             return Err(Refused::Malformed);
         }
         if read.valid_until <= now || read.valid_until.since(now) > VALID_MAX + FUTURE_MAX {
@@ -214,13 +254,13 @@ impl Realms {
         }
         let known = self.known.get(&read.name);
         if known.is_some_and(|k| k.record.as_ref() == Some(record)) {
-            return Ok(None);
+            return Ok(Heard::Known);
         }
         if known.and_then(Known::read).is_some_and(|k| k.key == read.key && k.seq >= read.seq) {
             return Err(Refused::Older);
         }
         record.verify(&read.key, REALM_DOMAIN).map_err(|_| Refused::Signature)?;
-        self.believe(read, record.clone(), from)
+        self.believe(read, record.clone(), from, now)
     }
 
     fn believe(
@@ -228,69 +268,132 @@ impl Realms {
         read: RealmRecord,
         record: Signed,
         from: PeerId,
-    ) -> Result<Option<Change>, Refused> {
+        now: Timestamp,
+    ) -> Result<Heard, Refused> {
         let name = read.name.clone();
         let proves_itself = self_certifying(&read.key) == name;
         if name.ends_with(".dots") && !proves_itself {
             return Err(Refused::NotItsName);
         }
         match self.known.get(&name).cloned() {
-            Some(known) if known.key == read.key => {
-                let known = Known { record: Some(record), read: Some(read), ..known };
-                Ok(Some(self.set(name, known)))
-            }
-            Some(known) if known.rivals.contains(&read.key) || known.rivals.len() >= RIVALS_MAX => {
-                Err(Refused::Rival)
-            }
-            Some(mut known) => {
-                add_rival(&mut known.rivals, read.key);
-                Ok(Some(self.set(name, known)))
-            }
-            None if self.known.len() >= REALMS_MAX => Err(Refused::Full),
-            None if proves_itself => {
-                let belief = Belief::SelfCertifying;
+            Some(known) if known.key == read.key => self.renew(name, known, read, record, now),
+            Some(known) => Ok(self.rival(name, known, read, record, now)?),
+            None if !proves_itself && !read.is_home(from) => Err(Refused::NotFromHome),
+            None => {
+                let belief = if proves_itself { Belief::SelfCertifying } else { Belief::Unclaimed };
+                if !self.announced.may(from, belief) {
+                    return Err(Refused::TooMany);
+                }
+                let mut changes = self.make_room(from, now)?;
                 let key = read.key;
                 let known = Known {
-                    key,
-                    belief,
-                    announcer: None,
-                    record: Some(record),
-                    rivals: Vec::new(),
-                    read: Some(read),
-                };
-                Ok(Some(self.set(name, known)))
-            }
-            None if !read.is_home(from) => Err(Refused::NotFromHome),
-            None if self.unclaimed.get(&from).is_some_and(|n| *n >= UNCLAIMED_PER_PEER) => {
-                Err(Refused::TooMany)
-            }
-            None => {
-                let known = Known {
-                    key: read.key,
-                    belief: Belief::Unclaimed,
                     announcer: Some(from),
                     record: Some(record),
-                    rivals: Vec::new(),
                     read: Some(read),
+                    ..Known::bare(key, belief)
                 };
-                Ok(Some(self.set(name, known)))
+                changes.push(self.set(name, known));
+                Ok(Heard::Changed(changes))
             }
         }
     }
 
-    /// What DNS says at `_dots.<name>`: it outweighs the first key heard, and nothing else.
-    pub fn heard_txt(&mut self, name: &str, values: &[String]) -> Option<Change> {
+    /// A newer record by the key that is believed.
+    fn renew(
+        &mut self,
+        name: String,
+        known: Known,
+        read: RealmRecord,
+        record: Signed,
+        now: Timestamp,
+    ) -> Result<Heard, Refused> {
+        let replaces = known.record.is_some() && known.belief != Belief::Own;
+        if replaces && now.since(known.renewed) < RENEWED_EVERY {
+            return Err(Refused::TooSoon);
+        }
+        let renewed = if replaces { now } else { known.renewed };
+        let known = Known { record: Some(record), read: Some(read), renewed, ..known };
+        Ok(Heard::Changed(vec![self.set(name, known)]))
+    }
+
+    /// A record by another key than the one that is believed.
+    fn rival(
+        &mut self,
+        name: String,
+        mut known: Known,
+        read: RealmRecord,
+        record: Signed,
+        now: Timestamp,
+    ) -> Result<Heard, Refused> {
+        let key = read.key;
+        let asks = self.wants_txt(&name);
+        if asks {
+            self.dns.remember(&name, read, record);
+            if self.dns.proves(&name, &key, now) {
+                return Ok(Heard::Changed(self.prove(&name, key).into_iter().collect()));
+            }
+        }
+        if known.rivals.len() < RIVALS_MAX && !known.rivals.contains(&key) {
+            // The caller asks about each change.
+            self.dns.may_ask(&name, now);
+            add_rival(&mut known.rivals, key);
+            return Ok(Heard::Changed(vec![self.set(name, known)]));
+        }
+        if asks && self.dns.may_ask(&name, now) { Ok(Heard::AskDns(name)) } else { Err(Refused::Rival) }
+    }
+
+    /// What DNS says of this name outweighs the key that was believed.
+    fn prove(&mut self, name: &str, key: PublicKey) -> Option<Change> {
+        let change = self.pin(name, key, Belief::Txt);
+        let Some((read, record)) = self.dns.take(name, &key) else { return change };
+        let older = |k: &&Known| k.read().is_none_or(|r| r.seq < read.seq);
+        let Some(known) = self.known.get(name).filter(older).cloned() else { return change };
+        Some(self.set(name.to_owned(), Known { record: Some(record), read: Some(read), ..known }))
+    }
+
+    /// Room for one more name that `from` brings.
+    fn make_room(&mut self, from: PeerId, now: Timestamp) -> Result<Vec<Change>, Refused> {
+        if self.known.len() < REALMS_MAX {
+            return Ok(Vec::new());
+        }
+        let mut gone: Vec<String> = Vec::new();
+        if now.since(self.cleared) >= RENEWED_EVERY {
+            self.cleared = now;
+            let kept = |k: &Known| matches!(k.belief, Belief::Own | Belief::Pinned);
+            let live = |k: &Known| k.read().is_some_and(|r| r.valid_until > now);
+            let over = self.known.iter().filter(|(_, k)| !kept(k) && !live(k));
+            gone.extend(over.map(|(name, _)| name.clone()));
+        }
+        if gone.is_empty() {
+            gone.extend(self.announced.of_largest(from));
+        }
+        if gone.is_empty() {
+            return Err(Refused::Full);
+        }
+        Ok(gone.into_iter().filter_map(|name| self.forget(&name)).collect())
+    }
+
+    /// What DNS says at `_dots.<name>`: it outweighs the first key heard, and nothing else. It is remembered, so that
+    /// the owner's record counts when it comes, however many others claim the name.
+    pub fn heard_txt(&mut self, name: &str, values: &[String], now: Timestamp) -> Option<Change> {
         let known = self.known.get(name).filter(|k| k.belief <= Belief::Txt)?;
-        let says = |key: &PublicKey| values.iter().any(|v| v.trim() == txt_value(key));
-        let key = std::iter::once(&known.key).chain(&known.rivals).find(|k| says(k)).copied()?;
-        self.pin(name, key, Belief::Txt)
+        self.dns.heard(name, values, now);
+        let candidates = self.dns.candidates(name);
+        let keys = std::iter::once(&known.key).chain(&known.rivals).chain(candidates);
+        let key = keys.copied().find(|key| self.dns.proves(name, key, now));
+        let key = key?;
+        self.prove(name, key)
     }
 
     /// Should DNS be asked about this name?
     pub fn wants_txt(&self, name: &str) -> bool {
-        let top = name.rsplit_once('.').map(|(_, top)| top);
-        top.is_some_and(|top| !NOT_IN_DNS.contains(&top))
-            && self.known.get(name).is_some_and(|k| k.belief <= Belief::Txt)
+        dns::can_know(name) && self.known.get(name).is_some_and(|k| k.belief <= Belief::Txt)
+    }
+
+    /// Records to tell others: none that has expired.
+    pub fn tellable(&self, now: Timestamp) -> impl Iterator<Item = (&Known, &Signed)> {
+        let live = move |known: &&Known| known.read().is_some_and(|r| r.valid_until > now);
+        self.known.values().filter(live).filter_map(|known| Some((known, known.record.as_ref()?)))
     }
 
     /// The record to act by: believed and not expired.
@@ -321,7 +424,7 @@ impl Realms {
     fn set(&mut self, name: String, known: Known) -> Change {
         self.uncount(&name);
         if let Some(announcer) = known.announcer {
-            *self.unclaimed.entry(announcer).or_default() += 1;
+            self.announced.insert(announcer, known.belief, &name);
         }
         self.by_id.entry(known.key.label()).or_default().insert(name.clone());
         self.known.insert(name.clone(), known.clone());
@@ -343,12 +446,8 @@ impl Realms {
                 self.by_id.remove(&id);
             }
         }
-        let Some(announcer) = known.announcer else { return };
-        if let Some(n) = self.unclaimed.get_mut(&announcer) {
-            *n = n.saturating_sub(1);
-            if *n == 0 {
-                self.unclaimed.remove(&announcer);
-            }
+        if let Some(announcer) = known.announcer {
+            self.announced.remove(announcer, known.belief, name);
         }
     }
 }

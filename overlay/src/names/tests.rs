@@ -1,7 +1,7 @@
 //! What is believed of a name, and what never is.
 
 use super::*;
-use crate::records::{Callers, Serving};
+use crate::records::Callers;
 use dots_wire::{Hash, SecretKey, decode, encode};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -25,7 +25,7 @@ fn record(name: &str, realm: &SecretKey, home: u8, seq: u64) -> RealmRecord {
 }
 
 fn tell(realms: &mut Realms, record: &RealmRecord, by: &SecretKey, from: u8) -> Result<bool, Refused> {
-    realms.accept(&record.sign(by), key(from).peer_id(), NOW).map(|c| c.is_some())
+    realms.accept(&record.sign(by), key(from).peer_id(), NOW).map(|h| h != Heard::Known)
 }
 
 #[test]
@@ -88,6 +88,24 @@ fn what_is_refused() {
             1,
             Refused::Time,
         ),
+        (
+            RealmRecord {
+                serving: Serving::Listed(vec![key(1).peer_id(); 65]),
+                ..record("c.test", &realm, 1, 1)
+            },
+            realm.clone(),
+            1,
+            Refused::Malformed,
+        ),
+        (
+            RealmRecord {
+                serving: Serving::Listed(vec![key(1).peer_id(); 200]),
+                ..record("c.test", &realm, 1, 1)
+            },
+            realm.clone(),
+            1,
+            Refused::Unreadable,
+        ),
         (RealmRecord { version: 2, ..record("c.test", &realm, 1, 1) }, realm.clone(), 1, Refused::Unreadable),
     ];
     for (record, by, from, why) in cases {
@@ -118,11 +136,11 @@ fn dns_outweighs_the_first_heard_and_a_pin_outweighs_dns() {
     assert_eq!(tell(&mut realms, &record("a.net", &second, 2, 1), &second, 2), Ok(true));
     assert!(realms.wants_txt("a.net"));
     assert!(!realms.wants_txt("c.test"));
-    assert_eq!(realms.heard_txt("a.net", &["v=spf1".into()]), None);
-    assert!(realms.heard_txt("a.net", &[txt_value(&second.public())]).is_some());
+    assert_eq!(realms.heard_txt("a.net", &["v=spf1".into()], NOW), None);
+    assert!(realms.heard_txt("a.net", &[txt_value(&second.public())], NOW).is_some());
     assert_eq!(realms.get("a.net").map(|k| (k.key, k.belief)), Some((second.public(), Belief::Txt)));
     assert!(realms.pin("a.net", first.public(), Belief::Pinned).is_some());
-    assert_eq!(realms.heard_txt("a.net", &[txt_value(&second.public())]), None);
+    assert_eq!(realms.heard_txt("a.net", &[txt_value(&second.public())], NOW), None);
 }
 
 #[test]
@@ -132,7 +150,10 @@ fn what_is_written_down_comes_back() {
     let mut journal = Vec::new();
     for (realm, home) in [(&first, 1), (&second, 2)] {
         let signed = record("a.net", realm, home, 1).sign(realm);
-        journal.extend(realms.accept(&signed, key(home).peer_id(), NOW).expect("taken"));
+        match realms.accept(&signed, key(home).peer_id(), NOW) {
+            Ok(Heard::Changed(changes)) => journal.extend(changes),
+            other => panic!("{other:?}"),
+        }
     }
     journal.extend(realms.pin("b.net", second.public(), Belief::Pinned));
     let mut again = Realms::default();
@@ -140,8 +161,111 @@ fn what_is_written_down_comes_back() {
         again.replay(decode(&encode(&change)).expect("what we wrote"));
     }
     assert_eq!(again.known, realms.known);
-    assert_eq!(again.unclaimed, realms.unclaimed);
+    assert_eq!(again.announced, realms.announced);
     assert_eq!(again.snapshot().count(), 2);
+}
+
+fn many(n: u32) -> SecretKey {
+    let mut bytes = [7; 32];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    SecretKey::from_bytes(&bytes).expect("a scalar")
+}
+
+#[test]
+fn names_that_prove_themselves_do_not_fill_the_table() {
+    let mut realms = Realms::default();
+    let mut taken = 0;
+    // Three peers make up as many keys as they like; a fourth brings one realm, late.
+    for n in 0..3_300u32 {
+        let realm = many(n);
+        let from = 1 + (n / 1_100) as u8;
+        let record = record(&self_certifying(&realm.public()), &realm, from, 1);
+        taken += usize::from(tell(&mut realms, &record, &realm, from).is_ok());
+    }
+    assert!(taken >= REALMS_MAX && realms.known.len() == REALMS_MAX, "{taken} taken");
+    let late = key(10);
+    let name = self_certifying(&late.public());
+    assert_eq!(
+        tell(&mut realms, &record(&name, &late, 9, 1), &late, 9),
+        Ok(true),
+        "who brings little gets in"
+    );
+    assert_eq!(realms.known.len(), REALMS_MAX);
+    assert_eq!(realms.announced, {
+        let mut again = Realms::default();
+        realms.snapshot().for_each(|change| again.replay(change));
+        again.announced
+    });
+    let pinned = many(0).public();
+    realms.pin(&self_certifying(&pinned), pinned, Belief::Pinned);
+    let later = NOW.plus(VALID_MAX);
+    let next = RealmRecord { valid_until: later.plus(VALID_MAX), ..record("late.test", &late, 9, 1) };
+    let heard = realms.accept(&next.sign(&late), key(9).peer_id(), later);
+    assert!(matches!(heard, Ok(Heard::Changed(c)) if c.len() == REALMS_MAX), "all that expired is gone");
+    assert_eq!(realms.known.len(), 2, "but for what the operator pinned");
+}
+
+#[test]
+fn a_realm_that_signs_without_end_is_taken_once_a_minute() {
+    let mut realms = Realms::default();
+    let realm = key(10);
+    let mut taken = 0;
+    for seq in 1..100 {
+        taken += usize::from(tell(&mut realms, &record("a.net", &realm, 1, seq), &realm, 1).is_ok());
+    }
+    assert_eq!(taken, 2, "the first, and one newer");
+    let later = NOW.plus(RENEWED_EVERY);
+    let signed = record("a.net", &realm, 1, 100).sign(&realm);
+    assert!(matches!(realms.accept(&signed, key(1).peer_id(), later), Ok(Heard::Changed(_))));
+    realms.pin("own.net", realm.public(), Belief::Own);
+    let own =
+        (1..100).filter(|seq| tell(&mut realms, &record("own.net", &realm, 1, *seq), &realm, 1) == Ok(true));
+    assert_eq!(own.count(), 99, "our own as we sign it");
+}
+
+#[test]
+fn junk_rivals_do_not_keep_out_the_owner_that_dns_names() {
+    let owner = key(100);
+    for txt_first in [false, true] {
+        let mut realms = Realms::default();
+        for n in 10..30u8 {
+            let thief = key(n);
+            let _ = tell(&mut realms, &record("a.net", &thief, n, 1), &thief, n);
+        }
+        assert_eq!(realms.get("a.net").map(|k| k.rivals.len()), Some(RIVALS_MAX));
+        let txt = [txt_value(&owner.public())];
+        let mine = record("a.net", &owner, 99, 1);
+        let signed = mine.sign(&owner);
+        if txt_first {
+            assert_eq!(realms.heard_txt("a.net", &txt, NOW), None, "nobody has shown that key yet");
+            assert!(matches!(realms.accept(&signed, key(5).peer_id(), NOW), Ok(Heard::Changed(_))));
+        } else {
+            let later = NOW.plus(Duration::from_secs(60));
+            let heard = realms.accept(&signed, key(5).peer_id(), later);
+            assert_eq!(heard, Ok(Heard::AskDns("a.net".into())));
+            let again = realms.accept(&signed, key(5).peer_id(), later);
+            assert_eq!(again, Err(Refused::Rival), "DNS is not asked for each that comes");
+            for n in 40..44u8 {
+                let thief = key(n);
+                let _ = tell(&mut realms, &record("a.net", &thief, n, 1), &thief, n);
+            }
+            assert!(realms.heard_txt("a.net", &txt, later).is_some());
+        }
+        assert_eq!(realms.lookup("a.net", NOW), Some(&mine), "txt first: {txt_first}");
+        assert_eq!(realms.get("a.net").map(|k| k.belief), Some(Belief::Txt));
+        assert_eq!(realms.by_id(mine.id(), NOW).collect::<Vec<_>>(), [&mine]);
+        assert_eq!(realms.by_id(key(10).public().label(), NOW).count(), 0, "the thief's key has no name");
+    }
+}
+
+#[test]
+fn what_has_expired_is_not_told_on() {
+    let mut realms = Realms::default();
+    let realm = key(10);
+    assert_eq!(tell(&mut realms, &record("a.net", &realm, 1, 1), &realm, 1), Ok(true));
+    realms.pin("pinned.net", realm.public(), Belief::Pinned);
+    assert_eq!(realms.tellable(NOW).count(), 1);
+    assert_eq!(realms.tellable(NOW.plus(VALID_MAX)).count(), 0);
 }
 
 /// A change here is a new version of the record, or a CHANGELOG line before the first release.

@@ -11,6 +11,10 @@ pub const REALM_VERSION: u8 = 1;
 pub const HOMES_MAX: usize = 8;
 /// A record is signed anew each day and is void after this.
 pub const VALID_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Peers that a realm lists as serving besides its homes.
+pub const LISTED_MAX: usize = 64;
+/// A record that is longer is not looked at.
+pub const RECORD_MAX: usize = 4 * 1024;
 /// A name, as DNS bounds it.
 pub const NAME_MAX: usize = 253;
 
