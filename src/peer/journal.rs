@@ -54,6 +54,9 @@ pub fn encode_binding(binding: Binding) -> Vec<u8> {
 
 pub fn decode_change(bytes: &[u8]) -> Result<BindingChange, CborError> {
     let record: ChangeRecord = decode(bytes)?;
+    if record.version != VERSION {
+        return Err(CborError::of_version(record.version));
+    }
     let aor = record.aor;
     let put = record.put.into_iter().map(|b| binding(&aor, b)).collect();
     Ok(BindingChange { aor, put, removed: record.removed })

@@ -19,6 +19,8 @@ mod auth;
 mod bindings;
 mod calls;
 mod config;
+#[cfg(test)]
+pub(crate) mod golden;
 mod guest;
 mod home;
 mod ids;

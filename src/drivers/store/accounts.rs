@@ -6,7 +6,7 @@ use super::{
     disk::report,
     index::{Effect, Index, IndexError, Opened},
 };
-use crate::peer::account::Account;
+use crate::peer::account::{self, Account};
 use dots_wire::{
     decode,
     disk::{DiskError, Position, SegmentStore},
@@ -109,8 +109,7 @@ impl AccountStore {
         if !inner.exists(aor)? {
             return Ok(false);
         }
-        let tombstone = encode(&Tombstone { version: VERSION, aor: aor.to_owned() });
-        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone)])?;
+        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone(aor))])?;
         inner.truth.sync()?;
         Ok(true)
     }
@@ -177,7 +176,7 @@ impl Inner {
     }
 
     fn at(&self, at: Position) -> Result<Option<Account>, StoreError> {
-        Ok(decode(&self.truth.read(at)?).ok())
+        Ok(read(&self.truth.read(at)?))
     }
 
     fn rebuild(&mut self) -> Result<(), StoreError> {
@@ -192,13 +191,23 @@ impl Inner {
     }
 }
 
+/// An account of a version that we know.
+fn read(record: &[u8]) -> Option<Account> {
+    decode::<Account>(record).ok().filter(|a| a.version == account::VERSION)
+}
+
 /// What a record of the stream means to the index.
 pub(super) fn effect(record: &[u8]) -> Effect {
-    if let Ok(account) = decode::<Account>(record) {
+    if let Some(account) = read(record) {
         return Effect::Put(account.aor.into_bytes());
     }
     match decode::<Tombstone>(record) {
-        Ok(tombstone) => Effect::Remove(tombstone.aor.into_bytes()),
-        Err(_) => Effect::Nothing,
+        Ok(tombstone) if tombstone.version == VERSION => Effect::Remove(tombstone.aor.into_bytes()),
+        Ok(_) | Err(_) => Effect::Nothing,
     }
+}
+
+/// The record that removes an account.
+pub(super) fn tombstone(aor: &str) -> Vec<u8> {
+    encode(&Tombstone { version: VERSION, aor: aor.to_owned() })
 }

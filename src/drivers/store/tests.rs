@@ -1,6 +1,11 @@
-use super::{accounts::effect, credential::canonical, index::Index, *};
-use crate::peer::{account::Account, output::Stream};
-use dots_wire::disk::SegmentStore;
+use super::{
+    accounts::{effect, tombstone},
+    credential::canonical,
+    index::{Effect, Index},
+    *,
+};
+use crate::peer::{account::Account, golden::hostile::attack, output::Stream};
+use dots_wire::{disk::SegmentStore, encode};
 use std::{fs, path::Path, time::Instant};
 
 fn alice(password: &str) -> Account {
@@ -230,4 +235,25 @@ async fn the_writer_is_bounded_and_says_once_that_it_failed() {
     }
     assert!(matches!(last, Some(Ack::Failed(_))));
     assert!(disk.append(append(0, 1)).is_err());
+}
+
+/// A change here is a new version of the record, or a CHANGELOG line before the first release (DISK-9). The bytes of an
+/// account are pinned in `src/peer/golden/`.
+#[test]
+fn golden_bytes_of_a_removal() {
+    assert_eq!(hex::encode(tombstone("alice@a.test")), "82016c616c69636540612e74657374");
+}
+
+#[test]
+fn a_record_of_another_version_or_not_whole_does_nothing() {
+    let key = b"alice@a.test".to_vec();
+    let put = encode(&alice("x"));
+    let gone = tombstone("alice@a.test");
+    assert_eq!((effect(&put), effect(&gone)), (Effect::Put(key.clone()), Effect::Remove(key)));
+    for good in [put, gone] {
+        let mut newer = good.clone();
+        newer[1] += 1;
+        assert_eq!(effect(&newer), Effect::Nothing);
+        attack("account", &good, |record| effect(record) != Effect::Nothing);
+    }
 }
