@@ -4,7 +4,7 @@
 mod start;
 
 use super::{
-    dns,
+    descriptors, dns,
     sip::{SipEvent, SipSender, SipSockets},
     store::{AccountStore, Ack, Acks, Append, Disk},
 };
@@ -51,6 +51,7 @@ pub fn now() -> Now {
 
 /// Runs a peer until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<(), Failure> {
+    descriptors::raise();
     let dir = DataDir::open(&options.data)?;
     let mut node = start::start(&options, &dir).await?;
     let signals = Signals::new()?;

@@ -18,8 +18,10 @@ use tokio::{
 
 /// Messages that wait for the peer. A full queue stops reading: UDP then drops in the kernel, TCP slows its sender.
 const EVENTS_MAX: usize = 4_096;
-/// Connected phones over TCP; more are closed at once.
+/// Connected phones over TCP, where there are descriptors for so many; more are closed at once.
 const CONNECTIONS_MAX: usize = 10_000;
+/// One address (of IPv6, one /64) gets a quarter of them: enough for a house behind one NAT, too little to shut others out.
+const PER_NETWORK: usize = 4;
 /// Messages that wait for one slow TCP phone; more are dropped and counted.
 const WRITES_MAX: usize = 256;
 /// Remote addresses whose route we remember.
@@ -47,7 +49,12 @@ pub struct SipSender {
     connections: Connections,
 }
 
-type Connections = Arc<Mutex<HashMap<u64, mpsc::Sender<Vec<u8>>>>>;
+type Connections = Arc<Mutex<HashMap<u64, Connection>>>;
+
+struct Connection {
+    remote: IpAddr,
+    writes: mpsc::Sender<Vec<u8>>,
+}
 
 impl SipSockets {
     /// Binds UDP and TCP on each address; with port 0 both get the same free port.
@@ -91,9 +98,23 @@ impl SipSender {
             }
             Transport::Tcp => {
                 let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-                connections.get(&flow.connection).is_some_and(|c| c.try_send(bytes).is_ok())
+                connections.get(&flow.connection).is_some_and(|c| c.writes.try_send(bytes).is_ok())
             }
         }
+    }
+}
+
+/// May one more come from there, when `most` fit?
+fn has_room(open: &HashMap<u64, Connection>, remote: IpAddr, most: usize) -> bool {
+    let from_there = open.values().filter(|c| network(c.remote) == network(remote)).count();
+    open.len() < most && from_there < (most / PER_NETWORK).max(1)
+}
+
+/// What one stranger can have many addresses of: in IPv6 it is the lower half.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -214,6 +235,23 @@ mod tests {
         assert_eq!(closed, flow);
         assert!(!sip.sender.send(&flow, b"late".to_vec()));
     }
+    #[test]
+    fn one_network_gets_a_quarter() {
+        let mut open = HashMap::new();
+        let mut come = |text: &str| {
+            let remote: IpAddr = text.parse().expect("an address");
+            let fits = has_room(&open, remote, 8);
+            if fits {
+                open.insert(open.len() as u64, Connection { remote, writes: mpsc::channel(1).0 });
+            }
+            fits
+        };
+        assert_eq!(["192.0.2.1", "192.0.2.1", "192.0.2.1"].map(&mut come), [true, true, false]);
+        assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(&mut come), [true, true, false]);
+        assert_eq!(["2001:db8:0:1::1", "192.0.2.2", "192.0.2.3"].map(&mut come), [true; 3]);
+        assert_eq!(["192.0.2.4", "192.0.2.5"].map(&mut come), [true, false], "all are taken");
+    }
+
     #[tokio::test]
     async fn what_came_before_rubbish_is_answered_then_the_connection_ends() {
         let mut sip = SipSockets::bind(&["127.0.0.1:0".parse().expect("an address")]).await.expect("free");

@@ -1,6 +1,7 @@
 //! Connections of phones: framing in, a bounded queue out.
 
-use super::{CONNECTIONS_MAX, Connections, SipEvent, WRITES_MAX};
+use super::{CONNECTIONS_MAX, Connection, Connections, SipEvent, WRITES_MAX, has_room};
+use crate::drivers::descriptors;
 use dots_sip::{
     Flow, Transport,
     framing::{Frame, Framer},
@@ -37,6 +38,7 @@ pub async fn accept(
     events: mpsc::Sender<SipEvent>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let most = CONNECTIONS_MAX.min(descriptors::for_phones());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -52,10 +54,10 @@ pub async fn accept(
         let (writes, queue) = mpsc::channel(WRITES_MAX);
         {
             let mut open = connections.lock().unwrap_or_else(PoisonError::into_inner);
-            if open.len() >= CONNECTIONS_MAX {
+            if !has_room(&open, remote.ip(), most) {
                 continue;
             }
-            open.insert(connection, writes.clone());
+            open.insert(connection, Connection { remote: remote.ip(), writes: writes.clone() });
         }
         let _ = stream.set_nodelay(true);
         let flow = Flow { transport: Transport::Tcp, connection, local, remote };
