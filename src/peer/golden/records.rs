@@ -87,8 +87,9 @@ fn notes(lines: &mut Lines) {
 fn changes() -> Vec<(&'static str, Change)> {
     let home = key(1).peer_id();
     let mut realms = Realms::default();
-    let mut heard = |realm_key: &SecretKey| {
-        realms.accept(&realm_record(realm_key), home, NOW).ok().flatten().expect("it is new")
+    let mut heard = |realm_key: &SecretKey| match realms.accept(&realm_record(realm_key), home, NOW) {
+        Ok(dots_overlay::names::Heard::Changed(mut changes)) => changes.pop().expect("one at least"),
+        other => panic!("{other:?}"),
     };
     let (first, rival) = (heard(&key(10)), heard(&key(11)));
     let pinned = realms.pin("b.test", key(12).public(), Belief::Pinned).expect("it is new");
