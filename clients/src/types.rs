@@ -96,7 +96,7 @@ pub struct AttestInfo {
     /// `serving-alive`, `phone-signed` or `callee-seen`.
     pub kind: String,
     pub at_ms: u64,
-    /// What the ping saw: `alive`, `dead`, `unpingable`.
+    /// What the ping saw: `alive`, `silent`, `unpingable` (never answered one) or `gone`.
     pub outcome: String,
 }
 

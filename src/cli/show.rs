@@ -82,7 +82,7 @@ pub fn bindings(common: &Common) -> Result<(), Failure> {
 pub fn lookup(common: &Common, aor: &str) -> Result<(), Failure> {
     let found = common.client()?.lookup(aor)?;
     let row = |b: &LookupBinding| {
-        let by = b.attests.iter().map(|a| format!("{} {} {}", short(&a.by), a.kind, utc(a.at_ms)));
+        let by = b.attests.iter().map(|a| format!("{} {} {}", short(&a.by), a.outcome, utc(a.at_ms)));
         let by = by.collect::<Vec<_>>().join("; ");
         vec![b.state.clone(), b.serving.clone(), short(&b.instance), utc(b.until_ms), b.source.clone(), by]
     };

@@ -12,7 +12,7 @@ use dots_overlay::{
     dht,
     directory::{Found, State},
     grant,
-    records::RealmRecord,
+    records::{Life, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
 use dots_sip::input::{AskId, RemoteTarget, Resolution};
@@ -361,7 +361,15 @@ impl Peer {
 }
 
 fn attests(found: &Found) -> Vec<Value> {
-    let row = |(by, at): &(PeerId, Timestamp)| json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": "alive" });
+    let row = |(by, at, life): &(PeerId, Timestamp, Life)| {
+        let outcome = match life {
+            Life::Alive => "alive",
+            Life::Silent => "silent",
+            Life::Unpingable => "unpingable",
+            Life::Gone => "gone",
+        };
+        json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": outcome })
+    };
     found.attested.iter().map(row).collect()
 }
 

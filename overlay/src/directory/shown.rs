@@ -27,8 +27,8 @@ pub struct Found {
     pub realm: Label20,
     pub until: Timestamp,
     pub state: State,
-    /// Who has seen it alive, and when; newest word of each.
-    pub attested: Vec<(PeerId, Timestamp)>,
+    /// Who had it pinged, when, and what came of it; newest word of each.
+    pub attested: Vec<(PeerId, Timestamp, Life)>,
     /// The home's word, unchecked. None: the serving peer says that it is the home.
     pub grant: Option<Vec<u8>>,
 }
@@ -57,8 +57,7 @@ impl Directory {
     }
 
     fn show(&self, serving: PeerId, instance: Hash, held: &Held) -> Found {
-        let attested =
-            held.words.iter().filter(|(_, (_, l))| *l == Life::Alive).map(|(p, (at, _))| (*p, *at));
+        let attested = held.words.iter().map(|(p, (at, life))| (*p, *at, *life));
         Found {
             serving,
             instance,
