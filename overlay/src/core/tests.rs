@@ -74,6 +74,7 @@ impl Net {
         self.wire.retain(|(to, _)| *to != a);
         self.cores[a] = OverlayCore::new(self.keys[a].clone(), "test".into(), self.ids, self.now);
         self.cores[a].restore(self.now, &self.disks[a].clone());
+        self.cores[a].open(self.now);
         self.connect(a);
     }
 
