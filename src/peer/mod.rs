@@ -197,7 +197,7 @@ impl Peer {
     pub fn is_quiet(&self) -> bool {
         let waited_for =
             |p: &Pending| !matches!(p, Pending::Names { .. } | Pending::Txt { .. } | Pending::Told);
-        self.sip.is_quiet() && !self.pending.values().any(waited_for)
+        self.sip.is_idle() && !self.pending.values().any(waited_for)
     }
 
     fn feed_sip(&mut self, now: Now, input: dots_sip::Input) {

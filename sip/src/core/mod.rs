@@ -245,7 +245,12 @@ impl Core {
         &self.bindings
     }
 
-    /// Is no transaction under way that a phone waits for?
+    /// Does no phone wait for an answer? What only waits for repetitions of an answer given may be cut.
+    pub fn is_idle(&self) -> bool {
+        self.contexts.values().all(|context| context.answered) && self.asks.is_empty()
+    }
+
+    /// Is no transaction of a forwarded request left?
     pub fn is_quiet(&self) -> bool {
         self.contexts.is_empty() && self.asks.is_empty()
     }
