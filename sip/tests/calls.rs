@@ -4,12 +4,7 @@
 mod common;
 
 use common::*;
-use dots_sip::{
-    Input, Now,
-    input::{RemoteTarget, Resolution},
-    message::Name,
-    output::CallProgress,
-};
+use dots_sip::{Input, Now, input::Resolution, message::Name, output::CallProgress};
 use std::time::Duration;
 
 #[test]
@@ -104,23 +99,11 @@ fn nothing_out_of_dialog_or_with_an_invented_tag_reaches_a_phone() {
 
 #[test]
 fn a_call_across_hides_addresses_and_restores_names() {
-    let mut w = World::new();
-    w.a.register(w.now, "alice", 1);
-    w.b.register(w.now, "bob", 2);
-    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
-    let text = invite(1, "c1", "alice", "bob", "a.test")
-        .replace("INVITE sip:bob@127.0.0.1", "INVITE sip:bob@b.test")
-        .replace("uri=\"sip:bob@127.0.0.1\"", "uri=\"sip:bob@b.test\"");
-    w.a.phone(w.now, 1, &text);
-    w.carry();
-    let ringing = w.b.got(2);
+    let (mut w, ringing, ok) = across();
     assert_eq!(ringing.from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
     let contact = ringing.header(&Name::Contact).expect("a Contact").to_owned();
     assert!(contact.contains(&format!("@p{LABEL_A}.peer.dots")), "{contact}");
     assert_eq!(ringing.values(&Name::RecordRoute).count(), 2, "one for each peer");
-    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
-    w.carry();
-    let ok = w.a.got(1);
     assert_eq!(ok.from().expect("From").uri(), "sip:alice@127.0.0.1", "as the phone wrote it");
     assert!(ok.header(&Name::Contact).expect("a Contact").contains(&format!("@p{LABEL_B}.peer.dots")));
     w.a.phone(w.now, 1, &in_dialog("ACK", 7, 1, &ok, true, "c1"));

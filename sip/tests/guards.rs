@@ -9,24 +9,6 @@ use dots_sip::{
     message::{Message, Name},
 };
 
-/// An answered call from alice at A (1) to bob at B (2): the INVITE as bob has it, the 200 as alice has it.
-fn across() -> (World, Message, Message) {
-    let mut w = World::new();
-    w.a.register(w.now, "alice", 1);
-    w.b.register(w.now, "bob", 2);
-    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
-    let text = invite(1, "c1", "alice", "bob", "a.test")
-        .replace("INVITE sip:bob@127.0.0.1", "INVITE sip:bob@b.test")
-        .replace("uri=\"sip:bob@127.0.0.1\"", "uri=\"sip:bob@b.test\"");
-    w.a.phone(w.now, 1, &text);
-    w.carry();
-    let ringing = w.b.got(2);
-    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
-    w.carry();
-    let ok = w.a.got(1);
-    (w, ringing, ok)
-}
-
 fn challenge(request: &Message, realm: &str, port: u16) -> String {
     let line = format!("Proxy-Authenticate: Digest realm=\"{realm}\",nonce=\"trap\",qop=\"auth\"\n");
     answer(request, "407 Proxy Authentication Required", port)

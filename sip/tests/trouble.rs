@@ -153,22 +153,6 @@ fn a_peer_must_be_the_one_in_its_via() {
     assert!(w.b.silent(2));
 }
 
-/// A call from alice at A to bob at B, answered.
-fn across() -> (World, Message, Message) {
-    let mut w = World::new();
-    w.a.register(w.now, "alice", 1);
-    w.b.register(w.now, "bob", 2);
-    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
-    let text = invite(1, "c1", "alice", "bob", "a.test").replace("sip:bob@127.0.0.1", "sip:bob@b.test");
-    w.a.phone(w.now, 1, &text);
-    w.carry();
-    let ringing = w.b.got(2);
-    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
-    w.carry();
-    let ok = w.a.got(1);
-    (w, ringing, ok)
-}
-
 #[test]
 fn an_invite_grows_by_at_most_600_bytes() {
     let (_, ringing, _) = across();

@@ -84,6 +84,7 @@ struct Node {
     hosts: start::Hosts,
     look_at: Instant,
     http: JoinHandle<std::io::Result<()>>,
+    /// Dropped, HTTP takes no more requests.
     stop_http: Option<oneshot::Sender<()>>,
 }
 
@@ -157,9 +158,7 @@ impl Node {
                     tracing::info!("stopping");
                     self.sip.stop_accepting();
                     self.peer.handle(now(), Input::Drain);
-                    if let Some(stop) = self.stop_http.take() {
-                        let _ = stop.send(());
-                    }
+                    self.stop_http = None;
                     stopping = Some(Instant::now());
                 }
             }
@@ -300,7 +299,8 @@ impl Node {
 
     /// Writes and syncs what is queued.
     async fn finish(self) {
-        // An answer just made still goes out.
+        // Nobody answers questions any more, whatever ended us; an answer just made still goes out.
+        drop((self.stop_http, self.api, self.asked));
         if tokio::time::timeout(DRAIN, self.http).await.is_err() {
             tracing::warn!("somebody keeps an HTTP connection busy; it is cut");
         }

@@ -27,7 +27,7 @@ use dots_sip::{
     auth::{Answer, AuthFailure, Challenge, Purpose, Vouch},
     input::AskId,
 };
-use dots_wire::{Hash, Now, PeerId, Timestamp, decode, encode, hmac_sha256, sha256};
+use dots_wire::{Hash, Now, PeerId, decode, encode, hmac_sha256, sha256};
 use rand::Rng;
 use serde_bytes::ByteBuf;
 use std::net::IpAddr;
@@ -47,13 +47,6 @@ pub enum Asked {
     Nonces { realm: String, home: PeerId },
     /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
     Home { ask: AskId, aor: String, permit: Permit },
-}
-
-/// A grant that waits for its batch to be signed.
-pub struct Granted {
-    inbound: InboundId,
-    aor: String,
-    not_after: Timestamp,
 }
 
 impl Peer {
@@ -219,8 +212,7 @@ impl Peer {
             let head = self.overlay.head_hash(serving);
             self.home.roaming_mut().granted(now.wall, &answer.aor, serving, grant.not_after, head);
         }
-        let tag = Granted { inbound, aor: answer.aor.clone(), not_after: grant.not_after };
-        if self.granting.push(now.mono, tag, grant).is_err() {
+        if self.granting.push(now.mono, inbound, grant).is_err() {
             self.respond(inbound, &AuthReply::Unavailable);
         }
     }
@@ -254,10 +246,8 @@ impl Peer {
     }
 
     pub(super) fn sign_grants(&mut self, now: Now) {
-        for (granted, proof) in self.granting.sign_due(now.mono, &self.config.key) {
-            let Granted { inbound, aor, not_after } = granted;
-            let grant = ByteBuf::from(encode(&proof));
-            self.respond(inbound, &AuthReply::Granted { aor, grant, not_after_ms: not_after.0 });
+        for (inbound, proof) in self.granting.sign_due(now.mono, &self.config.key) {
+            self.respond(inbound, &AuthReply::Granted { grant: ByteBuf::from(encode(&proof)) });
         }
     }
 
@@ -280,7 +270,7 @@ impl Peer {
                     self.guest.forget(realm);
                 }
                 let result = match reply {
-                    Some(AuthReply::Granted { grant, .. }) => self.check_grant(now, aor, &permit, &grant),
+                    Some(AuthReply::Granted { grant }) => self.check_grant(now, aor, &permit, &grant),
                     Some(AuthReply::Wrong) => Err(AuthFailure::Wrong),
                     Some(AuthReply::Stale) => Err(AuthFailure::Stale),
                     Some(AuthReply::Forbidden) => Err(AuthFailure::Forbidden),

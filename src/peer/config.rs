@@ -1,7 +1,7 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
 use super::{
-    Peer, auth, bindings, calls::Calls, guest::Guest, home::Home, journal, notes, notes::Said, rate::Buckets,
+    Peer, bindings, calls::Calls, guest::Guest, home::Home, journal, notes, notes::Said, rate::Buckets,
 };
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
@@ -12,7 +12,7 @@ use dots_overlay::{
     nonce::Minter,
 };
 use dots_sip::{address::Addressing, core::Core as Sip};
-use dots_wire::{Now, PublicKey, SecretKey};
+use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -78,7 +78,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         receipts,
         realms,
         home: Home::new(Minter::new(&config.key, rng.random())),
-        granting: GrantBatcher::<auth::Granted>::default(),
+        granting: GrantBatcher::default(),
         guest: Guest::default(),
         calls: Calls::default(),
         published: bindings::Published::default(),
@@ -101,7 +101,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     peer.pin_trusted(now);
     peer.refresh_names(now);
     for (aor, changed) in &recovered.changed {
-        peer.restate_revocation(now, aor, *changed);
+        peer.revoke(now, aor, Timestamp(*changed));
     }
     // A new life restates what the log of the last one said.
     for binding in &live {
@@ -125,7 +125,19 @@ fn forget_former_realms(realms: &mut Realms, config: &Config) {
     }
 }
 
-pub(super) fn addressing(config: &Config, aliases: &BTreeMap<String, String>) -> Addressing {
+impl Peer {
+    pub(super) fn on_own_hosts(&mut self, hosts: Vec<String>) {
+        self.config.own_hosts = hosts;
+        self.readdress();
+    }
+
+    /// Own hosts or aliases have changed.
+    pub(super) fn readdress(&mut self) {
+        self.sip.set_addressing(addressing(&self.config, &self.aliases));
+    }
+}
+
+fn addressing(config: &Config, aliases: &BTreeMap<String, String>) -> Addressing {
     Addressing {
         own_hosts: config.own_hosts.iter().cloned().collect(),
         default_realm: config.realms.first().cloned().unwrap_or_default(),

@@ -33,10 +33,9 @@ pub enum AuthReply {
     Nonces {
         nonces: Vec<String>,
     },
+    /// For whom and until when the grant itself says.
     Granted {
-        aor: String,
         grant: serde_bytes::ByteBuf,
-        not_after_ms: u64,
     },
     Wrong,
     Stale,

@@ -44,7 +44,9 @@ pub use output::{Output, Stream};
 
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms};
+use dots_overlay::{
+    core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms, transport::InboundId,
+};
 use dots_sip::{
     core::Core as Sip,
     input::{AskId, PeerLabel},
@@ -80,7 +82,8 @@ pub struct Peer {
     receipts: ReceiptCore,
     realms: Realms,
     home: Home,
-    granting: GrantBatcher<auth::Granted>,
+    /// Grants for other peers, each with the request that waits for it.
+    granting: GrantBatcher<InboundId>,
     guest: Guest,
     calls: Calls,
     published: bindings::Published,

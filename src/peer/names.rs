@@ -222,11 +222,11 @@ impl Peer {
     fn ask_dns(&mut self, now: Now, name: &str) {
         self.dns_asked.retain(|_, at| now.mono.saturating_duration_since(*at) < DNS_AGAIN);
         let under_way =
-            self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
-        let may = under_way < DNS_ASKED_MAX
-            && self.dns_asked.len() < DNS_NAMES_MAX
+            || self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
+        let may = self.dns_asked.len() < DNS_NAMES_MAX
             && !self.dns_asked.contains_key(name)
-            && self.realms.wants_txt(name);
+            && self.realms.wants_txt(name)
+            && under_way() < DNS_ASKED_MAX;
         if may {
             self.dns_asked.insert(name.to_owned(), now.mono);
             let id = self.ask(Pending::Txt { name: name.to_owned() });

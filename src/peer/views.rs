@@ -53,7 +53,7 @@ impl Peer {
     pub(super) fn on_account_stored(&mut self, now: Now, id: u64, existed: bool) {
         let Some(Pending::Account { api, aor, removed }) = self.answered(id) else { return };
         if existed {
-            self.revoke(now, &aor);
+            self.revoke(now, &aor, now.wall);
             self.home.roaming_mut().forget(&aor, None);
             // Whoever is registered with the old password is not any more.
             self.feed_sip(now, dots_sip::Input::Unbind { aor: aor.clone() });
@@ -65,10 +65,10 @@ impl Peer {
     }
 
     /// A new password, or none: grants given for the old one are void everywhere.
-    pub(super) fn restate_revocation(&mut self, now: Now, aor: &str, changed_at_ms: u64) {
+    pub(super) fn revoke(&mut self, now: Now, aor: &str, before: Timestamp) {
         let Some((_, realm)) = aor.rsplit_once('@') else { return };
         if let Some(record) = self.realms.lookup(realm, now.wall) {
-            let revoke = Revoke { aor_id: record.aor_id(aor), before: Timestamp(changed_at_ms) };
+            let revoke = Revoke { aor_id: record.aor_id(aor), before };
             self.overlay.append(now, Event::Revoke(revoke));
         }
     }
@@ -77,19 +77,6 @@ impl Peer {
         if let Some(Pending::Account { api, aor, .. }) = self.answered(id) {
             let error = format!("{aor}: the account store could not write it; see the log");
             self.reply(api, 500, json!({ "error": error }));
-        }
-    }
-
-    pub(super) fn on_own_hosts(&mut self, hosts: Vec<String>) {
-        self.config.own_hosts = hosts;
-        self.sip.set_addressing(super::config::addressing(&self.config, &self.aliases));
-    }
-
-    fn revoke(&mut self, now: Now, aor: &str) {
-        let Some((_, realm)) = aor.rsplit_once('@') else { return };
-        if let Some(record) = self.realms.lookup(realm, now.wall) {
-            let event = Event::Revoke(Revoke { aor_id: record.aor_id(aor), before: now.wall });
-            self.overlay.append(now, event);
         }
     }
 
@@ -129,7 +116,7 @@ impl Peer {
 
     /// Writes it down; the HTTP answer comes when it is durable.
     fn note(&mut self, api: u64, note: &Note, body: Value) {
-        self.sip.set_addressing(super::config::addressing(&self.config, &self.aliases));
+        self.readdress();
         self.append(Pending::Noted { api, body }, Stream::Realms, encode(note), true);
     }
 

@@ -6,7 +6,7 @@ use dots_sip::{
     address::Addressing,
     auth::{AuthFailure, Challenge, Vouch},
     core::{Config, Core},
-    input::Resolution,
+    input::{RemoteTarget, Resolution},
     message::{Message, Name, NameAddr},
     output::CallProgress,
 };
@@ -241,4 +241,22 @@ pub fn in_dialog(method: &str, cseq: u32, port: u16, seen: &Message, by_caller: 
         contact.uri(),
         routes.join(", "),
     )
+}
+
+/// An answered call from alice at A (1) to bob at B (2): the INVITE as bob has it, the 200 as alice has it.
+pub fn across() -> (World, Message, Message) {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    let text = invite(1, "c1", "alice", "bob", "a.test")
+        .replace("INVITE sip:bob@127.0.0.1", "INVITE sip:bob@b.test")
+        .replace("uri=\"sip:bob@127.0.0.1\"", "uri=\"sip:bob@b.test\"");
+    w.a.phone(w.now, 1, &text);
+    w.carry();
+    let ringing = w.b.got(2);
+    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
+    w.carry();
+    let ok = w.a.got(1);
+    (w, ringing, ok)
 }

@@ -46,7 +46,7 @@ fn messages(lines: &mut Lines) {
     lines.add("auth-verify-invite", &AuthRequest::Verify { version, answer: invite });
     lines.add("auth-reply-nonces", &AuthReply::Nonces { nonces: vec!["n".into(), "m".into()] });
     let aor = "alice@a.test".to_owned();
-    let granted = AuthReply::Granted { aor: aor.clone(), grant: ByteBuf::from([6, 7]), not_after_ms: NOW.0 };
+    let granted = AuthReply::Granted { grant: ByteBuf::from([6, 7]) };
     lines.add("auth-reply-granted", &granted);
     for (name, reply) in [
         ("wrong", AuthReply::Wrong),
