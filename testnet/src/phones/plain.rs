@@ -48,6 +48,15 @@ pub struct Dialog {
     cseq: u32,
 }
 
+struct Challenge {
+    /// The header that answers it.
+    says: &'static str,
+    realm: String,
+    nonce: String,
+    algorithm: Algorithm,
+    stale: bool,
+}
+
 /// What one request is made of.
 struct Request<'a> {
     method: &'a str,
@@ -199,7 +208,8 @@ impl Plain {
         Ok(Answering { stop, ended, invited, thread: Some(thread) })
     }
 
-    /// Sends, answers one challenge (two, where the nonce was stale), sends again. Returns the CSeq that counted.
+    /// Sends, answers the challenge, sends again; and once more for each nonce that was too old (RFC 7616 §3.3: every life
+    /// of a peer has its own nonces, and a peer may live several times within one request). Returns the CSeq that counted.
     #[allow(clippy::too_many_arguments)]
     fn authorized(
         &mut self,
@@ -212,7 +222,7 @@ impl Plain {
         end: Instant,
     ) -> Result<Option<(Message, u32)>> {
         let mut credentials = String::new();
-        for _ in 0..3 {
+        loop {
             let cseq = self.next();
             let headers = format!("{more}{credentials}");
             let request = Request { method, uri, from, to, call_id, cseq, more: &headers, body };
@@ -221,12 +231,12 @@ impl Plain {
             if method == "INVITE" && answer.status() >= Some(300) {
                 self.ack_refusal(&request, &branch, &answer)?;
             }
-            match self.credentials(&answer, method, uri) {
-                Some(line) if matches!(answer.status(), Some(401 | 407)) => credentials = line,
-                _ => return Ok(Some((answer, cseq))),
+            let Some(challenge) = self.challenge(&answer) else { return Ok(Some((answer, cseq))) };
+            if !credentials.is_empty() && !challenge.stale {
+                return Err(Error::Other(format!("{}: the password is not taken", self.user)));
             }
+            credentials = self.credentials(&challenge, method, uri);
         }
-        Err(Error::Other(format!("{}: challenged for ever", self.user)))
     }
 
     /// RFC 3261 §17.1.1.3: the ACK of a refusal belongs to the INVITE's transaction.
@@ -237,23 +247,34 @@ impl Plain {
         self.wire.send(text.as_bytes(), self.server)
     }
 
-    fn credentials(&mut self, answer: &Message, method: &str, uri: &str) -> Option<String> {
+    /// What a 401 or 407 asks for.
+    fn challenge(&self, answer: &Message) -> Option<Challenge> {
         let (asks, says) = match answer.status()? {
-            401 => (Name::parse("WWW-Authenticate"), "Authorization"),
-            _ => (Name::parse("Proxy-Authenticate"), "Proxy-Authorization"),
+            401 => ("WWW-Authenticate", "Authorization"),
+            407 => ("Proxy-Authenticate", "Proxy-Authorization"),
+            _ => return None,
         };
-        let challenge = answer.header(&asks)?.strip_prefix("Digest ")?.replace(", ", ";");
-        let (realm, nonce) = (param(&challenge, "realm")?, param(&challenge, "nonce")?);
-        let algorithm = Algorithm::parse(param(&challenge, "algorithm").unwrap_or_default())?;
-        let secret = ha1(algorithm, &self.user, realm, &self.password);
+        let asked = answer.header(&Name::parse(asks))?.strip_prefix("Digest ")?.replace(", ", ";");
+        Some(Challenge {
+            says,
+            realm: param(&asked, "realm")?.to_owned(),
+            nonce: param(&asked, "nonce")?.to_owned(),
+            algorithm: Algorithm::parse(param(&asked, "algorithm").unwrap_or_default())?,
+            stale: param(&asked, "stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    fn credentials(&mut self, challenge: &Challenge, method: &str, uri: &str) -> String {
+        let Challenge { says, realm, nonce, algorithm, .. } = challenge;
+        let secret = ha1(*algorithm, &self.user, realm, &self.password);
         let cnonce = format!("{:x}", self.next());
-        let proof = response(algorithm, &secret, method, uri, nonce, 1, &cnonce, "auth");
-        Some(format!(
+        let proof = response(*algorithm, &secret, method, uri, nonce, 1, &cnonce, "auth");
+        format!(
             "{says}: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{proof}\", \
              algorithm={}, qop=auth, nc=00000001, cnonce=\"{cnonce}\"\r\n",
             self.user,
             algorithm.as_str()
-        ))
+        )
     }
 
     fn in_dialog(&mut self, method: &str, dialog: &Dialog, cseq: u32) -> Result<(String, String)> {
