@@ -17,6 +17,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 use zeroize::Zeroizing;
 
@@ -24,6 +25,9 @@ use zeroize::Zeroizing;
 const PASSWORD_BYTES: usize = 12;
 const PASSWORD_CHARS: usize = 20;
 const SMALL_FILE_MAX: u64 = 4_096;
+/// Longer than any command on stopped peers takes, and than a peer needs from its lock to its HTTP address.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// A data directory that this process holds; the lock ends with the value.
 #[derive(Debug)]
@@ -45,7 +49,36 @@ pub struct Ports {
     pub realms: Vec<String>,
 }
 
+/// Who has a data directory.
+#[derive(Debug)]
+pub enum Held {
+    /// This process, as of now.
+    Here(DataDir),
+    /// A peer that runs.
+    Peer { http: String, token: String },
+}
+
 impl DataDir {
+    /// As [`DataDir::open`], but a short command that has the lock is waited for, and so is a peer that starts and has
+    /// not yet said where it is.
+    pub fn take(path: &Path) -> Result<Held, Failure> {
+        let start = Instant::now();
+        loop {
+            match DataDir::open(path) {
+                Err(Failure::InUse(dir)) => {
+                    if let Some((http, token)) = running(path)? {
+                        return Ok(Held::Peer { http, token });
+                    }
+                    if start.elapsed() > LOCK_WAIT {
+                        return Err(Failure::InUse(dir));
+                    }
+                    std::thread::sleep(LOCK_LOOK);
+                }
+                opened => return opened.map(Held::Here),
+            }
+        }
+    }
+
     /// Makes it where it is missing, and locks it.
     pub fn open(path: &Path) -> Result<DataDir, Failure> {
         if !path.is_dir() {

@@ -4,7 +4,7 @@
 use super::{Common, exit::Failure, table::table, table::utc};
 use crate::{
     config::Settings,
-    datadir::{self, DataDir},
+    datadir::{self, DataDir, Held},
     drivers::store::{self, AccountStore, StoreError},
 };
 use clap::Subcommand;
@@ -18,7 +18,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 #[derive(Debug, Subcommand)]
@@ -47,8 +47,6 @@ pub enum Command {
     Import { file: String },
 }
 
-/// Another short command may hold the lock for a moment; a starting peer needs one to say where it is.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LINE_MAX: usize = 1_024;
 const PASSWORD_MAX: u64 = 1_024;
 const LIST_CHUNK: usize = 4_096;
@@ -130,21 +128,9 @@ fn password_stdin() -> Result<String, Failure> {
 impl Accounts {
     fn open(common: &Common) -> Result<Accounts, Failure> {
         let options = common.options(Settings::default())?;
-        let start = Instant::now();
-        let lock = loop {
-            match DataDir::open(&options.data) {
-                Ok(lock) => break lock,
-                Err(Failure::InUse(dir)) => {
-                    if let Some((address, token)) = datadir::running(&options.data)? {
-                        return Ok(Accounts::Peer(Client::new(address, Some(token))));
-                    }
-                    if start.elapsed() > LOCK_WAIT {
-                        return Err(Failure::InUse(dir));
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(failure) => return Err(failure),
-            }
+        let lock = match DataDir::take(&options.data)? {
+            Held::Here(lock) => lock,
+            Held::Peer { http, token } => return Ok(Accounts::Peer(Client::new(http, Some(token)))),
         };
         let kept = lock.ports()?.realms;
         let realm = match options.realms.first().or(kept.first()) {
@@ -207,7 +193,9 @@ impl Accounts {
 
     fn remove(&self, aor: &str) -> Result<bool, Failure> {
         match self {
-            Accounts::Here { store, _lock, .. } => store.remove(aor).map_err(|e| broken(_lock.path(), e)),
+            Accounts::Here { store, _lock, .. } => {
+                store.remove(aor, now_ms()).map_err(|e| broken(_lock.path(), e))
+            }
             Accounts::Peer(client) => Ok(client.account_remove(aor)?.existed),
         }
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cli::exit::Failure,
     config::Options,
-    datadir::DataDir,
+    datadir::{DataDir, Held},
     http::Metrics,
     peer::{Input, Output, Peer, api},
 };
@@ -52,7 +52,10 @@ pub fn now() -> Now {
 /// Runs a peer until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<(), Failure> {
     descriptors::raise();
-    let dir = DataDir::open(&options.data)?;
+    let dir = match DataDir::take(&options.data)? {
+        Held::Here(dir) => dir,
+        Held::Peer { .. } => return Err(Failure::InUse(options.data)),
+    };
     let mut node = start::start(&options, &dir).await?;
     let signals = Signals::new()?;
     let served = node.serve(signals).await;
@@ -243,7 +246,7 @@ impl Node {
                 self.next.push_back(Input::Account { id, account });
             }
             Output::PutAccount { id, account } => self.store(id, move |s| s.put(&account)),
-            Output::RemoveAccount { id, aor } => self.store(id, move |s| s.remove(&aor)),
+            Output::RemoveAccount { id, aor } => self.store(id, move |s| s.remove(&aor, now().wall.0)),
             Output::Api { id, reply } => {
                 if let Some(waiting) = self.asked.remove(&id) {
                     // Whoever asked may have hung up.

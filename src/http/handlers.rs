@@ -14,7 +14,7 @@ use axum::{
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use dots_clients::types::{AccountChange, AccountImport, AccountInfo, AliasChange, RealmChange};
+use dots_clients::types::{AccountChange, AccountImport, AccountInfo, AliasChange, RealmChange, Status};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -161,22 +161,33 @@ pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
         Ok(_) => return answer(problem(413, format!("at most {IMPORT_MAX} accounts in one import"))),
         Err(reply) => return answer(reply),
     };
+    let status = app.api.ask(Request::Status).await;
+    if status.status >= 300 {
+        return answer(status);
+    }
+    let own = serde_json::from_value::<Status>(status.body).unwrap_or_default().realms;
+    let is_own =
+        |account: &Account| own.iter().any(|r| account.aor.rsplit_once('@').is_some_and(|(_, a)| a == r));
     let mut accounts = Vec::with_capacity(import.accounts.len());
     for (i, change) in import.accounts.iter().enumerate() {
         let aor = change.aor.as_deref().unwrap_or_default();
         match store::account(aor, &change.password, change.roaming, now_ms()) {
-            Ok(account) => accounts.push(account),
+            Ok(account) if is_own(&account) => accounts.push(account),
+            Ok(_) => {
+                let why = "this peer is not home of that realm; start it with --realm; none was imported";
+                return answer(problem(400, format!("account {}: {aor}: {why}", i + 1)));
+            }
             Err(e) => return answer(problem(400, format!("account {}: {e}; none was imported", i + 1))),
         }
     }
     let count = accounts.len();
-    let own = app.accounts.clone();
+    let store = app.accounts.clone();
     let stored = blocking(move || {
         let (mut new, mut changed) = (Vec::<Account>::new(), Vec::new());
         for account in accounts {
-            if own.get(&account.aor)?.is_some() { changed.push(account) } else { new.push(account) }
+            if store.get(&account.aor)?.is_some() { changed.push(account) } else { new.push(account) }
         }
-        own.import(new)?;
+        store.import(new)?;
         Ok(changed)
     });
     match stored.await {

@@ -39,7 +39,11 @@ fn peer(store: &AccountStore, request: Request) -> Reply {
     let phone =
         |n: u32| BindingInfo { aor: format!("u{n}@a.test"), instance: "i".into(), ..Default::default() };
     let body = match request {
-        Request::Status => json!(Status { default_realm: "a.test".into(), ..Default::default() }),
+        Request::Status => json!(Status {
+            default_realm: "a.test".into(),
+            realms: vec!["a.test".into()],
+            ..Default::default()
+        }),
         Request::Lookup { aor } => json!(LookupInfo { aor, ..Default::default() }),
         // Out of order, as a peer may.
         Request::Bindings => json!([phone(3), phone(1), phone(5), phone(2), phone(4)]),
@@ -47,7 +51,7 @@ fn peer(store: &AccountStore, request: Request) -> Reply {
             json!([])
         }
         Request::AccountPut { account } => json!(Changed { existed: store.put(&account).expect("put") }),
-        Request::AccountRemove { aor } => json!(Changed { existed: store.remove(&aor).expect("removed") }),
+        Request::AccountRemove { aor } => json!(Changed { existed: store.remove(&aor, 1).expect("removed") }),
         _ => json!(Changed { existed: true }),
     };
     Reply { status: 200, body }
@@ -169,6 +173,9 @@ fn accounts_through_the_api() {
     let change =
         |n: u32| AccountChange { aor: Some(format!("u{n:04}@a.test")), password: "p".into(), roaming: true };
     client.account_import(&AccountImport { accounts: (0..1_500).map(change).collect() }).expect("imported");
+    let foreign = AccountChange { aor: Some("mallory@b.test".into()), password: "p".into(), roaming: true };
+    let refused = client.account_import(&AccountImport { accounts: vec![change(2_000), foreign] });
+    assert!(refused.expect_err("this peer is not its home").to_string().contains("none was imported"));
     let names: Vec<String> = client.accounts().expect("listed").into_iter().map(|a| a.aor).collect();
     assert_eq!(
         (names.len(), names[0].as_str(), names[1500].as_str()),

@@ -10,8 +10,9 @@ use dots_overlay::{
     link::Links,
     names::{Belief, Realms},
     nonce::Minter,
+    records::grant::BIND_LIFE_MAX,
 };
-use dots_sip::{address::Addressing, core::Core as Sip};
+use dots_sip::{address::Addressing, core::Core as Sip, registrar::Binding};
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
@@ -51,9 +52,9 @@ pub struct Recovered {
     pub realms: Vec<Vec<u8>>,
     pub log: Vec<Vec<u8>>,
     pub receipts: Vec<Vec<u8>>,
-    /// Accounts whose password was changed within the life of a grant, and when (UTC ms): while the peer stood still
-    /// nobody said so in its log.
-    pub changed: Vec<(String, u64)>,
+    /// Accounts that ever got another password or were removed, and when (UTC ms). It may have been while the peer stood
+    /// still, or just before it died: then its log and its binding journal do not know.
+    pub changed: BTreeMap<String, u64>,
 }
 
 pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, now: Now) -> Peer {
@@ -61,10 +62,11 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     let Said { aliases, mut realms } = notes::replay(&recovered.realms);
     forget_former_realms(&mut realms, &config);
     let mut sip = sip_core(&config, &aliases, rng.random());
-    let (live, skipped) = journal::replay(&recovered.bindings, now.wall.0);
+    let (mut live, skipped) = journal::replay(&recovered.bindings, now.wall.0);
     if skipped > 0 {
         tracing::warn!(skipped, "records of the binding journal could not be read");
     }
+    live.retain(|binding| !is_voided(binding, &config, &recovered.changed));
     for binding in &live {
         sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: binding.clone() });
     }
@@ -100,7 +102,9 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     };
     peer.pin_trusted(now);
     peer.refresh_names(now);
-    for (aor, changed) in &recovered.changed {
+    // Older ones void only grants that have ended anyway.
+    let since = now.wall.minus(BIND_LIFE_MAX).0;
+    for (aor, changed) in recovered.changed.iter().filter(|(_, changed)| **changed > since) {
         peer.revoke(now, aor, Timestamp(*changed));
     }
     // A new life restates what the log of the last one said.
@@ -110,6 +114,14 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     peer.overlay.open(now);
     peer.pump(now);
     peer
+}
+
+/// Was this registration of an account of ours proved with a password that is none any more? A home takes each proof for
+/// [`BIND_LIFE_MAX`], so the end says when it was given.
+fn is_voided(binding: &Binding, config: &Config, changed: &BTreeMap<String, u64>) -> bool {
+    let own = binding.aor.rsplit_once('@').is_some_and(|(_, realm)| config.is_home(realm));
+    let changed = changed.get(&binding.aor).filter(|_| own);
+    changed.is_some_and(|at| Timestamp(binding.granted_until_ms) < Timestamp(*at).plus(BIND_LIFE_MAX))
 }
 
 /// A realm that was ours at the last start and is not now is a name like any other.

@@ -243,6 +243,24 @@ fn accounts_while_the_peer_runs_and_while_it_does_not() {
 }
 
 #[test]
+fn who_registered_with_a_password_that_is_none_any_more_is_called_no_more() {
+    let mut peer = Peer::start("a.test", &[]).unwrap();
+    let _phones = ["kept", "changed", "removed"].map(|user| phone(&peer, &format!("{user}@a.test")));
+    let registered = |peer: &Peer| {
+        let all = peer.client().unwrap().bindings().unwrap();
+        all.into_iter().map(|b| b.aor).collect::<Vec<_>>()
+    };
+    assert_eq!(registered(&peer), ["changed@a.test", "kept@a.test", "removed@a.test"]);
+    peer.kill().unwrap();
+    text(&peer, "account passwd changed@a.test");
+    text(&peer, "account remove removed@a.test");
+    text(&peer, "account add removed@a.test");
+    peer.restart().unwrap();
+    assert_eq!(registered(&peer), ["kept@a.test"]);
+    peer.stop().unwrap();
+}
+
+#[test]
 fn accounts_are_added_while_the_peer_comes_and_goes() {
     let mut peer = Peer::start("a.test", &[]).unwrap();
     let (data, stop) = (peer.data(), AtomicBool::new(false));

@@ -8,16 +8,13 @@ use crate::{
     drivers::{
         dns::Resolver,
         sip::{SipSockets, local_ip_toward},
-        store::{AccountStore, StoreError, Stores, account},
+        store::{AccountStore, Stores, account},
     },
     http::{self, ApiHandle, App, Metrics},
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
-use dots_overlay::{
-    net::{Net, NetConfig, NetError},
-    records::grant::BIND_LIFE_MAX,
-};
-use dots_wire::{PeerId, PublicKey, SecretKey, Timestamp};
+use dots_overlay::net::{Net, NetConfig, NetError};
+use dots_wire::{PeerId, PublicKey, SecretKey};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -70,7 +67,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     let password = first_account(&accounts, options, &realms, dir)?;
     let mut stores = Stores::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
     let mut recovered = recover(&mut stores, peer_key.peer_id()).map_err(|e| Failure::data(dir.path(), e))?;
-    recovered.changed = changed_lately(&accounts).map_err(|e| Failure::data(dir.path(), e))?;
+    recovered.changed = accounts.changed().map_err(|e| Failure::data(dir.path(), e))?;
     let concrete = concrete(&sip.bound);
     let config = Config {
         network: options.network.clone(),
@@ -158,7 +155,7 @@ fn recover(stores: &mut Stores, me: PeerId) -> Result<Recovered, crate::drivers:
         log = kept;
     }
     let receipts = stores.recover(Stream::Receipts)?;
-    Ok(Recovered { bindings, realms: kept, log, receipts, changed: Vec::new() })
+    Ok(Recovered { bindings, realms: kept, log, receipts, changed: BTreeMap::new() })
 }
 
 /// `--trust-realm NAME=KEY`; the form was checked with the options.
@@ -323,21 +320,6 @@ fn first_account(
     }
     accounts.put(&made).map_err(broken)?;
     Ok(Some(password))
-}
-
-/// Accounts whose password is younger than any grant.
-fn changed_lately(accounts: &AccountStore) -> Result<Vec<(String, u64)>, StoreError> {
-    let since = now().wall.minus(BIND_LIFE_MAX);
-    let mut changed = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = accounts.list(after.as_deref(), ACCOUNTS_PAGE)?;
-        let Some(last) = page.last() else { return Ok(changed) };
-        after = Some(last.aor.clone());
-        let late =
-            page.into_iter().filter(|a| Timestamp(a.changed_at_ms) > since).map(|a| (a.aor, a.changed_at_ms));
-        changed.extend(late);
-    }
 }
 
 /// Every address that reaches us: a wildcard stands for this machine's interfaces.

@@ -14,6 +14,7 @@ use dots_wire::{
 };
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -27,6 +28,8 @@ const VERSION: u8 = 1;
 struct Tombstone {
     version: u8,
     aor: String,
+    /// UTC ms.
+    removed_at_ms: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,14 +107,31 @@ impl AccountStore {
     }
 
     /// Whether there was one.
-    pub fn remove(&self, aor: &str) -> Result<bool, StoreError> {
+    pub fn remove(&self, aor: &str, now_ms: u64) -> Result<bool, StoreError> {
         let mut inner = self.inner();
         if !inner.exists(aor)? {
             return Ok(false);
         }
-        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone(aor))])?;
+        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone(aor, now_ms))])?;
         inner.truth.sync()?;
         Ok(true)
+    }
+
+    /// Accounts that got another password or were removed, and when (UTC ms), the last time of each. Whoever proved the
+    /// password before then has proved nothing. A new account voids nothing, so it is not among them.
+    pub fn changed(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let (mut seen, mut changed) = (BTreeSet::new(), BTreeMap::new());
+        for record in self.inner().truth.iter_from(Position::START) {
+            let (_, record) = record?;
+            let (aor, at) = match Change::read(&record) {
+                Some(Change::Put(account)) if seen.insert(account.aor.clone()) => continue,
+                Some(Change::Put(account)) => (account.aor, account.changed_at_ms),
+                Some(Change::Removed(gone)) => (gone.aor, gone.removed_at_ms),
+                None => continue,
+            };
+            changed.insert(aor, at);
+        }
+        Ok(changed)
     }
 
     /// Up to `limit` accounts behind `after`, ordered by AOR.
@@ -176,7 +196,10 @@ impl Inner {
     }
 
     fn at(&self, at: Position) -> Result<Option<Account>, StoreError> {
-        Ok(read(&self.truth.read(at)?))
+        Ok(match Change::read(&self.truth.read(at)?) {
+            Some(Change::Put(account)) => Some(account),
+            Some(Change::Removed(_)) | None => None,
+        })
     }
 
     fn rebuild(&mut self) -> Result<(), StoreError> {
@@ -191,23 +214,32 @@ impl Inner {
     }
 }
 
-/// An account of a version that we know.
-fn read(record: &[u8]) -> Option<Account> {
-    decode::<Account>(record).ok().filter(|a| a.version == account::VERSION)
+/// A record of the stream, of a version that we know.
+enum Change {
+    Put(Account),
+    Removed(Tombstone),
+}
+
+impl Change {
+    fn read(record: &[u8]) -> Option<Change> {
+        if let Ok(account) = decode::<Account>(record) {
+            return (account.version == account::VERSION).then_some(Change::Put(account));
+        }
+        let tombstone = decode::<Tombstone>(record).ok()?;
+        (tombstone.version == VERSION).then_some(Change::Removed(tombstone))
+    }
 }
 
 /// What a record of the stream means to the index.
 pub(super) fn effect(record: &[u8]) -> Effect {
-    if let Some(account) = read(record) {
-        return Effect::Put(account.aor.into_bytes());
-    }
-    match decode::<Tombstone>(record) {
-        Ok(tombstone) if tombstone.version == VERSION => Effect::Remove(tombstone.aor.into_bytes()),
-        Ok(_) | Err(_) => Effect::Nothing,
+    match Change::read(record) {
+        Some(Change::Put(account)) => Effect::Put(account.aor.into_bytes()),
+        Some(Change::Removed(gone)) => Effect::Remove(gone.aor.into_bytes()),
+        None => Effect::Nothing,
     }
 }
 
 /// The record that removes an account.
-pub(super) fn tombstone(aor: &str) -> Vec<u8> {
-    encode(&Tombstone { version: VERSION, aor: aor.to_owned() })
+pub(super) fn tombstone(aor: &str, removed_at_ms: u64) -> Vec<u8> {
+    encode(&Tombstone { version: VERSION, aor: aor.to_owned(), removed_at_ms })
 }

@@ -50,8 +50,8 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
     assert!(!store.put(&alice("one")).expect("put"));
     assert!(store.put(&alice("two")).expect("put"));
     store.import(numbered(0..3)).expect("imported");
-    assert!(store.remove("u000001@a.test").expect("removed"));
-    assert!(!store.remove("u000001@a.test").expect("gone"));
+    assert!(store.remove("u000001@a.test", 9).expect("removed"));
+    assert!(!store.remove("u000001@a.test", 9).expect("gone"));
     for open_again in [false, true] {
         if open_again {
             drop(store);
@@ -59,6 +59,9 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
             assert_eq!(store.opened(), Opened::Used);
         }
         assert_eq!(store.get("alice@a.test").expect("readable"), Some(alice("two")));
+        let changed =
+            [("alice@a.test".to_owned(), alice("two").changed_at_ms), ("u000001@a.test".to_owned(), 9)];
+        assert_eq!(store.changed().expect("read"), changed.into());
         assert_eq!(store.get("u000001@a.test").expect("readable"), None);
         let names = |after, limit| -> Vec<String> {
             store.list(after, limit).expect("listed").into_iter().map(|a| a.aor).collect()
@@ -241,14 +244,17 @@ async fn the_writer_is_bounded_and_says_once_that_it_failed() {
 /// account are pinned in `src/peer/golden/`.
 #[test]
 fn golden_bytes_of_a_removal() {
-    assert_eq!(hex::encode(tombstone("alice@a.test")), "82016c616c69636540612e74657374");
+    assert_eq!(
+        hex::encode(tombstone("alice@a.test", 1_700_000_000_000)),
+        "83016c616c69636540612e746573741b0000018bcfe56800"
+    );
 }
 
 #[test]
 fn a_record_of_another_version_or_not_whole_does_nothing() {
     let key = b"alice@a.test".to_vec();
     let put = encode(&alice("x"));
-    let gone = tombstone("alice@a.test");
+    let gone = tombstone("alice@a.test", 1);
     assert_eq!((effect(&put), effect(&gone)), (Effect::Put(key.clone()), Effect::Remove(key)));
     for good in [put, gone] {
         let mut newer = good.clone();

@@ -29,6 +29,8 @@ pub enum Fault {
 pub struct Disk {
     streams: BTreeMap<Stream, Segment>,
     pub accounts: BTreeMap<String, Account>,
+    /// Accounts that got another password or were removed, and when (UTC ms).
+    changed: BTreeMap<String, u64>,
     pub fault: Fault,
 }
 
@@ -91,15 +93,32 @@ impl Disk {
             self.replace(Stream::Bindings, live.into_iter().map(journal::encode_binding).collect());
             self.replace(Stream::Realms, notes::compacted(&self.records(Stream::Realms)));
         }
-        let hour_ago = wall_ms.saturating_sub(3_600_000);
-        let changed = self.accounts.values().filter(|a| a.changed_at_ms > hour_ago);
         Recovered {
             bindings: self.records(Stream::Bindings),
             realms: self.records(Stream::Realms),
             log: self.records(Stream::Log),
             receipts: self.records(Stream::Receipts),
-            changed: changed.map(|a| (a.aor.clone(), a.changed_at_ms)).collect(),
+            changed: self.changed.clone(),
         }
+    }
+
+    /// Whether there was one before.
+    pub fn put_account(&mut self, account: Account) -> bool {
+        let (aor, at) = (account.aor.clone(), account.changed_at_ms);
+        let existed = self.accounts.insert(aor.clone(), account).is_some();
+        if existed {
+            self.changed.insert(aor, at);
+        }
+        existed
+    }
+
+    /// Whether there was one.
+    pub fn remove_account(&mut self, aor: String, wall_ms: u64) -> bool {
+        let existed = self.accounts.remove(&aor).is_some();
+        if existed {
+            self.changed.insert(aor, wall_ms);
+        }
+        existed
     }
 
     pub fn forget(&mut self, stream: Stream) {

@@ -218,11 +218,12 @@ impl World {
                 self.feed(host, Input::Appended { token });
             }
             Event::AccountPut { host, life, id, account } if self.lives(host, life) => {
-                let existed = self.hosts[host].disk.accounts.insert(account.aor.clone(), account).is_some();
+                let existed = self.hosts[host].disk.put_account(account);
                 self.feed(host, Input::AccountStored { id, existed });
             }
             Event::AccountGone { host, life, id, aor } if self.lives(host, life) => {
-                let existed = self.hosts[host].disk.accounts.remove(&aor).is_some();
+                let wall = self.now(host).wall.0;
+                let existed = self.hosts[host].disk.remove_account(aor, wall);
                 self.feed(host, Input::AccountStored { id, existed });
             }
             Event::ToPhone { phone, from, bytes } => {
