@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `lock` | locked while a process uses the directory; holds its HTTP address while a peer runs |
+//! | `lock` | locked while a process uses the directory |
+//! | `serving` | locked while a peer runs; holds its HTTP address |
 //! | `peer.key`, `realm.key`, `token.key` | 32 bytes as hex: who this peer is, the realm it owns, the key of route tokens |
 //! | `http.token` | the bearer token of the HTTP API |
 //! | `me.password` | the generated password, where standard output is no terminal |
@@ -11,6 +12,7 @@
 use crate::cli::exit::Failure;
 use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use dots_wire::SecretKey;
+use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -33,7 +35,8 @@ const LOCK_LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    lock: File,
+    _lock: File,
+    serving: File,
 }
 
 /// The choices of an earlier start, where nothing was said on the command line.
@@ -85,33 +88,29 @@ impl DataDir {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|e| Failure::data(path, format!("cannot make the data directory: {e}")))?;
         }
-        let file = path.join("lock");
-        let lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
-        let lock = lock.map_err(|e| Failure::data(&file, e))?;
-        match fs4::fs_std::FileExt::try_lock_exclusive(&lock) {
-            Ok(true) => {}
-            Ok(false) => return Err(Failure::InUse(path.to_owned())),
-            Err(e) => return Err(Failure::data(&file, e)),
+        let lock = lockable(&path.join("lock"))?;
+        if !FileExt::try_lock_exclusive(&lock).map_err(|e| Failure::data(path.join("lock"), e))? {
+            return Err(Failure::InUse(path.to_owned()));
         }
-        let dir = DataDir { path: path.to_owned(), lock };
-        dir.publish("")?;
-        Ok(dir)
+        let serving = lockable(&path.join("serving"))?;
+        // What a peer that was killed left there.
+        serving.set_len(0).map_err(|e| Failure::data(path.join("serving"), e))?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock, serving })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Leaves word of the running peer's HTTP address, for the commands that talk to it.
+    /// Leaves word of the running peer's HTTP address, for the commands that talk to it. The address is whole before its
+    /// file is locked: see [`running`].
     pub fn publish(&self, http: &str) -> Result<(), Failure> {
         let write = || {
-            self.lock.set_len(0)?;
-            let mut file = &self.lock;
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0))?;
-            file.write_all(http.as_bytes())
+            (&self.serving).write_all(http.as_bytes())?;
+            // Somebody may be looking whether it is locked.
+            FileExt::lock_exclusive(&self.serving)
         };
-        write().map_err(|e| Failure::data(self.path.join("lock"), e))
+        write().map_err(|e| Failure::data(self.path.join("serving"), e))
     }
 
     /// The peer's key: its PeerId, and the signature under its log.
@@ -194,11 +193,25 @@ pub fn generate_password() -> String {
 
 /// What a command needs to talk to the peer that holds `path`: its HTTP address and the token.
 pub fn running(path: &Path) -> Result<Option<(String, String)>, Failure> {
-    let Some(address) = read_plain(&path.join("lock"))?.filter(|a| !a.trim().is_empty()) else {
-        return Ok(None);
+    let file = path.join("serving");
+    let free = match File::open(&file) {
+        Ok(serving) => FileExt::try_lock_shared(&serving).map_err(|e| Failure::data(&file, e))?,
+        Err(e) if e.kind() == ErrorKind::NotFound => true,
+        Err(e) => return Err(Failure::data(&file, e)),
     };
+    if free {
+        return Ok(None);
+    }
+    let address = read_plain(&file)?.unwrap_or_default();
     let token = read(&path.join("http.token"))?.unwrap_or_default();
     Ok(Some((address.trim().to_owned(), token.trim().to_owned())))
+}
+
+/// A file to lock.
+fn lockable(path: &Path) -> Result<File, Failure> {
+    let opened =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map_err(|e| Failure::data(path, e))
 }
 
 /// The text of a secret file; refused where others may read it.
@@ -273,8 +286,13 @@ mod tests {
         assert_eq!(DataDir::open(tmp.path()).expect_err("in use"), Failure::InUse(tmp.path().to_owned()));
         assert_eq!(running(tmp.path()), Ok(Some(("127.0.0.1:8080".into(), token))));
         drop(dir);
+        assert_eq!(running(tmp.path()), Ok(None), "nobody keeps the word of a peer that is gone");
+        // Whoever has the directory next has not looked around yet.
+        let lock = lockable(&tmp.path().join("lock")).expect("opened");
+        FileExt::lock_exclusive(&lock).expect("locked");
+        assert_eq!(running(tmp.path()), Ok(None));
+        drop(lock);
         DataDir::open(tmp.path()).expect("free again");
-        assert_eq!(running(tmp.path()), Ok(None), "word of a peer that is gone is gone");
     }
 
     #[test]

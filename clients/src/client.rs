@@ -170,11 +170,19 @@ impl Client {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, ClientError> {
-        let mut answer = answer
-            .map_err(|e| ClientError::Unreachable { address: self.address.clone(), reason: e.to_string() })?;
+        let unreachable = |e: ureq::Error| ClientError::Unreachable {
+            address: self.address.clone(),
+            reason: e.to_string(),
+        };
+        let mut answer = answer.map_err(unreachable)?;
         let status = answer.status().as_u16();
         if (200..300).contains(&status) {
-            return answer.body_mut().read_json().map_err(|e| ClientError::Malformed(e.to_string()));
+            let body = answer.body_mut().read_to_vec().map_err(|e| match e {
+                ureq::Error::BodyExceedsLimit(_) => ClientError::Malformed(e.to_string()),
+                // A peer that dies in the middle of its answer.
+                e => unreachable(e),
+            })?;
+            return serde_json::from_slice(&body).map_err(|e| ClientError::Malformed(e.to_string()));
         }
         let problem: Option<Problem> = answer.body_mut().read_json().ok();
         let error = problem.map(|p| p.error).filter(|e| !e.is_empty());

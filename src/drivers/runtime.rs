@@ -56,8 +56,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         Held::Here(dir) => dir,
         Held::Peer { .. } => return Err(Failure::InUse(options.data)),
     };
-    let mut node = start::start(&options, &dir).await?;
+    // Before anybody is told that this peer is ready, and may ask it to stop.
     let signals = Signals::new()?;
+    let mut node = start::start(&options, &dir).await?;
     let served = node.serve(signals).await;
     node.finish().await;
     served

@@ -21,7 +21,11 @@ pub mod tone;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::time::{Duration, Instant};
+use std::{
+    net::{TcpListener, UdpSocket},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 /// Everything that goes wrong with a foreign program.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +66,23 @@ pub fn random() -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// A UDP port on 127.0.0.1 that was free a moment ago, even (RTP and TLS neighbours expect that).
+/// Where [`free_port`] looks: below the ports that the system gives away by itself (32768 and up on Linux), so that nobody
+/// takes one between two lives of its owner.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// A port on 127.0.0.1, UDP and TCP, that was free a moment ago and that this process has not handed out before; even (RTP
+/// and TLS neighbours expect that).
 pub fn free_port() -> Result<u16> {
-    for _ in 0..100 {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").map_err(Error::io("bind"))?;
-        let port = socket.local_addr().map_err(Error::io("local address"))?.port();
-        if port % 2 == 0 && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let pairs = u32::from(PORTS.end - PORTS.start) / 2;
+    for _ in 0..pairs {
+        // Processes at the same time begin at different places.
+        let place =
+            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % pairs;
+        let port = PORTS.start + place as u16 * 2;
+        let free =
+            UdpSocket::bind(("127.0.0.1", port)).and_then(|_udp| TcpListener::bind(("127.0.0.1", port)));
+        if free.is_ok() {
             return Ok(port);
         }
     }

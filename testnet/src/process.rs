@@ -1,7 +1,7 @@
 //! One real peer. It is the binary `dots` next to the running test (`target/debug/dots`), on a data directory of its
 //! own that outlives the process, so that a test can kill the peer and start it again on what it left behind.
 
-use crate::{Error, Result, command::Said, poll};
+use crate::{Error, Result, command::Said, free_port, poll};
 use serde::Deserialize;
 use std::{
     fs::File,
@@ -12,11 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-const READY: Duration = Duration::from_secs(20);
-const STOP: Duration = Duration::from_secs(15);
-/// `--sip`, `--http`, `--p2p`: any free port of this machine.
-const V4: [&str; 3] = ["127.0.0.1:0", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"];
-const V6: [&str; 3] = ["[::1]:0", "[::1]:0", "/ip6/::1/tcp/0"];
+/// What is taken for never.
+const READY: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
 
 /// The ready file, as the peer writes it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,16 +95,20 @@ impl Peer {
 
     /// The same from a certain binary, in a directory that outlives it.
     pub fn start_from(binary: &Path, dir: Option<&Path>, realm: &str, flags: &[&str]) -> Result<Peer> {
-        Peer::start_at(V4, binary, dir, realm, flags)
+        let (sip, http, p2p) = (free_port()?, free_port()?, free_port()?);
+        let at =
+            [format!("127.0.0.1:{sip}"), format!("127.0.0.1:{http}"), format!("/ip4/127.0.0.1/tcp/{p2p}")];
+        Peer::start_at(at, binary, dir, realm, flags)
     }
 
-    /// A peer that knows nothing but IPv6.
+    /// A peer that knows nothing but IPv6, at ports that it chooses itself.
     pub fn start_six(realm: &str, flags: &[&str]) -> Result<Peer> {
-        Peer::start_at(V6, &binary()?, None, realm, flags)
+        let at = ["[::1]:0", "[::1]:0", "/ip6/::1/tcp/0"].map(str::to_owned);
+        Peer::start_at(at, &binary()?, None, realm, flags)
     }
 
     fn start_at(
-        at: [&str; 3],
+        at: [String; 3],
         binary: &Path,
         dir: Option<&Path>,
         realm: &str,
@@ -129,7 +131,7 @@ impl Peer {
         let binary = binary.to_owned();
         let mut peer =
             Peer { dir, _temporary: temporary, binary, flags: all, child: None, ready: Ready::default() };
-        peer.run(&at.map(str::to_owned))?;
+        peer.run(&at)?;
         Ok(peer)
     }
 

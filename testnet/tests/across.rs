@@ -25,6 +25,7 @@ impl World {
     fn new() -> World {
         let a = Peer::start("a.net", &[]).unwrap();
         let b = Peer::join(&a, "b.net", &[]).unwrap();
+        a.meets(&b).unwrap();
         a.account("alice@a.net", "wonderland").unwrap();
         for user in ["bob", "carol", "eve"] {
             b.account(&format!("{user}@b.net"), "builder").unwrap();

@@ -42,15 +42,16 @@ const CALLERS: u32 = 20;
 const CALL_EVERY: Duration = Duration::from_secs(2);
 const CALLEES: u32 = 5;
 /// Longer than any restart.
-const ANSWER: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(60);
 const PICK_UP: Duration = Duration::from_secs(3);
 /// A phone whose BYE is answered by an error says it again, for this long.
 const HANG_UP: Duration = Duration::from_secs(30);
 /// design.md: ready again in under 2 s; a debug build on a busy machine gets more here.
-const RESTART_MAX: Duration = Duration::from_secs(10);
-/// Calls across that must have come up since the last kill: no kill hits peers that had nothing to do with each other.
+const RESTART_MAX: Duration = Duration::from_secs(30);
+/// What must have been acknowledged, and which calls across must have come up, since the last kill: each hits peers at work.
+const REGISTERED_BETWEEN: u64 = 50;
 const CALLS_BETWEEN: u64 = 5;
-const MEET_AGAIN: Duration = Duration::from_secs(30);
+const MEET_AGAIN: Duration = Duration::from_secs(60);
 /// After the last call: as long as both may take to agree.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -114,7 +115,7 @@ fn what_two_peers_signed_survives_twenty_kills() {
         world.stop.store(true, Ordering::Relaxed);
         ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
-    enough(&world, start.elapsed());
+    tell(&world, start.elapsed());
     assert_eq!(*world.stranded.lock().unwrap(), Vec::<String>::new());
     let heard = answering.iter().map(|a| a.ended()).sum::<u64>();
     assert!(heard >= world.ended.load(Ordering::Relaxed), "a BYE did not reach its phone");
@@ -203,9 +204,11 @@ fn kill_and_check(
     rng: &mut ChaCha8Rng,
 ) {
     let (side, start) = (kill % 2, Instant::now());
-    let up = world.up.load(Ordering::Relaxed);
-    poll("calls across", MEET_AGAIN, || {
-        Ok((world.up.load(Ordering::Relaxed) >= up + CALLS_BETWEEN).then_some(()))
+    let done = || (world.marks.acknowledged(), world.up.load(Ordering::Relaxed));
+    let (registered, up) = done();
+    poll("registrations, and calls across", MEET_AGAIN, || {
+        let now = done();
+        Ok((now.0 >= registered + REGISTERED_BETWEEN && now.1 >= up + CALLS_BETWEEN).then_some(()))
     })
     .unwrap_or_else(|e| panic!("before kill {kill}: {e}: {:?}", peers[1 - side].client().unwrap().peers()));
     let met = start.elapsed();
@@ -257,18 +260,17 @@ fn assert_found(known: &Receipts, found: &Receipts, when: &str) {
     }
 }
 
-fn enough(world: &World, elapsed: Duration) {
+fn tell(world: &World, elapsed: Duration) {
     let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
-    let (acknowledged, up, seconds) = (world.marks.acknowledged(), count(&world.up), elapsed.as_secs_f64());
     eprintln!(
-        "{acknowledged} registrations were acknowledged, {} calls across tried, {up} came up, {} were hung up, in \
-         {seconds:.1} s; BYEs answered {:?}",
+        "{} registrations were acknowledged, {} calls across tried, {} came up, {} were hung up, in {elapsed:.1?}; BYEs \
+         answered {:?}",
+        world.marks.acknowledged(),
         count(&world.attempts),
+        count(&world.up),
         count(&world.ended),
         world.byes.lock().unwrap()
     );
-    let enough = |count: u64, per_second: f64| count as f64 >= 0.2 * per_second * seconds;
-    assert!(enough(acknowledged, 100.0) && enough(up, 20.0), "too little load to prove anything");
 }
 
 /// In the end `other` knows which phones are registered at that side, at home or away, and which are not any more.

@@ -13,7 +13,7 @@ const ACCOUNTS: usize = 100_000;
 /// design.md: from the start of the process to the ready file.
 const READY: Duration = Duration::from_secs(2);
 /// What a debug build gets, on a machine that has other things to do.
-const READY_DEBUG: Duration = Duration::from_secs(10);
+const READY_DEBUG: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(10);
 
 /// `user@realm,password`, each with its own.

@@ -7,9 +7,13 @@ use dots_testnet::{
     poll,
     process::Peer,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
+/// The promise: on disk within a second of the BYE. A debug build that shares its disk gets more here, and says what it took.
+const WHOLE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+/// The first question comes at once; one that is lost is asked again after a minute at most.
+const VERIFIED: Duration = Duration::from_secs(90);
 /// Seconds of sound that each side has to hear.
 const TALK: f64 = 4.0;
 
@@ -39,15 +43,16 @@ fn assert_heard(who: &str, phone: &Baresip, other: f64, own: f64) {
     assert!(sound.share(own) < 0.1, "{who}: {} at its own {own} Hz", sound.share(own));
 }
 
-/// Both peers have it on disk within a second of the BYE (issue: a receipt).
 fn whole_receipt(peer: &Peer, within: Duration) -> ReceiptInfo {
     let client = peer.client().unwrap();
+    let start = Instant::now();
     let receipts = poll("the receipt is whole", within, || {
         let found = client.receipts(true).map_err(|e| Error::Other(e.to_string()))?;
         Ok(found.iter().any(|r| r.state == "whole").then_some(found))
     });
     let receipts =
         receipts.unwrap_or_else(|e| panic!("{e}: {:?} {:?}", client.receipts(true), client.calls()));
+    eprintln!("the receipt is whole after {:.1?}", start.elapsed());
     assert_eq!(receipts.len(), 1, "{receipts:?}");
     assert_eq!(receipts[0].verified, Some(true), "{receipts:?}");
     receipts[0].clone()
@@ -57,6 +62,7 @@ fn whole_receipt(peer: &Peer, within: Duration) -> ReceiptInfo {
 fn two_phones_on_two_peers_hear_each_other_encrypted() {
     let mut a = Peer::start("a.net", &[]).unwrap();
     let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.meets(&b).unwrap();
     a.account("alice@a.net", "wonderland").unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut alice = phone(&a, "alice", "wonderland", 440.0, ";mediaenc=srtp");
@@ -69,7 +75,7 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
     assert_eq!(calls[0].media, "peers-could-read");
     alice.hangup().unwrap();
     bob.wait_for(&["CALL_CLOSED"], SOON).unwrap();
-    let receipts = [&a, &b].map(|peer| whole_receipt(peer, Duration::from_secs(1)));
+    let receipts = [&a, &b].map(|peer| whole_receipt(peer, WHOLE));
     assert_eq!(receipts[0], receipts[1], "both hold the same");
     assert!(receipts[0].duration_ms as f64 >= TALK * 1000.0, "{:?}", receipts[0]);
     alice.stop().unwrap();
@@ -84,6 +90,7 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
 fn a_phone_registers_away_from_home_and_is_called_there() {
     let mut home = Peer::start("a.net", &[]).unwrap();
     let mut away = Peer::join(&home, "b.net", &[]).unwrap();
+    home.meets(&away).unwrap();
     home.account("alice@a.net", "wonderland").unwrap();
     away.account("bob@b.net", "builder").unwrap();
     // The name alone selects her realm: server, user and password are all that the phone knows.
@@ -109,11 +116,12 @@ fn a_phone_registers_away_from_home_and_is_called_there() {
 fn another_peer_verifies_a_phone_and_both_say_so() {
     let mut a = Peer::start("a.net", &[]).unwrap();
     let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.meets(&b).unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut bob = phone(&b, "bob", "builder", 1000.0, "");
     for peer in [&a, &b] {
         let client = peer.client().unwrap();
-        let verified = poll("the phone is verified", Duration::from_secs(20), || {
+        let verified = poll("the phone is verified", VERIFIED, || {
             let found = client.lookup("bob@b.net").map_err(|e| Error::Other(e.to_string()))?;
             Ok(found.bindings.into_iter().find(|f| f.state == "verified"))
         });
@@ -131,6 +139,7 @@ fn another_peer_verifies_a_phone_and_both_say_so() {
 fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
     let mut a = Peer::start("a.net", &[]).unwrap();
     let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.meets(&b).unwrap();
     a.account("alice@a.net", "wonderland").unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut alice = phone(&a, "alice", "wonderland", 440.0, "");
@@ -153,6 +162,7 @@ fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
 fn a_phone_away_from_home_is_found_while_its_home_is_down() {
     let mut home = Peer::start("a.net", &[]).unwrap();
     let mut away = Peer::join(&home, "b.net", &[]).unwrap();
+    home.meets(&away).unwrap();
     home.account("alice@a.net", "wonderland").unwrap();
     let mut alice = phone(&away, "alice%40a.net", "wonderland", 440.0, "");
     let realms = home.client().unwrap().realms().unwrap();

@@ -14,8 +14,9 @@ use std::{
 };
 
 const MODULES: &str = "/usr/lib/baresip/modules";
-const START: Duration = Duration::from_secs(10);
-const STOP: Duration = Duration::from_secs(5);
+/// What is taken for never. A phone that stops unregisters first.
+const START: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(30);
 /// Longest message of the control connection that is believed.
 const MESSAGE_MAX: usize = 1 << 20;
 
@@ -115,7 +116,8 @@ impl Baresip {
     pub fn heard(&self) -> Result<tone::Sound> {
         let mut best = tone::Sound::default();
         for path in recordings(self.dir.path())? {
-            let sound = tone::read(&path)?;
+            // A file that was just made has no header yet.
+            let Ok(sound) = tone::read(&path) else { continue };
             if sound.samples.len() > best.samples.len() {
                 best = sound;
             }
@@ -179,7 +181,7 @@ fn configure(dir: &Path, account: &Account<'_>, sip: u16, control: u16) -> Resul
     let mut config = format!(
         "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\naudio_source aufile,{}\n\
          snd_path {}\nctrl_tcp_listen 127.0.0.1:{control}\nausrc_format s16\nauplay_format s16\nauenc_format s16\n\
-         audec_format s16\naudio_buffer 20-160\njitter_buffer_delay 5-10\nmodule_path {MODULES}\n",
+         audec_format s16\nrtp_ports 10000-19998\naudio_buffer 20-160\njitter_buffer_delay 5-10\nmodule_path {MODULES}\n",
         voice.display(),
         dir.display(),
     );

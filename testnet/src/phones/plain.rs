@@ -11,6 +11,7 @@ use dots_sip::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -189,11 +190,16 @@ impl Plain {
             (stop.clone(), ended.clone(), invited.clone(), self.wire);
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0; DATAGRAM_MAX];
+            let mut byes = BTreeSet::new();
             while !stop_too.load(Ordering::Relaxed) {
                 let Ok((length, from)) = wire.receive(&mut buffer) else { continue };
                 let Ok(request) = Message::parse(buffer[..length].to_vec()) else { continue };
                 match request.method() {
-                    "BYE" if request.is_request() => drop(ended_too.fetch_add(1, Ordering::Relaxed)),
+                    "BYE" if request.is_request() => {
+                        // A slow answer is asked for again: one call ends once.
+                        byes.insert(request.header(&Name::CallId).unwrap_or_default().to_owned());
+                        ended_too.store(byes.len() as u64, Ordering::Relaxed);
+                    }
                     "INVITE" if request.is_request() => {
                         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                         *invited_too.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
@@ -363,7 +369,7 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// BYEs that reached this phone.
+    /// Calls that were hung up at this phone.
     pub fn ended(&self) -> u64 {
         self.ended.load(Ordering::Relaxed)
     }

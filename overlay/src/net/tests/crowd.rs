@@ -7,6 +7,9 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
+/// Long for a message to come, short for its verdict to be given up (`VERDICT_MAX`).
+const MISSED: Duration = Duration::from_secs(3);
+
 /// How many each has met and heard.
 type Progress = Arc<Mutex<Vec<(usize, usize)>>>;
 
@@ -96,7 +99,7 @@ fn a_peer_that_hangs_is_missed() {
         witness.block_on(b.disconnected(a_id));
         let took = began.elapsed();
         eprintln!("{kind}: missed after {took:?}");
-        assert!(took <= Duration::from_secs(20), "{took:?}");
+        assert!(took <= Duration::from_secs(30), "{took:?}");
     }
 }
 
@@ -181,7 +184,7 @@ async fn networks_do_not_mix() {
 
 #[tokio::test]
 async fn who_passes_on_invalid_messages_is_no_longer_heard() {
-    // b refuses what a says; c accepts it, and is believed.
+    // b refuses what a says. c passes on none of that (who does is as bad), and so is believed in the end.
     let mut a = peer(1, &[]).await;
     let mut b = peer(2, &[&a]).await;
     let mut c = peer(3, &[&a, &b]).await;
@@ -196,18 +199,17 @@ async fn who_passes_on_invalid_messages_is_no_longer_heard() {
     for n in 0..100u8 {
         a.say(NetCommand::Publish { body: vec![n; 50] });
         let (_, of_c, _) = c.take("a message", gossip).await;
-        let accept = NetCommand::GossipVerdict { id: of_c, accept: true };
-        let heard = timeout(Duration::from_secs(1), b.take("a message", gossip)).await;
+        let heard = timeout(MISSED, b.take("a message", gossip)).await;
         match heard {
             Ok((from, id, _)) => {
                 assert_eq!(from, a.id);
                 b.say(NetCommand::GossipVerdict { id, accept: false });
-                c.say(accept);
             }
             Err(_) => {
-                c.say(accept);
+                c.say(NetCommand::GossipVerdict { id: of_c, accept: true });
                 assert_eq!(b.take("a message", gossip).await.0, c.id);
-                return assert_eq!(n, 9, "invalid messages were heard");
+                // Nine are enough; what it counts fades by a hundredth a second, so that a slow run may hear one more.
+                return assert!((9..=10).contains(&n), "{n} invalid messages were heard");
             }
         }
     }

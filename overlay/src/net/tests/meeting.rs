@@ -29,6 +29,7 @@ async fn bodies_up_to_the_limits_pass() {
     let mut b = peer(2, &[&a]).await;
     let to = a.id;
     let ask = |id, len| NetCommand::Request { id, peer: to, protocol: Protocol::Log, body: vec![7; len] };
+    b.connected(to).await;
     b.say(ask(1, REQUEST_MAX));
     let (_, _, inbound, body) = a.request().await;
     assert_eq!(body.len(), REQUEST_MAX);
@@ -44,6 +45,7 @@ async fn bodies_up_to_the_limits_pass() {
 async fn a_refusal_arrives_as_one() {
     let mut a = peer(1, &[]).await;
     let mut b = peer(2, &[&a]).await;
+    b.connected(a.id).await;
     b.say(NetCommand::Request { id: 9, peer: a.id, protocol: Protocol::Auth, body: b"who?".to_vec() });
     let (_, _, id, _) = a.request().await;
     a.say(NetCommand::Respond { id, body: None });
@@ -78,7 +80,8 @@ async fn a_peer_does_not_call_itself() {
 #[tokio::test]
 async fn people_can_see_who_is_there() {
     let mut a = peer(1, &[]).await;
-    let b = peer(2, &[&a]).await;
+    let quic = a.net.listen_addrs().iter().find(|l| l.contains("/quic-v1")).expect("it listens").clone();
+    let b = start(NetConfig { bootstrap: vec![quic], ..config(2, &[]) }).await;
     let timed = |e: &NetEvent| match e {
         NetEvent::Seen { peer, address, agent, rtt: Some(_) } => {
             Some((*peer, address.clone(), agent.clone()))

@@ -9,6 +9,7 @@ use crate::{
 async fn pair() -> (Peer, StreamId, Peer, StreamId) {
     let mut a = peer(1, &[]).await;
     let mut b = peer(2, &[&a]).await;
+    b.connected(a.id).await;
     b.say(NetCommand::OpenStream { peer: a.id });
     let (of, outbound, true) = b.stream().await else { panic!("we opened it") };
     assert_eq!(of, a.id);
