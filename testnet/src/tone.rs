@@ -15,6 +15,12 @@ pub struct Sound {
     pub samples: Vec<i16>,
 }
 
+/// The `n`th sample of a sine at [`RATE`].
+pub fn sine(hertz: f64, n: u32) -> i16 {
+    let angle = std::f64::consts::TAU * hertz * f64::from(n) / f64::from(RATE);
+    (FULL * angle.sin()) as i16
+}
+
 /// Writes `seconds` of a sine: 8 kHz, mono, signed 16 bit.
 pub fn write_sine(path: &Path, hertz: f64, seconds: u32) -> Result<()> {
     let count = RATE * seconds;
@@ -32,8 +38,7 @@ pub fn write_sine(path: &Path, hertz: f64, seconds: u32) -> Result<()> {
     out.extend_from_slice(b"data");
     out.extend_from_slice(&(2 * count).to_le_bytes());
     for n in 0..count {
-        let angle = std::f64::consts::TAU * hertz * f64::from(n) / f64::from(RATE);
-        out.extend_from_slice(&((FULL * angle.sin()) as i16).to_le_bytes());
+        out.extend_from_slice(&sine(hertz, n).to_le_bytes());
     }
     std::fs::write(path, out).map_err(Error::io(path.display().to_string()))
 }

@@ -3,9 +3,14 @@
 use dots_clients::types::ReceiptInfo;
 use dots_testnet::{
     Error,
-    phones::baresip::{Account, Baresip},
+    phones::{
+        baresip::{Account, Baresip},
+        plain::Plain,
+        voice::Voice,
+    },
     poll,
     process::Peer,
+    random,
 };
 use std::time::{Duration, Instant};
 
@@ -82,6 +87,41 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
     bob.stop().unwrap();
     assert_heard("alice", &alice, 1000.0, 440.0);
     assert_heard("bob", &bob, 440.0, 1000.0);
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+/// The sound of a call across, seen by a phone of ours: encrypted with the keys that the two SDPs carried, and nothing that
+/// was altered or replayed is taken.
+#[test]
+fn what_is_on_the_wire_is_encrypted_from_phone_to_phone() {
+    let mut a = Peer::start("a.net", &[]).unwrap();
+    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.meets(&b).unwrap();
+    a.account("alice@a.net", "wonderland").unwrap();
+    b.account("bob@b.net", "builder").unwrap();
+    let mut bob = phone(&b, "bob", "builder", 1000.0, ";mediaenc=srtp-mand");
+    let mut rng = random();
+    let mut alice = Plain::new(a.sip().unwrap(), "alice@a.net", "wonderland", &mut rng).unwrap();
+    let voice = Voice::new(&mut rng).unwrap();
+    let (status, dialog) = alice.offer("sip:bob@b.net", &voice.sdp().unwrap(), SOON).unwrap().unwrap();
+    assert_eq!(status, 200);
+    let dialog = dialog.unwrap();
+    bob.wait_for(&["CALL_ESTABLISHED"], SOON).unwrap();
+    // A little more than what each has to hear.
+    let heard = voice.talk(dialog.sdp(), 440.0, Duration::from_secs_f64(TALK + 2.0)).unwrap();
+    assert_eq!(alice.bye(&dialog, SOON).unwrap(), Some(200));
+    bob.wait_for(&["CALL_CLOSED"], SOON).unwrap();
+    bob.stop().unwrap();
+    assert_heard("bob", &bob, 440.0, 1000.0);
+    assert!(heard.sound.seconds() >= TALK, "alice heard {} s", heard.sound.seconds());
+    assert!(heard.sound.share(1000.0) > 0.5, "{} at 1000 Hz", heard.sound.share(1000.0));
+    assert!(
+        heard.wire.share(1000.0) < 0.1,
+        "{} of the tone is there without the key",
+        heard.wire.share(1000.0)
+    );
+    assert_eq!((heard.refused, heard.fooled), (0, 0));
     a.stop().unwrap();
     b.stop().unwrap();
 }

@@ -47,6 +47,14 @@ pub struct Dialog {
     target: String,
     routes: Vec<String>,
     cseq: u32,
+    sdp: String,
+}
+
+impl Dialog {
+    /// What the other side answered to our SDP.
+    pub fn sdp(&self) -> &str {
+        &self.sdp
+    }
 }
 
 struct Challenge {
@@ -110,6 +118,16 @@ impl Plain {
 
     /// Calls and acknowledges; the status, and the dialog where it is 2xx.
     pub fn invite(&mut self, target: &str, limit: Duration) -> Result<Option<(u16, Option<Dialog>)>> {
+        self.offer(target, SDP, limit)
+    }
+
+    /// The same with this SDP.
+    pub fn offer(
+        &mut self,
+        target: &str,
+        sdp: &str,
+        limit: Duration,
+    ) -> Result<Option<(u16, Option<Dialog>)>> {
         let id = self.unique();
         let from = format!("<sip:{}@{}>;tag={id}", self.user, self.realm);
         let (to, call_id) = (format!("<{target}>"), format!("call-{id}"));
@@ -117,7 +135,7 @@ impl Plain {
             format!("Contact: <sip:{}@{}>\r\nContent-Type: application/sdp\r\n", self.user, self.address()?);
         let end = Instant::now() + limit;
         let Some((answer, cseq)) =
-            self.authorized("INVITE", target, &from, &to, &call_id, (&more, SDP), end)?
+            self.authorized("INVITE", target, &from, &to, &call_id, (&more, sdp), end)?
         else {
             return Ok(None);
         };
@@ -131,6 +149,7 @@ impl Plain {
         let dialog = Dialog {
             target: contact.map_or_else(|| target.to_owned(), |c| c.uri().to_owned()),
             to: answer.header(&Name::To).unwrap_or(&to).to_owned(),
+            sdp: String::from_utf8_lossy(answer.body()).into_owned(),
             call_id,
             from,
             routes,
