@@ -1,7 +1,10 @@
 //! The loop that runs one peer: wait for one thing, feed it to `peer`, carry out what it says. It decides nothing.
 //! What has to be there before the first event is in `start`.
 
+mod hosts;
+mod listen;
 mod start;
+mod welcome;
 
 use super::{
     descriptors, dns,
@@ -85,7 +88,7 @@ struct Node {
     /// The peer must not go on.
     fatal: Option<String>,
     dns: dns::Resolver,
-    hosts: start::Hosts,
+    hosts: hosts::Hosts,
     look_at: Instant,
     http: JoinHandle<std::io::Result<()>>,
     /// Dropped, HTTP takes no more requests.
