@@ -33,6 +33,11 @@ pub enum AddressError {
     Bad,
 }
 
+/// The right side of a canonical AOR. Nothing is called "", so whatever has no realm belongs to nobody.
+pub fn realm_of(aor: &str) -> &str {
+    aor.rsplit_once('@').map_or("", |(_, realm)| realm)
+}
+
 impl Addressing {
     /// Does this host mean this peer?
     pub fn is_own_host(&self, host: &str) -> bool {

@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dots_clients::types::{AccountChange, AccountImport, AccountInfo, AliasChange, RealmChange, Status};
+use dots_sip::address::realm_of;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -166,8 +167,7 @@ pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
         return answer(status);
     }
     let own = serde_json::from_value::<Status>(status.body).unwrap_or_default().realms;
-    let is_own =
-        |account: &Account| own.iter().any(|r| account.aor.rsplit_once('@').is_some_and(|(_, a)| a == r));
+    let is_own = |account: &Account| own.iter().any(|realm| realm_of(&account.aor) == realm);
     let mut accounts = Vec::with_capacity(import.accounts.len());
     for (i, change) in import.accounts.iter().enumerate() {
         let aor = change.aor.as_deref().unwrap_or_default();

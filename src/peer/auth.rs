@@ -24,6 +24,7 @@ use dots_overlay::{
     transport::{InboundId, Protocol, RequestError},
 };
 use dots_sip::{
+    address::realm_of,
     auth::{Answer, AuthFailure, Challenge, Purpose, Vouch},
     input::AskId,
 };
@@ -220,7 +221,7 @@ impl Peer {
     /// What we, as a home of the AOR's realm, would sign. `None`: our own record is missing or lets `serving` serve
     /// nobody.
     fn grant_for(&self, now: Now, serving: PeerId, aor: &str, permit: Permit) -> Option<Grant> {
-        let (_, realm) = aor.rsplit_once('@')?;
+        let realm = realm_of(aor);
         let record = self.realms.lookup(realm, now.wall)?;
         if !record.is_home(self.me) || !record.may_serve(serving) {
             return None;
@@ -266,8 +267,8 @@ impl Peer {
                 }
             }
             Asked::Home { ask, aor, permit } => {
-                if let (Some(AuthReply::Stale), Some((_, realm))) = (&reply, aor.rsplit_once('@')) {
-                    self.guest.forget(realm);
+                if let Some(AuthReply::Stale) = &reply {
+                    self.guest.forget(realm_of(&aor));
                 }
                 let result = match reply {
                     Some(AuthReply::Granted { grant }) => self.check_grant(now, aor, &permit, &grant),
@@ -299,7 +300,7 @@ impl Peer {
         permit: &Permit,
         proof: &[u8],
     ) -> Result<Vouch, AuthFailure> {
-        let (_, realm) = aor.rsplit_once('@').ok_or(AuthFailure::Unavailable)?;
+        let realm = realm_of(&aor);
         let record = self.realms.lookup(realm, now.wall).ok_or(AuthFailure::Unavailable)?;
         let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
         match grant::verify(proof, self.me, record, now.wall, revoked) {

@@ -6,10 +6,11 @@
 
 use super::{Output, Peer, Pending, journal, output::Stream};
 use dots_overlay::{
-    directory::{Found, State},
+    directory::Found,
     records::{Bind, Event, Unbind},
 };
 use dots_sip::{
+    address::realm_of,
     input::AskId,
     registrar::{Binding, BindingChange},
 };
@@ -122,7 +123,7 @@ impl Peer {
     }
 
     fn say(&mut self, now: Now, phone: Phone, grant: Arc<[u8]>, until: Timestamp) {
-        let Some((_, realm)) = phone.0.rsplit_once('@') else { return };
+        let realm = realm_of(&phone.0);
         // Without the realm's record there is no public name for this AOR; its home knows where it is.
         let Some(record) = self.realms.lookup(realm, now.wall) else { return };
         let aor_id = record.aor_id(&phone.0);
@@ -158,7 +159,7 @@ impl Peer {
 
     /// What the directory says of one of our own phones.
     pub(super) fn own_state(&self, now: Now, aor: &str, instance: &str) -> Option<Found> {
-        let (_, realm) = aor.rsplit_once('@')?;
+        let realm = realm_of(aor);
         let record = self.realms.lookup(realm, now.wall)?;
         let hash = instance_hash(instance);
         self.overlay
@@ -170,13 +171,4 @@ impl Peer {
 
 pub fn instance_hash(instance: &str) -> Hash {
     sha256(instance.as_bytes())
-}
-
-pub fn state_name(state: State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Verified => "verified",
-        State::Unpingable => "unpingable",
-        State::Stale => "stale",
-    }
 }

@@ -12,7 +12,11 @@ use dots_overlay::{
     nonce::Minter,
     records::grant::BIND_LIFE_MAX,
 };
-use dots_sip::{address::Addressing, core::Core as Sip, registrar::Binding};
+use dots_sip::{
+    address::{Addressing, realm_of},
+    core::Core as Sip,
+    registrar::Binding,
+};
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
@@ -119,7 +123,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
 /// Was this registration of an account of ours proved with a password that is none any more? A home takes each proof for
 /// [`BIND_LIFE_MAX`], so the end says when it was given.
 fn is_voided(binding: &Binding, config: &Config, changed: &BTreeMap<String, u64>) -> bool {
-    let own = binding.aor.rsplit_once('@').is_some_and(|(_, realm)| config.is_home(realm));
+    let own = config.is_home(realm_of(&binding.aor));
     let changed = changed.get(&binding.aor).filter(|_| own);
     changed.is_some_and(|at| Timestamp(binding.granted_until_ms) < Timestamp(*at).plus(BIND_LIFE_MAX))
 }

@@ -14,6 +14,7 @@ use super::{
 use dots_overlay::grant;
 use dots_sip::{
     address::Addressing,
+    address::realm_of,
     input::PeerLabel,
     message::{Message, ResponseBuilder},
     output::CallSide,
@@ -88,7 +89,7 @@ impl Peer {
         envelope: &mut Envelope,
     ) {
         let Some(caller) = from_aor(message) else { return };
-        let Some((_, realm)) = caller.rsplit_once('@') else { return };
+        let realm = realm_of(&caller);
         envelope.realm = self.realms.signed(realm, now.wall).cloned();
         let given = grant.filter(|g| !g.is_empty()).map(|g| g.to_vec());
         let bytes =
@@ -171,7 +172,7 @@ impl Peer {
             return Err(Refused::Via);
         }
         let caller = from_aor(message).ok_or(Refused::From)?;
-        let (_, realm) = caller.rsplit_once('@').ok_or(Refused::From)?;
+        let realm = realm_of(&caller);
         if let Some(record) = &envelope.realm
             && self.realms.signed(realm, now.wall) != Some(record)
         {
@@ -196,7 +197,7 @@ impl Peer {
         if !fits {
             return Err(Refused::Grant);
         }
-        let callers = target.rsplit_once('@').and_then(|(_, r)| self.realms.lookup(r, now.wall));
+        let callers = self.realms.lookup(realm_of(&target), now.wall);
         if callers.is_some_and(|r| !r.may_call(realm)) {
             return Err(Refused::Policy);
         }

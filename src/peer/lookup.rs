@@ -5,7 +5,6 @@
 
 use super::{
     Output, Peer, Pending,
-    bindings::state_name,
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
 };
 use dots_overlay::{
@@ -15,7 +14,10 @@ use dots_overlay::{
     records::{Life, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
-use dots_sip::input::{AskId, RemoteTarget, Resolution};
+use dots_sip::{
+    address::realm_of,
+    input::{AskId, RemoteTarget, Resolution},
+};
 use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode};
 use serde_json::{Value, json};
 
@@ -325,7 +327,7 @@ impl Peer {
                 "instance": b.instance,
                 "until_ms": b.expires_at_ms,
                 "source": "own",
-                "state": state.as_ref().map_or("pending", |f| state_name(f.state)),
+                "state": state.as_ref().map_or(State::Pending, |f| f.state).as_str(),
                 "attests": state.as_ref().map(attests).unwrap_or_default(),
             }));
         }
@@ -336,7 +338,7 @@ impl Peer {
                 "instance": f.instance.to_string(),
                 "until_ms": f.until.0,
                 "source": "directory",
-                "state": state_name(f.state),
+                "state": f.state.as_str(),
                 "attests": attests(f),
             }));
         }
@@ -348,7 +350,7 @@ impl Peer {
                 "instance": f.instance.map(|i| i.to_string()).unwrap_or_default(),
                 "until_ms": f.until.0,
                 "source": source,
-                "state": if f.q == Q_STALE { "stale" } else { "pending" },
+                "state": if f.q == Q_STALE { State::Stale } else { State::Pending }.as_str(),
                 "attests": [],
             }));
         }
@@ -361,18 +363,6 @@ impl Peer {
 }
 
 fn attests(found: &Found) -> Vec<Value> {
-    let row = |(by, at, life): &(PeerId, Timestamp, Life)| {
-        let outcome = match life {
-            Life::Alive => "alive",
-            Life::Silent => "silent",
-            Life::Unpingable => "unpingable",
-            Life::Gone => "gone",
-        };
-        json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": outcome })
-    };
+    let row = |(by, at, life): &(PeerId, Timestamp, Life)| json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": life.as_str() });
     found.attested.iter().map(row).collect()
-}
-
-fn realm_of(aor: &str) -> &str {
-    aor.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()
 }

@@ -8,7 +8,10 @@ use dots_ledger::{
     core::{CallAnswered, CallEnded},
     receipt::EndCause,
 };
-use dots_sip::output::{CallEvent, CallSide};
+use dots_sip::{
+    address::realm_of,
+    output::{CallEvent, CallSide},
+};
 use dots_wire::{Hash, Now, PeerId, hmac_sha256, sha256};
 
 impl Peer {
@@ -67,7 +70,7 @@ impl Peer {
 
     /// The first home of the party's realm: the same one for both sides, whichever of them asks.
     fn home_of_party(&self, now: Now, aor: &str) -> Option<PeerId> {
-        let (_, realm) = aor.rsplit_once('@')?;
+        let realm = realm_of(aor);
         self.realms.lookup(realm, now.wall)?.homes.first().copied()
     }
 }

@@ -4,14 +4,14 @@ use super::{
     Output, Peer, Pending, Stream,
     account::Account,
     api::{Reply, Request},
-    bindings::state_name,
     notes::{Note, VERSION},
 };
 use dots_overlay::{
+    directory::State,
     names::{Belief, is_name},
     records::{Event, Revoke},
 };
-use dots_sip::address::Addressing;
+use dots_sip::address::{Addressing, realm_of};
 use dots_wire::{Now, PublicKey, Timestamp, encode};
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ impl Peer {
 
     /// A new password, or none: grants given for the old one are void everywhere.
     pub(super) fn revoke(&mut self, now: Now, aor: &str, before: Timestamp) {
-        let Some((_, realm)) = aor.rsplit_once('@') else { return };
+        let realm = realm_of(aor);
         if let Some(record) = self.realms.lookup(realm, now.wall) {
             let revoke = Revoke { aor_id: record.aor_id(aor), before };
             self.overlay.append(now, Event::Revoke(revoke));
@@ -81,7 +81,7 @@ impl Peer {
     }
 
     fn put_account(&mut self, id: u64, account: Account) {
-        if !account.aor.rsplit_once('@').is_some_and(|(_, realm)| self.config.is_home(realm)) {
+        if !self.config.is_home(realm_of(&account.aor)) {
             let error =
                 format!("{}: this peer is not home of that realm; start it with --realm", account.aor);
             return self.reply(id, 400, json!({ "error": error }));
@@ -145,8 +145,8 @@ impl Peer {
         let row = |b: &dots_sip::registrar::Binding| {
             let said = self.own_state(now, &b.aor, &b.instance);
             let state = match bindings.is_reachable(&b.aor, &b.instance) {
-                true => said.map_or("pending", |f| state_name(f.state)),
-                false => "stale",
+                true => said.map_or(State::Pending, |f| f.state),
+                false => State::Stale,
             };
             json!({
                 "aor": b.aor,
@@ -155,7 +155,7 @@ impl Peer {
                 "flow": format!("{} {}", b.flow.transport.as_str(), b.flow.remote),
                 "q": b.q,
                 "expires_at_ms": b.expires_at_ms,
-                "state": state,
+                "state": state.as_str(),
             })
         };
         bindings.iter().filter(|b| b.expires_at_ms > now.wall.0).map(row).collect()

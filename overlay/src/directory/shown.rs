@@ -19,6 +19,17 @@ pub enum State {
     Stale,
 }
 
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Verified => "verified",
+            State::Pending => "pending",
+            State::Unpingable => "unpingable",
+            State::Stale => "stale",
+        }
+    }
+}
+
 /// One binding, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

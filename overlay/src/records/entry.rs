@@ -104,6 +104,17 @@ pub enum Life {
     Gone,
 }
 
+impl Life {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Life::Alive => "alive",
+            Life::Silent => "silent",
+            Life::Unpingable => "unpingable",
+            Life::Gone => "gone",
+        }
+    }
+}
+
 /// The serving peer's signed answer to a verifier's challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct PingOutcome {

@@ -1,6 +1,7 @@
 //! Requests outside a dialog: who sends it, may it, and where does it go. RFC 3261 §16.3 to §16.5.
 
-use super::{Ask, CallInfo, Core, Hop, Now, ServerKey, context::Target, receive::ALLOW, register::realm_of};
+use super::{Ask, CallInfo, Core, Hop, Now, ServerKey, context::Target, receive::ALLOW};
+use crate::address::realm_of;
 use crate::{
     Output,
     auth::{AuthFailure, ChallengeKind, Purpose, Vouch, answer_for},

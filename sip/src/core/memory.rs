@@ -1,6 +1,7 @@
 //! What is remembered of dialogs, and what is told of calls.
 
-use super::{CallInfo, Core, register::realm_of};
+use super::{CallInfo, Core};
+use crate::address::realm_of;
 use crate::{
     Output,
     address::Addressing,

@@ -3,7 +3,7 @@
 use super::{Ask, Core, Hop, Now, ServerKey};
 use crate::{
     Output,
-    address::AddressError,
+    address::{AddressError, realm_of},
     auth::{
         AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, takes_sha256,
     },
@@ -190,8 +190,4 @@ impl Core {
             self.respond(now, &key, 200, "OK", &headers);
         }
     }
-}
-
-pub(super) fn realm_of(aor: &str) -> &str {
-    aor.rsplit_once('@').map(|(_, realm)| realm).unwrap_or_default()
 }
