@@ -2,6 +2,7 @@
 //! would; nothing of the peer is mocked, and a peer that dies is killed with SIGKILL.
 //!
 //! - [`process`]: one `dots`, its data directory, its life; [`command`]: `dots` as a user types it.
+//! - [`machine`]: a machine of its own, a network namespace.
 //! - [`network`]: several of them, joined, until Ctrl-C.
 //! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
 //!   remembered.
@@ -12,6 +13,7 @@
 pub mod bench;
 pub mod command;
 pub mod crowd;
+pub mod machine;
 pub mod marks;
 pub mod network;
 pub mod phones;

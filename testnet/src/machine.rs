@@ -1,0 +1,211 @@
+//! A machine of its own: a network namespace with one address, one cable from here, and, where it is wanted, a name server.
+//! Making one takes root.
+
+use crate::{
+    Error, Result,
+    command::Said,
+    poll,
+    process::{Ready, binary, terminate},
+};
+use std::{
+    fs::{self, File},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+/// What is taken for never.
+const SOON: Duration = Duration::from_secs(30);
+/// One process makes at most so many.
+const MACHINES: u32 = 8;
+
+/// It goes with the value.
+pub struct Machine {
+    name: String,
+    pub address: String,
+}
+
+impl Machine {
+    /// `None`: we may not.
+    pub fn new() -> Result<Option<Machine>> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (id, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // 198.18.0.0/15 is for tests (RFC 2544); each machine takes four addresses of it.
+        let net = 0xc612_0000 + (id.wrapping_mul(MACHINES).wrapping_add(number)) % 0x8000 * 4;
+        let address = |host: u32| Ipv4Addr::from(net + host).to_string();
+        let (name, cable) = (format!("dots-{id}-{number}"), format!("dots{}-{number}", id % 1_000_000));
+        if let Err(why) = ip(&format!("netns add {name}")) {
+            let said = why.to_string();
+            if !said.contains("permitted") && !said.contains("denied") {
+                return Err(why);
+            }
+            eprintln!("skipped, no network namespace can be made here: {why}");
+            return Ok(None);
+        }
+        let machine = Machine { name: name.clone(), address: address(2) };
+        for words in [
+            format!("-n {name} link set lo up"),
+            format!("link add {cable} type veth peer name eth0 netns {name}"),
+            format!("addr add {}/30 dev {cable}", address(1)),
+            format!("link set {cable} up"),
+            format!("-n {name} addr add {}/30 dev eth0", address(2)),
+            format!("-n {name} link set eth0 up"),
+        ] {
+            ip(&words)?;
+        }
+        Ok(Some(machine))
+    }
+
+    /// `dots` on that machine, for a user with this home and nothing else in the environment.
+    pub fn dots(&self, home: &Home, words: &[&str]) -> Result<Command> {
+        let mut all = vec![binary()?.display().to_string()];
+        all.extend(words.iter().map(|&w| w.to_owned()));
+        Ok(self.command(home, &all))
+    }
+
+    /// Any command for that user.
+    pub fn command(&self, home: &Home, words: &[String]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).args(words).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env(home.variable, &home.path);
+        command
+    }
+
+    /// Any command, to its end.
+    pub fn run(&self, words: &[&str]) -> Result<()> {
+        Said::of(Command::new("ip").args(["netns", "exec", &self.name]).args(words), "")?.ok().map(drop)
+    }
+
+    /// A name server (dnsmasq) that knows these TXT records and nothing else; all that is started on this machine from now
+    /// on asks it.
+    pub fn name_server(&self, txt: &[(&str, &str)]) -> Result<NameServer> {
+        let etc = self.etc();
+        fs::create_dir_all(&etc).map_err(Error::io(etc.display().to_string()))?;
+        // ip-netns(8): it lies over /etc/resolv.conf there.
+        fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.1\n").map_err(Error::io("resolv.conf"))?;
+        let log = tempfile::NamedTempFile::new().map_err(Error::io("log"))?;
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"])
+            .args(["--no-resolv", "--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces"])
+            .args(["--user=root", "--pid-file=", "--log-facility=-"]);
+        for (name, text) in txt {
+            command.arg(format!("--txt-record={name},{text}"));
+        }
+        let copy = || log.as_file().try_clone().map_err(Error::io("log"));
+        command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
+        let mut server = NameServer(command.spawn().map_err(Error::io("dnsmasq (package dnsmasq-base)"))?);
+        let said = || fs::read_to_string(log.path()).unwrap_or_default();
+        poll("the name server", SOON, || {
+            if server.0.try_wait().map_err(Error::io("wait"))?.is_some() {
+                return Err(Error::Other(said()));
+            }
+            Ok(said().contains("started, version").then_some(()))
+        })?;
+        Ok(server)
+    }
+
+    fn etc(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Its end of the cable goes with it, and so the cable.
+        let _ = ip(&format!("netns del {}", self.name));
+        let _ = fs::remove_dir_all(self.etc());
+    }
+}
+
+fn ip(words: &str) -> Result<()> {
+    Said::of(Command::new("ip").args(words.split(' ')), "")?.ok().map(drop)
+}
+
+pub struct NameServer(Child);
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where a user's data directory will be.
+pub struct Home {
+    variable: &'static str,
+    pub path: PathBuf,
+    pub data: PathBuf,
+}
+
+impl Home {
+    /// `variable`: the one of the environment that says where; `below`: the data directory in it.
+    pub fn new(dir: &Path, name: &str, variable: &'static str, below: &str) -> Result<Home> {
+        let path = dir.join(name);
+        fs::create_dir(&path).map_err(Error::io(path.display().to_string()))?;
+        Ok(Home { variable, data: path.join(below), path })
+    }
+}
+
+/// A `dots up` that was started by hand.
+pub struct Up {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Up {
+    pub fn start(machine: &Machine, home: &Home, words: &[&str]) -> Result<Up> {
+        Up::run(machine.dots(home, words)?, home)
+    }
+
+    pub fn run(mut command: Command, home: &Home) -> Result<Up> {
+        let file = |name: &str| File::create(home.path.join(name)).map_err(Error::io("what it says"));
+        command.stdin(Stdio::null()).stdout(file("out")?).stderr(file("err")?);
+        Ok(Up { child: command.spawn().map_err(Error::io("dots up"))?, home: home.path.clone() })
+    }
+
+    /// So far, on "out" or "err".
+    pub fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.home.join(name)).unwrap_or_default()
+    }
+
+    /// All of its welcome.
+    pub fn welcome(&mut self) -> Result<String> {
+        let said = poll("the welcome", SOON, || {
+            if let Some(status) = self.child.try_wait().map_err(Error::io("wait"))? {
+                return Err(Error::Other(format!("it ended with {status}")));
+            }
+            let out = self.said("out");
+            Ok((out.contains("\npeer /") && out.ends_with('\n')).then_some(out))
+        });
+        self.or_all_it_said(said)
+    }
+
+    /// What it wrote into `ready` in its home, where it was told to.
+    pub fn ready(&self) -> Result<Ready> {
+        let ready = poll("the ready file", SOON, || {
+            Ok(fs::read_to_string(self.home.join("ready")).ok().and_then(|t| serde_json::from_str(&t).ok()))
+        });
+        self.or_all_it_said(ready)
+    }
+
+    /// As SIGTERM ends it.
+    pub fn stop(mut self) -> Result<()> {
+        terminate(&self.child)?;
+        let status = poll("it stops", SOON, || self.child.try_wait().map_err(Error::io("wait")))?;
+        if status.success() { Ok(()) } else { Err(Error::Other(format!("it ended with {status}"))) }
+    }
+
+    fn or_all_it_said<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|e| Error::Other(format!("{e}: {}{}", self.said("out"), self.said("err"))))
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
