@@ -149,6 +149,81 @@ impl Home {
     }
 }
 
+/// A peer of that machine's, at its address.
+pub struct Node<'a> {
+    machine: &'a Machine,
+    home: Home,
+    up: Up,
+    ready: Ready,
+    words: Vec<String>,
+}
+
+impl<'a> Node<'a> {
+    /// `number`: which one of the machine's; 0 has the usual ports. It finds nobody by itself.
+    pub fn start(
+        machine: &'a Machine,
+        dir: &Path,
+        number: u16,
+        realm: &str,
+        bootstrap: Option<&Node<'_>>,
+    ) -> Result<Node<'a>> {
+        let home = Home::new(dir, &number.to_string(), "HOME", ".local/share/dots")?;
+        let (ready, at) = (home.path.join("ready").display().to_string(), &machine.address);
+        let sip = format!("{at}:{}", 5060 + number);
+        let http = format!("127.0.0.1:{}", 8080 + number);
+        let p2p = format!("/ip4/{at}/tcp/{}", 4001 + number);
+        let mut words = vec!["up", "--no-mdns", "--realm", realm, "--ready-file", &ready];
+        words.extend(["--sip", &sip, "--http", &http, "--p2p", &p2p]);
+        words.extend(bootstrap.iter().flat_map(|other| ["--bootstrap", other.p2p()]));
+        let up = Up::start(machine, &home, &words)?;
+        let words = words.into_iter().map(str::to_owned).collect();
+        let ready = up.ready()?;
+        Ok(Node { machine, home, up, ready, words })
+    }
+
+    /// On what it left behind, and now by `bootstrap`.
+    pub fn start_again(self, bootstrap: &Node<'_>) -> Result<Node<'a>> {
+        let Node { machine, home, up, mut words, .. } = self;
+        up.stop()?;
+        fs::remove_file(home.path.join("ready")).map_err(Error::io("the ready file"))?;
+        words.extend(["--bootstrap", bootstrap.p2p()].map(str::to_owned));
+        let up = Up::start(machine, &home, &words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let ready = up.ready()?;
+        Ok(Node { machine, home, up, ready, words })
+    }
+
+    /// `dots` with these words, on its data directory.
+    pub fn dots(&self, words: &[&str], stdin: &str) -> Result<Said> {
+        Said::of(&mut self.machine.dots(&self.home, words)?, stdin)
+    }
+
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+    pub fn sip(&self) -> &str {
+        self.ready.sip.first().map_or("", String::as_str)
+    }
+    fn p2p(&self) -> &str {
+        self.ready.p2p.first().map_or("", String::as_str)
+    }
+
+    /// Waits until it knows `other`.
+    pub fn meets(&self, other: &Node<'_>) -> Result<()> {
+        poll("the peers meet", SOON, || {
+            let peers = self.dots(&["peers", "--json"], "")?.list("peers")?;
+            Ok(peers.iter().any(|p| p["peer_id"] == other.ready.peer_id.as_str()).then_some(()))
+        })
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.up.said("err")
+    }
+    pub fn stop(self) -> Result<()> {
+        self.up.stop()
+    }
+}
+
 /// A `dots up` that was started by hand.
 pub struct Up {
     child: Child,
