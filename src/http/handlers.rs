@@ -155,7 +155,7 @@ pub async fn account_remove(State(app): State<App>, Path(aor): Path<String>) -> 
     }
 }
 
-/// New accounts go to the store with one sync; a changed password is the peer's business, for it voids grants.
+/// New accounts go to the store with one sync, what is there as it is already is left alone; a changed password is the peer's business, for it voids grants.
 pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
     let import = match read::<AccountImport>(&body) {
         Ok(import) if import.accounts.len() <= IMPORT_MAX => import,
@@ -185,7 +185,11 @@ pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
     let stored = blocking(move || {
         let (mut new, mut changed) = (Vec::<Account>::new(), Vec::new());
         for account in accounts {
-            if store.get(&account.aor)?.is_some() { changed.push(account) } else { new.push(account) }
+            match store.get(&account.aor)? {
+                None => new.push(account),
+                Some(found) if found.is_as(&account) => {}
+                Some(_) => changed.push(account),
+            }
         }
         store.import(new)?;
         Ok(changed)

@@ -26,3 +26,10 @@ pub struct Account {
     /// UTC ms of the last password change: grants from before are void.
     pub changed_at_ms: u64,
 }
+
+impl Account {
+    /// The same password and rights, whenever they were given: nothing that was proved or granted is void.
+    pub fn is_as(&self, other: &Account) -> bool {
+        *self == Account { changed_at_ms: self.changed_at_ms, ..other.clone() }
+    }
+}

@@ -141,14 +141,17 @@ impl AccountStore {
         keys.into_iter().filter_map(|(_, at)| inner.at(at).transpose()).collect()
     }
 
-    /// Many at once, one fdatasync for all. Answers how many.
+    /// Many at once, one fdatasync for all; what is there as it is already is left alone. Answers how many.
     pub fn import(&self, accounts: impl IntoIterator<Item = Account>) -> Result<u64, StoreError> {
         let mut inner = self.inner();
         let mut chunk = Vec::with_capacity(IMPORT_CHUNK);
         let mut count = 0;
         for account in accounts {
-            chunk.push((Effect::Put(account.aor.clone().into_bytes()), encode(&account)));
             count += 1;
+            if inner.get(&account.aor).is_ok_and(|found| found.is_some_and(|found| found.is_as(&account))) {
+                continue;
+            }
+            chunk.push((Effect::Put(account.aor.clone().into_bytes()), encode(&account)));
             if chunk.len() >= IMPORT_CHUNK {
                 inner.append(&chunk)?;
                 chunk.clear();

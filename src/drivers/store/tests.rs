@@ -72,6 +72,18 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
 }
 
 #[test]
+fn an_import_of_what_is_there_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let store = AccountStore::open(dir.path()).expect("opens");
+    assert_eq!(store.import(numbered(0..3)).expect("imported"), 3);
+    let again = |n: u32| Account { changed_at_ms: 77, ..numbered(n..n + 1).next().expect("one") };
+    let other = Account { short: alice("y").short, ..again(2) };
+    assert_eq!(store.import([again(0), again(1), other]).expect("imported"), 3);
+    assert_eq!(store.changed().expect("read"), [("u000002@a.test".to_owned(), 77)].into());
+    assert_eq!(store.get("u000000@a.test").expect("readable"), numbered(0..1).next());
+}
+
+#[test]
 fn an_index_that_is_equal_is_used() {
     let dir = tempfile::tempdir().expect("a dir");
     filled(dir.path(), 0..100);
