@@ -27,16 +27,18 @@ use zeroize::Zeroizing;
 const PASSWORD_BYTES: usize = 12;
 const PASSWORD_CHARS: usize = 20;
 const SMALL_FILE_MAX: u64 = 4_096;
-/// Longer than any command on stopped peers takes, and than a peer needs from its lock to its HTTP address.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Longer than a command on a stopped peer takes, than a peer needs from its lock to its HTTP address, and from SIGTERM to
+/// its end.
+const LOCK_WAIT: Duration = Duration::from_secs(15);
 const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// A data directory that this process holds; the lock ends with the value.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    /// Closed before the lock, so that whoever has the directory next does not find it locked.
     serving: File,
+    _lock: File,
 }
 
 /// The choices of an earlier start, where nothing was said on the command line.
@@ -111,6 +113,11 @@ impl DataDir {
             FileExt::lock_exclusive(&self.serving)
         };
         write().map_err(|e| Failure::data(self.path.join("serving"), e))
+    }
+
+    /// The peer answers no more: commands wait for the directory instead of asking it.
+    pub fn withdraw(&self) -> Result<(), Failure> {
+        FileExt::unlock(&self.serving).map_err(|e| Failure::data(self.path.join("serving"), e))
     }
 
     /// The peer's key: its PeerId, and the signature under its log.
@@ -202,9 +209,10 @@ pub fn running(path: &Path) -> Result<Option<(String, String)>, Failure> {
     if free {
         return Ok(None);
     }
-    let address = read_plain(&file)?.unwrap_or_default();
+    // Empty: that peer has just gone.
+    let Some(address) = read_plain(&file)?.filter(|address| !address.is_empty()) else { return Ok(None) };
     let token = read(&path.join("http.token"))?.unwrap_or_default();
-    Ok(Some((address.trim().to_owned(), token.trim().to_owned())))
+    Ok(Some((address, token.trim().to_owned())))
 }
 
 /// A file to lock.
@@ -285,6 +293,8 @@ mod tests {
         dir.publish("127.0.0.1:8080").expect("published");
         assert_eq!(DataDir::open(tmp.path()).expect_err("in use"), Failure::InUse(tmp.path().to_owned()));
         assert_eq!(running(tmp.path()), Ok(Some(("127.0.0.1:8080".into(), token))));
+        dir.withdraw().expect("withdrawn");
+        assert_eq!(running(tmp.path()), Ok(None), "it stops: wait for its end");
         drop(dir);
         assert_eq!(running(tmp.path()), Ok(None), "nobody keeps the word of a peer that is gone");
         // Whoever has the directory next has not looked around yet.

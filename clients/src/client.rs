@@ -75,7 +75,7 @@ impl Client {
         self.list("accounts", "")
     }
     pub fn account_put(&self, aor: &str, password: &str, roaming: bool) -> Result<Changed, ClientError> {
-        let change = AccountChange { aor: None, password: password.to_owned(), roaming };
+        let change = AccountChange { aor: None, password: password.to_owned(), roaming: Some(roaming) };
         self.put(&format!("/v1/accounts/{}", escape(aor)), &change)
     }
     pub fn account_remove(&self, aor: &str) -> Result<Changed, ClientError> {

@@ -181,8 +181,9 @@ pub struct AccountChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aor: Option<String>,
     pub password: String,
-    #[serde(default = "yes")]
-    pub roaming: bool,
+    /// May it register at other peers? Unsaid, it stays as it is; a new account may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roaming: Option<bool>,
 }
 
 /// `POST /v1/accounts/import`
@@ -220,8 +221,4 @@ pub struct Changed {
 pub struct Problem {
     /// One sentence: what was wrong and what to do.
     pub error: String,
-}
-
-fn yes() -> bool {
-    true
 }

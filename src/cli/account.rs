@@ -5,7 +5,7 @@ use super::{Common, exit::Failure, table::table, table::utc};
 use crate::{
     config::Settings,
     datadir::{self, DataDir, Held},
-    drivers::store::{self, AccountStore, StoreError},
+    drivers::store::{self, AccountStore, BadAccount, Imported, StoreError},
 };
 use clap::Subcommand;
 use dots_clients::{
@@ -56,24 +56,30 @@ enum Accounts {
     Peer(Client),
 }
 
+/// What is typed is read first: nobody waits for the data directory while a person thinks.
 pub fn run(common: &Common, command: Command) -> Result<(), Failure> {
-    let accounts = Accounts::open(common)?;
+    let accounts = || Accounts::open(common);
     match command {
         Command::Add { aor, password_stdin, no_roaming } => {
+            let password = password_stdin.then(read_password).transpose()?;
+            let accounts = accounts()?;
             let aor = accounts.aor(&aor)?;
             if accounts.find(&aor)?.is_some() {
                 return Err(Failure::Refused(format!(
                     "there is an account {aor}: `dots account passwd` changes it"
                 )));
             }
-            set(common, &accounts, &aor, password_stdin, !no_roaming)
+            set(common, &accounts, &aor, password, !no_roaming)
         }
         Command::Passwd { aor, password_stdin } => {
+            let password = password_stdin.then(read_password).transpose()?;
+            let accounts = accounts()?;
             let aor = accounts.aor(&aor)?;
             let found = accounts.find(&aor)?.ok_or_else(|| absent(&aor))?;
-            set(common, &accounts, &aor, password_stdin, found.roaming)
+            set(common, &accounts, &aor, password, found.roaming)
         }
         Command::Remove { aor } => {
+            let accounts = accounts()?;
             let aor = accounts.aor(&aor)?;
             if !accounts.remove(&aor)? {
                 return Err(absent(&aor));
@@ -81,7 +87,7 @@ pub fn run(common: &Common, command: Command) -> Result<(), Failure> {
             common.print(&json!({ "aor": aor }), || format!("removed {aor}\n"))
         }
         Command::List => {
-            let list = accounts.list()?;
+            let list = accounts()?.list()?;
             let rows = |a: &AccountInfo| {
                 vec![a.aor.clone(), if a.roaming { "yes" } else { "no" }.into(), utc(a.changed_at_ms)]
             };
@@ -93,7 +99,7 @@ pub fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Import { file } => {
             let changes = read_import(&file)?;
             let count = changes.len();
-            accounts.import(changes)?;
+            accounts()?.import(changes)?;
             common.print(&json!({ "imported": count }), || format!("imported {count} accounts\n"))
         }
     }
@@ -103,8 +109,16 @@ fn absent(aor: &str) -> Failure {
     Failure::Refused(format!("there is no account {aor}"))
 }
 
-fn set(common: &Common, accounts: &Accounts, aor: &str, stdin: bool, roaming: bool) -> Result<(), Failure> {
-    let password = if stdin { password_stdin()? } else { datadir::generate_password() };
+/// Without a password one is generated and told.
+fn set(
+    common: &Common,
+    accounts: &Accounts,
+    aor: &str,
+    given: Option<String>,
+    roaming: bool,
+) -> Result<(), Failure> {
+    let told = given.is_none();
+    let password = given.unwrap_or_else(datadir::generate_password);
     if password.chars().count() < 10 && !common.json {
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
@@ -112,13 +126,13 @@ fn set(common: &Common, accounts: &Accounts, aor: &str, stdin: bool, roaming: bo
         );
     }
     accounts.put(aor, &password, roaming)?;
-    if stdin {
+    if !told {
         return common.print(&json!({ "aor": aor }), || format!("{aor}\n"));
     }
     common.print(&json!({ "aor": aor, "password": password }), || format!("{aor}\npassword: {password}\n"))
 }
 
-fn password_stdin() -> Result<String, Failure> {
+fn read_password() -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(PASSWORD_MAX).read_to_string(&mut text);
     read.map_err(|e| Failure::Usage(format!("--password-stdin: {e}")))?;
@@ -226,11 +240,13 @@ impl Accounts {
             Accounts::Here { store, _lock, .. } => {
                 let now = now_ms();
                 let account = |c: AccountChange| {
-                    store::account(c.aor.as_deref().unwrap_or_default(), &c.password, c.roaming, now)
+                    let aor = c.aor.as_deref().unwrap_or_default();
+                    let account = store::account(aor, &c.password, c.roaming.unwrap_or(true), now)?;
+                    Ok(Imported { account, keeps_roaming: c.roaming.is_none() })
                 };
-                let accounts: Result<Vec<_>, _> = changes.into_iter().map(account).collect();
+                let accounts: Result<Vec<_>, BadAccount> = changes.into_iter().map(account).collect();
                 let accounts = accounts.map_err(|e| Failure::Usage(e.to_string()))?;
-                store.import(accounts).map(drop).map_err(|e| broken(_lock.path(), e))
+                store.import(accounts, true).map(drop).map_err(|e| broken(_lock.path(), e))
             }
             Accounts::Peer(client) => {
                 for chunk in changes.chunks(Client::IMPORT_MAX) {
@@ -272,7 +288,7 @@ pub(super) fn parse_import(reader: impl BufRead) -> Result<Vec<AccountChange>, (
         if password.is_empty() || password.chars().any(char::is_control) {
             return Err(bad("the password is empty or has a control character in it".into()));
         }
-        changes.push(AccountChange { aor: Some(aor), password, roaming: true });
+        changes.push(AccountChange { aor: Some(aor), password, roaming: None });
     }
     Ok(changes)
 }

@@ -63,8 +63,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let signals = Signals::new()?;
     let mut node = start::start(&options, &dir).await?;
     let served = node.serve(signals).await;
+    let withdrawn = dir.withdraw();
     node.finish().await;
-    served
+    served.and(withdrawn)
 }
 
 struct Node {

@@ -2,7 +2,7 @@
 
 use super::{App, ask::problem, openapi, page};
 use crate::{
-    drivers::store,
+    drivers::store::{self, Imported},
     peer::{
         account::Account,
         api::{Reply, Request},
@@ -142,7 +142,19 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
         Ok(change) => change,
         Err(reply) => return answer(reply),
     };
-    match store::account(&aor, &change.password, change.roaming, now_ms()) {
+    let roaming = match (change.roaming, store::canonical(&aor)) {
+        (Some(roaming), _) => Ok(roaming),
+        (None, Ok(aor)) => {
+            let store = app.accounts.clone();
+            blocking(move || Ok(store.get(&aor)?.is_none_or(|found| found.roaming))).await
+        }
+        (None, Err(e)) => Err(problem(400, e.to_string())),
+    };
+    let roaming = match roaming {
+        Ok(roaming) => roaming,
+        Err(reply) => return answer(reply),
+    };
+    match store::account(&aor, &change.password, roaming, now_ms()) {
         Ok(account) => answer(app.api.ask(Request::AccountPut { account }).await),
         Err(e) => answer(problem(400, e.to_string())),
     }
@@ -171,8 +183,10 @@ pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
     let mut accounts = Vec::with_capacity(import.accounts.len());
     for (i, change) in import.accounts.iter().enumerate() {
         let aor = change.aor.as_deref().unwrap_or_default();
-        match store::account(aor, &change.password, change.roaming, now_ms()) {
-            Ok(account) if is_own(&account) => accounts.push(account),
+        match store::account(aor, &change.password, change.roaming.unwrap_or(true), now_ms()) {
+            Ok(account) if is_own(&account) => {
+                accounts.push(Imported { account, keeps_roaming: change.roaming.is_none() });
+            }
             Ok(_) => {
                 let why = "this peer is not home of that realm; start it with --realm; none was imported";
                 return answer(problem(400, format!("account {}: {aor}: {why}", i + 1)));
@@ -182,18 +196,7 @@ pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
     }
     let count = accounts.len();
     let store = app.accounts.clone();
-    let stored = blocking(move || {
-        let (mut new, mut changed) = (Vec::<Account>::new(), Vec::new());
-        for account in accounts {
-            match store.get(&account.aor)? {
-                None => new.push(account),
-                Some(found) if found.is_as(&account) => {}
-                Some(_) => changed.push(account),
-            }
-        }
-        store.import(new)?;
-        Ok(changed)
-    });
+    let stored = blocking(move || store.import(accounts, false));
     match stored.await {
         Err(reply) => answer(reply),
         Ok(changed) => {

@@ -171,9 +171,9 @@ fn accounts_through_the_api() {
     assert!(client.account_put("alice@a.test", "another", false).expect("put").existed);
     assert!(client.account_put("alice", "no realm", true).is_err());
     let change =
-        |n: u32| AccountChange { aor: Some(format!("u{n:04}@a.test")), password: "p".into(), roaming: true };
+        |n: u32| AccountChange { aor: Some(format!("u{n:04}@a.test")), password: "p".into(), roaming: None };
     client.account_import(&AccountImport { accounts: (0..1_500).map(change).collect() }).expect("imported");
-    let foreign = AccountChange { aor: Some("mallory@b.test".into()), password: "p".into(), roaming: true };
+    let foreign = AccountChange { aor: Some("mallory@b.test".into()), password: "p".into(), roaming: None };
     let refused = client.account_import(&AccountImport { accounts: vec![change(2_000), foreign] });
     assert!(refused.expect_err("this peer is not its home").to_string().contains("none was imported"));
     let names: Vec<String> = client.accounts().expect("listed").into_iter().map(|a| a.aor).collect();

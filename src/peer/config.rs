@@ -70,7 +70,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     if skipped > 0 {
         tracing::warn!(skipped, "records of the binding journal could not be read");
     }
-    live.retain(|binding| !is_voided(binding, &config, &recovered.changed));
+    live.retain(|binding| !is_voided(now, binding, &config, &recovered.changed));
     for binding in &live {
         sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: binding.clone() });
     }
@@ -109,7 +109,8 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     // Older ones void only grants that have ended anyway.
     let since = now.wall.minus(BIND_LIFE_MAX).0;
     for (aor, changed) in recovered.changed.iter().filter(|(_, changed)| **changed > since) {
-        peer.revoke(now, aor, Timestamp(*changed));
+        // A clock that was ahead must not void what is granted from now on.
+        peer.revoke(now, aor, Timestamp(*changed).min(now.wall));
     }
     // A new life restates what the log of the last one said.
     for binding in &live {
@@ -122,10 +123,12 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
 
 /// Was this registration of an account of ours proved with a password that is none any more? A home takes each proof for
 /// [`BIND_LIFE_MAX`], so the end says when it was given.
-fn is_voided(binding: &Binding, config: &Config, changed: &BTreeMap<String, u64>) -> bool {
+fn is_voided(now: Now, binding: &Binding, config: &Config, changed: &BTreeMap<String, u64>) -> bool {
     let own = config.is_home(realm_of(&binding.aor));
     let changed = changed.get(&binding.aor).filter(|_| own);
-    changed.is_some_and(|at| Timestamp(binding.granted_until_ms) < Timestamp(*at).plus(BIND_LIFE_MAX))
+    let end = Timestamp(binding.granted_until_ms);
+    // An end that is too far away was given by a clock that was ahead: nobody can say what it proves.
+    changed.is_some_and(|at| end < Timestamp(*at).plus(BIND_LIFE_MAX) || end > now.wall.plus(BIND_LIFE_MAX))
 }
 
 /// A realm that was ours at the last start and is not now is a name like any other.

@@ -39,7 +39,7 @@ impl Crowd {
             let account = |n| AccountChange {
                 aor: Some(format!("u{n}@{}", self.realm)),
                 password: PASSWORD.to_owned(),
-                roaming: true,
+                roaming: Some(true),
             };
             let accounts = (start..end).map(account).collect();
             let imported = client.account_import(&AccountImport { accounts });

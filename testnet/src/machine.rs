@@ -36,6 +36,8 @@ impl Machine {
         let net = 0xc612_0000 + (id.wrapping_mul(MACHINES).wrapping_add(number)) % 0x8000 * 4;
         let address = |host: u32| Ipv4Addr::from(net + host).to_string();
         let (name, cable) = (format!("dots-{id}-{number}"), format!("dots{}-{number}", id % 1_000_000));
+        // What a test that was killed left under this name.
+        let _ = ip(&format!("netns del {name}"));
         if let Err(why) = ip(&format!("netns add {name}")) {
             let said = why.to_string();
             if !said.contains("permitted") && !said.contains("denied") {
@@ -117,6 +119,8 @@ impl Drop for Machine {
         // Its end of the cable goes with it, and so the cable.
         let _ = ip(&format!("netns del {}", self.name));
         let _ = fs::remove_dir_all(self.etc());
+        // Only where nobody else needs it.
+        let _ = fs::remove_dir("/etc/netns");
     }
 }
 

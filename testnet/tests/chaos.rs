@@ -108,7 +108,7 @@ fn import(peer: &Peer) {
     let accounts = phones
         .chain(callers)
         .chain(callees)
-        .map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: false })
+        .map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: Some(false) })
         .collect();
     peer.client().unwrap().account_import(&AccountImport { accounts }).unwrap();
 }

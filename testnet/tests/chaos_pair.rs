@@ -134,8 +134,9 @@ fn import(peer: &Peer, realm: &str) {
     let phones = (0..2).flat_map(|side| (0..PHONES).map(move |n| phone(side, n)));
     let phones = phones.filter(|aor| aor.ends_with(realm));
     let all = phones.chain(names("caller", CALLERS)).chain(names("callee", CALLEES));
-    let accounts =
-        all.map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: true }).collect();
+    let accounts = all
+        .map(|aor| AccountChange { aor: Some(aor), password: "secret".into(), roaming: Some(true) })
+        .collect();
     peer.client().unwrap().account_import(&AccountImport { accounts }).unwrap();
 }
 

@@ -188,6 +188,8 @@ fn accounts(peer: &Peer, dir: &Path) {
     assert_eq!(roaming("dave@a.test"), Some(false));
     assert!(say("account passwd dave@a.test", "").ok().unwrap().contains("password: "));
     assert_eq!(roaming("dave@a.test"), Some(false), "a new password changes nothing else");
+    say("account import -", "dave@a.test,yet another\n").ok().unwrap();
+    assert_eq!(roaming("dave@a.test"), Some(false), "an import says nothing of roaming");
 
     assert_eq!(
         say("account import -", "u1@a.test,p,w\n\n# us\nu2@a.test,pw\n").ok().unwrap(),

@@ -2,6 +2,7 @@
 //! reads them.
 
 use data_encoding::BASE64;
+use zeroize::Zeroize;
 
 /// The one suite that every phone has (RFC 4568 §6.2.1).
 pub const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
@@ -24,9 +25,10 @@ impl MasterKey {
         MasterKey { key, salt }
     }
 
-    /// The first `a=crypto` line of an SDP that we can use: this suite, no MKI (RFC 4568 §6.1), no session parameters.
+    /// The first `a=crypto` line of an SDP's sound that we can use: this suite, no MKI (RFC 4568 §6.1), no session parameters.
     pub fn of_sdp(sdp: &str) -> Option<MasterKey> {
-        sdp.lines().find_map(|line| MasterKey::parse(line.trim_end()))
+        let lines = sdp.lines().map(str::trim_end).skip_while(|line| !line.starts_with("m=audio "));
+        lines.skip(1).take_while(|line| !line.starts_with("m=")).find_map(MasterKey::parse)
     }
 
     fn parse(line: &str) -> Option<MasterKey> {
@@ -47,6 +49,13 @@ impl MasterKey {
     /// The line of an SDP, without its end.
     pub fn line(&self, tag: u32) -> String {
         format!("a=crypto:{tag} {SUITE} inline:{}", BASE64.encode(&[&self.key[..], &self.salt].concat()))
+    }
+}
+
+impl Drop for MasterKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.salt.zeroize();
     }
 }
 

@@ -2,7 +2,8 @@
 //! them. Both are known here alone.
 //!
 //! What `webrtc-srtp` leaves to its user: replay protection is off unless asked for, and it keeps state for every SSRC
-//! that it is shown, before it has authenticated anything. So a replay window is set, and the number of SSRCs is bounded.
+//! that it is shown, before it has authenticated anything. So a replay window is set, and a source is shown to it only when
+//! one of its packets has been opened elsewhere.
 
 use super::sdes::MasterKey;
 use rtp_rs::{RtpPacketBuilder, RtpReader, Seq};
@@ -81,25 +82,33 @@ impl Sender {
 
 /// The way in.
 pub struct Receiver {
+    key: MasterKey,
     context: Context,
+    /// Who proved to have the key.
     sources: BTreeSet<u32>,
 }
 
 impl Receiver {
     pub fn new(key: &MasterKey) -> Result<Receiver, MediaError> {
-        let window = Some(srtp_replay_protection(REPLAY_WINDOW));
-        let context =
-            Context::new(&key.key, &key.salt, PROFILE, window, None).map_err(MediaError::Refused)?;
-        Ok(Receiver { context, sources: BTreeSet::new() })
+        Ok(Receiver { key: key.clone(), context: incoming(key)?, sources: BTreeSet::new() })
     }
 
     pub fn open(&mut self, bytes: &[u8]) -> Result<Packet, MediaError> {
         let ssrc = RtpReader::new(bytes).map_err(|_| MediaError::NotRtp)?.ssrc();
-        if self.sources.len() >= SOURCES_MAX && !self.sources.contains(&ssrc) {
-            return Err(MediaError::Sources);
+        if !self.sources.contains(&ssrc) {
+            // Tried where nothing is kept: whoever makes up sources takes nobody's place.
+            incoming(&self.key)?.decrypt_rtp(bytes).map_err(MediaError::Refused)?;
+            if self.sources.len() >= SOURCES_MAX {
+                return Err(MediaError::Sources);
+            }
+            self.sources.insert(ssrc);
         }
-        self.sources.insert(ssrc);
         let opened = self.context.decrypt_rtp(bytes).map_err(MediaError::Refused)?;
         Packet::read(&opened)
     }
+}
+
+fn incoming(key: &MasterKey) -> Result<Context, MediaError> {
+    let window = Some(srtp_replay_protection(REPLAY_WINDOW));
+    Context::new(&key.key, &key.salt, PROFILE, window, None).map_err(MediaError::Refused)
 }

@@ -49,6 +49,19 @@ impl From<IndexError> for StoreError {
     }
 }
 
+/// One account of an import.
+pub struct Imported {
+    pub account: Account,
+    /// Nothing was said of roaming: where there is such an account, its own word stays.
+    pub keeps_roaming: bool,
+}
+
+impl From<Account> for Imported {
+    fn from(account: Account) -> Imported {
+        Imported { account, keeps_roaming: false }
+    }
+}
+
 /// The accounts of this peer. Shared by reference; one change at a time.
 pub struct AccountStore(Mutex<Inner>);
 
@@ -86,15 +99,7 @@ impl AccountStore {
     }
 
     pub fn get(&self, aor: &str) -> Result<Option<Account>, StoreError> {
-        let mut inner = self.inner();
-        match inner.get(aor) {
-            // An index that cannot be read, or leads astray, is rebuilt once; a second failure is the disk's.
-            Err(_) => {
-                inner.rebuild()?;
-                inner.get(aor)
-            }
-            found => found,
-        }
+        self.inner().get(aor)
     }
 
     /// Whether there was one before.
@@ -141,17 +146,32 @@ impl AccountStore {
         keys.into_iter().filter_map(|(_, at)| inner.at(at).transpose()).collect()
     }
 
-    /// Many at once, one fdatasync for all; what is there as it is already is left alone. Answers how many.
-    pub fn import(&self, accounts: impl IntoIterator<Item = Account>) -> Result<u64, StoreError> {
+    /// Many at once, one fdatasync for all. The last one of an AOR counts, and what is there as it is already is left alone.
+    /// What would change an account is written where `replace` is said, else it is handed back.
+    pub fn import(
+        &self,
+        accounts: impl IntoIterator<Item = Imported>,
+        replace: bool,
+    ) -> Result<Vec<Account>, StoreError> {
+        let last: BTreeMap<String, Imported> =
+            accounts.into_iter().map(|import| (import.account.aor.clone(), import)).collect();
         let mut inner = self.inner();
+        let mut changed = Vec::new();
         let mut chunk = Vec::with_capacity(IMPORT_CHUNK);
-        let mut count = 0;
-        for account in accounts {
-            count += 1;
-            if inner.get(&account.aor).is_ok_and(|found| found.is_some_and(|found| found.is_as(&account))) {
-                continue;
+        for (aor, Imported { mut account, keeps_roaming }) in last {
+            if let Some(found) = inner.get(&aor)? {
+                if keeps_roaming {
+                    account.roaming = found.roaming;
+                }
+                if found.is_as(&account) {
+                    continue;
+                }
+                if !replace {
+                    changed.push(account);
+                    continue;
+                }
             }
-            chunk.push((Effect::Put(account.aor.clone().into_bytes()), encode(&account)));
+            chunk.push((Effect::Put(aor.into_bytes()), encode(&account)));
             if chunk.len() >= IMPORT_CHUNK {
                 inner.append(&chunk)?;
                 chunk.clear();
@@ -159,7 +179,7 @@ impl AccountStore {
         }
         inner.append(&chunk)?;
         inner.truth.sync()?;
-        Ok(count)
+        Ok(changed)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -182,7 +202,18 @@ impl Inner {
         Ok(())
     }
 
-    fn get(&self, aor: &str) -> Result<Option<Account>, StoreError> {
+    fn get(&mut self, aor: &str) -> Result<Option<Account>, StoreError> {
+        match self.find(aor) {
+            // An index that cannot be read, or leads astray, is rebuilt once; a second failure is the disk's.
+            Err(_) => {
+                self.rebuild()?;
+                self.find(aor)
+            }
+            found => found,
+        }
+    }
+
+    fn find(&self, aor: &str) -> Result<Option<Account>, StoreError> {
         let Some(at) = self.index.find(aor.as_bytes())? else { return Ok(None) };
         match self.at(at)? {
             Some(account) if account.aor == aor => Ok(Some(account)),

@@ -11,7 +11,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{AccountStore, StoreError};
+pub use accounts::{AccountStore, Imported, StoreError};
 pub use credential::{BadAccount, account, canonical};
 pub use disk::{Ack, Acks, Append, Disk, QUEUE_MAX, Stores};
 pub use dots_wire::disk::DiskError;

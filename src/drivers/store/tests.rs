@@ -15,9 +15,12 @@ fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = Account> {
     let pattern = alice("x");
     range.map(move |n| Account { aor: format!("u{n:06}@a.test"), ..pattern.clone() })
 }
+fn import(store: &AccountStore, accounts: impl Iterator<Item = Account>) -> Result<Vec<Account>, StoreError> {
+    store.import(accounts.map(Imported::from), true)
+}
 fn filled(dir: &Path, range: std::ops::Range<u32>) {
     let store = AccountStore::open(dir).expect("opens");
-    store.import(numbered(range)).expect("imported");
+    import(&store, numbered(range)).expect("imported");
 }
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
@@ -49,7 +52,7 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
     let mut store = AccountStore::open(dir.path()).expect("opens");
     assert!(!store.put(&alice("one")).expect("put"));
     assert!(store.put(&alice("two")).expect("put"));
-    store.import(numbered(0..3)).expect("imported");
+    import(&store, numbered(0..3)).expect("imported");
     assert!(store.remove("u000001@a.test", 9).expect("removed"));
     assert!(!store.remove("u000001@a.test", 9).expect("gone"));
     for open_again in [false, true] {
@@ -72,14 +75,24 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
 }
 
 #[test]
-fn an_import_of_what_is_there_changes_nothing() {
+fn an_import_changes_what_is_other_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a dir");
     let store = AccountStore::open(dir.path()).expect("opens");
-    assert_eq!(store.import(numbered(0..3)).expect("imported"), 3);
+    import(&store, numbered(0..4)).expect("imported");
     let again = |n: u32| Account { changed_at_ms: 77, ..numbered(n..n + 1).next().expect("one") };
-    let other = Account { short: alice("y").short, ..again(2) };
-    assert_eq!(store.import([again(0), again(1), other]).expect("imported"), 3);
-    assert_eq!(store.changed().expect("read"), [("u000002@a.test".to_owned(), 77)].into());
+    let other = |n: u32| Account { short: alice("y").short, ..again(n) };
+    // Of two lines for one account the last counts, whatever the first said.
+    let left = store.import([other(0), again(0), again(1), other(2)].map(Imported::from), false);
+    assert_eq!(left.expect("imported"), [other(2)], "handed back, for a peer to change");
+    assert_eq!(store.changed().expect("read"), [].into());
+    // Unsaid, roaming stays as it is.
+    store.put(&Account { roaming: false, ..again(3) }).expect("put");
+    let unsaid = Imported { account: again(3), keeps_roaming: true };
+    let written = store.import([unsaid, other(2).into()], true).expect("imported");
+    assert_eq!(written, []);
+    let changed = [("u000002@a.test".to_owned(), 77), ("u000003@a.test".to_owned(), 77)];
+    assert_eq!(store.changed().expect("read"), changed.into(), "one by the import, one by us");
+    assert_eq!(store.get("u000003@a.test").expect("readable").map(|a| a.roaming), Some(false));
     assert_eq!(store.get("u000000@a.test").expect("readable"), numbered(0..1).next());
 }
 
@@ -153,7 +166,8 @@ fn a_hundred_thousand_accounts_are_imported_in_seconds_and_opened_in_less_than_t
     let store = AccountStore::open(dir.path()).expect("opens");
     let start = Instant::now();
     let digests = numbered(0..100_000).map(|a| account(&a.aor, "a password", true, 1).expect("good"));
-    assert_eq!(store.import(digests).expect("imported"), 100_000);
+    import(&store, digests).expect("imported");
+    assert_eq!(store.len(), 100_000);
     let imported = start.elapsed();
     drop(store);
     let start = Instant::now();

@@ -131,7 +131,7 @@ impl Heard {
     }
 }
 
-/// Of the first `m=audio` line and the `c=` line that holds for it.
+/// Of the first `m=audio` line, and the first `c=` line: the one of the session, where there is one.
 fn media_address(sdp: &str) -> Option<SocketAddr> {
     let ip: IpAddr = sdp.lines().find_map(|l| l.strip_prefix("c=IN IP4 "))?.trim().parse().ok()?;
     let port = sdp.lines().find_map(|l| l.strip_prefix("m=audio "))?.split(' ').next()?.parse().ok()?;
