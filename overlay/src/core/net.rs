@@ -36,10 +36,12 @@ impl OverlayCore {
             NetEvent::Connected { peer } => {
                 self.directory.set_dead(peer, false);
                 self.sync.on_connected(now, peer, &mut self.chains);
+                self.puts.set_neighbours(true);
             }
             NetEvent::Disconnected { peer } => {
                 self.directory.set_dead(peer, true);
                 self.sync.on_disconnected(peer);
+                self.puts.set_neighbours(!self.sync.neighbours().is_empty());
                 self.gaps.remove(&peer);
             }
             NetEvent::Request { peer, protocol, id, body } => match protocol {

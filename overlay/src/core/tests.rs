@@ -249,6 +249,26 @@ fn a_binding_is_pending_then_verified_by_others() {
 }
 
 #[test]
+fn what_a_lonely_peer_has_to_put_waits_for_its_first_neighbour() {
+    let mut net = Net::new(1, 0.0, 1);
+    net.bind(0, 7, 1);
+    net.pass(Duration::from_secs(60));
+    assert_eq!(net.puts, [], "nobody is there to hold it");
+    let peer = key(2).peer_id();
+    let puts = |net: &mut Net, events: &[NetEvent]| {
+        for event in events {
+            net.cores[0].handle_net(net.now, event.clone());
+        }
+        net.cores[0].handle_timeout(net.now);
+        let out = std::iter::from_fn(|| net.cores[0].poll_output());
+        out.filter(|out| matches!(out, OverlayOutput::Net(NetCommand::DhtPut { .. }))).count()
+    };
+    let came_and_went = [NetEvent::Connected { peer }, NetEvent::Disconnected { peer }];
+    assert_eq!(puts(&mut net, &came_and_went), 0, "it has gone again");
+    assert_eq!(puts(&mut net, &[NetEvent::Connected { peer }]), 1);
+}
+
+#[test]
 fn a_restarted_peer_says_its_bindings_again_and_the_rest_lapses() {
     let mut net = Net::new(3, 0.0, 1);
     net.bind(0, 1, 1);

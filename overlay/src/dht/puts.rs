@@ -19,6 +19,8 @@ const AORS_MAX: usize = 100_000;
 
 #[derive(Default)]
 pub struct Puts {
+    /// Without anybody there is nowhere to put: what is due waits for the first neighbour.
+    has_neighbours: bool,
     due: BTreeSet<(Instant, Hash)>,
     planned: BTreeMap<Hash, Instant>,
     last: BTreeMap<Hash, Instant>,
@@ -26,6 +28,10 @@ pub struct Puts {
 }
 
 impl Puts {
+    pub fn set_neighbours(&mut self, any: bool) {
+        self.has_neighbours = any;
+    }
+
     /// Our bindings of `aor_id` changed.
     pub fn changed(&mut self, now: Now, aor_id: Hash) {
         let rested = self.last.get(&aor_id).map_or(now.mono, |at| *at + PER_AOR);
@@ -46,7 +52,7 @@ impl Puts {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let (at, _) = self.due.first()?;
+        let (at, _) = self.due.first().filter(|_| self.has_neighbours)?;
         Some(self.next_at.map_or(*at, |gap| gap.max(*at)))
     }
 

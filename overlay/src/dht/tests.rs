@@ -103,8 +103,12 @@ fn a_burst_is_one_put_and_a_live_one_is_refreshed() {
     for _ in 0..10 {
         puts.changed(now, AOR);
     }
+    puts.set_neighbours(true);
     assert_eq!(puts.take_due(now), None);
     now.mono += Duration::from_secs(2);
+    puts.set_neighbours(false);
+    assert_eq!((puts.poll_timeout(), puts.take_due(now)), (None, None), "nobody is there to hold it");
+    puts.set_neighbours(true);
     assert_eq!(puts.take_due(now), Some(AOR));
     puts.put(now, AOR);
     assert_eq!(puts.take_due(now), None);
