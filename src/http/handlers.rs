@@ -142,16 +142,15 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
         Ok(change) => change,
         Err(reply) => return answer(reply),
     };
-    let roaming = match (change.roaming, store::canonical(&aor)) {
-        (Some(roaming), _) => Ok(roaming),
-        (None, Ok(aor)) => {
+    let known = match store::canonical(&aor) {
+        Ok(aor) => {
             let store = app.accounts.clone();
-            blocking(move || Ok(store.get(&aor)?.is_none_or(|found| found.roaming))).await
+            blocking(move || store.get(&aor)).await
         }
-        (None, Err(e)) => Err(problem(400, e.to_string())),
+        Err(e) => Err(problem(400, e.to_string())),
     };
-    let roaming = match roaming {
-        Ok(roaming) => roaming,
+    let roaming = match known {
+        Ok(known) => change.roaming.unwrap_or(known.is_none_or(|account| account.roaming)),
         Err(reply) => return answer(reply),
     };
     match store::account(&aor, &change.password, roaming, now_ms()) {
@@ -167,7 +166,8 @@ pub async fn account_remove(State(app): State<App>, Path(aor): Path<String>) -> 
     }
 }
 
-/// New accounts go to the store with one sync, what is there as it is already is left alone; a changed password is the peer's business, for it voids grants.
+/// New accounts go to the store with one sync, and what is there as it is already is left alone; a changed password is the
+/// peer's business, for it voids grants.
 pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
     let import = match read::<AccountImport>(&body) {
         Ok(import) if import.accounts.len() <= IMPORT_MAX => import,

@@ -22,6 +22,14 @@ const VERIFIED: Duration = Duration::from_secs(90);
 /// Seconds of sound that each side has to hear.
 const TALK: f64 = 4.0;
 
+/// The homes of a.net and b.net, which know each other.
+fn pair() -> (Peer, Peer) {
+    let a = Peer::start("a.net", &[]).unwrap();
+    let b = Peer::join(&a, "b.net", &[]).unwrap();
+    a.meets(&b).unwrap();
+    (a, b)
+}
+
 fn phone(peer: &Peer, user: &str, password: &str, tone: f64, more: &str) -> Baresip {
     let server = peer.sip().unwrap();
     let mut phone =
@@ -65,9 +73,7 @@ fn whole_receipt(peer: &Peer, within: Duration) -> ReceiptInfo {
 
 #[test]
 fn two_phones_on_two_peers_hear_each_other_encrypted() {
-    let mut a = Peer::start("a.net", &[]).unwrap();
-    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
-    a.meets(&b).unwrap();
+    let (mut a, mut b) = pair();
     a.account("alice@a.net", "wonderland").unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut alice = phone(&a, "alice", "wonderland", 440.0, ";mediaenc=srtp");
@@ -95,9 +101,7 @@ fn two_phones_on_two_peers_hear_each_other_encrypted() {
 /// was altered or replayed is taken.
 #[test]
 fn what_is_on_the_wire_is_encrypted_from_phone_to_phone() {
-    let mut a = Peer::start("a.net", &[]).unwrap();
-    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
-    a.meets(&b).unwrap();
+    let (mut a, mut b) = pair();
     a.account("alice@a.net", "wonderland").unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut bob = phone(&b, "bob", "builder", 1000.0, ";mediaenc=srtp-mand");
@@ -128,9 +132,7 @@ fn what_is_on_the_wire_is_encrypted_from_phone_to_phone() {
 
 #[test]
 fn a_phone_registers_away_from_home_and_is_called_there() {
-    let mut home = Peer::start("a.net", &[]).unwrap();
-    let mut away = Peer::join(&home, "b.net", &[]).unwrap();
-    home.meets(&away).unwrap();
+    let (mut home, mut away) = pair();
     home.account("alice@a.net", "wonderland").unwrap();
     away.account("bob@b.net", "builder").unwrap();
     // The name alone selects her realm: server, user and password are all that the phone knows.
@@ -154,9 +156,7 @@ fn a_phone_registers_away_from_home_and_is_called_there() {
 
 #[test]
 fn another_peer_verifies_a_phone_and_both_say_so() {
-    let mut a = Peer::start("a.net", &[]).unwrap();
-    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
-    a.meets(&b).unwrap();
+    let (mut a, mut b) = pair();
     b.account("bob@b.net", "builder").unwrap();
     let mut bob = phone(&b, "bob", "builder", 1000.0, "");
     for peer in [&a, &b] {
@@ -177,9 +177,7 @@ fn another_peer_verifies_a_phone_and_both_say_so() {
 
 #[test]
 fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
-    let mut a = Peer::start("a.net", &[]).unwrap();
-    let mut b = Peer::join(&a, "b.net", &[]).unwrap();
-    a.meets(&b).unwrap();
+    let (mut a, mut b) = pair();
     a.account("alice@a.net", "wonderland").unwrap();
     b.account("bob@b.net", "builder").unwrap();
     let mut alice = phone(&a, "alice", "wonderland", 440.0, "");
@@ -200,9 +198,7 @@ fn a_peer_that_dies_at_hang_up_signs_after_its_restart() {
 
 #[test]
 fn a_phone_away_from_home_is_found_while_its_home_is_down() {
-    let mut home = Peer::start("a.net", &[]).unwrap();
-    let mut away = Peer::join(&home, "b.net", &[]).unwrap();
-    home.meets(&away).unwrap();
+    let (mut home, mut away) = pair();
     home.account("alice@a.net", "wonderland").unwrap();
     let mut alice = phone(&away, "alice%40a.net", "wonderland", 440.0, "");
     let realms = home.client().unwrap().realms().unwrap();
