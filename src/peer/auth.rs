@@ -148,6 +148,17 @@ impl Peer {
         }
     }
 
+    /// There is no room for this question: the phone gets 503, a serving peer "unavailable".
+    pub(super) fn on_auth_refused(&mut self, now: Now, asked: Asked) {
+        match asked {
+            Asked::Own { ask, .. } | Asked::Home { ask, .. } => {
+                self.verified(now, ask, Err(AuthFailure::Unavailable));
+            }
+            Asked::Foreign { inbound, .. } => self.respond(inbound, &AuthReply::Unavailable),
+            Asked::Nonces { realm, home } => self.nonces_fetched(now, &realm, home, Vec::new()),
+        }
+    }
+
     /// `/dots/auth/1`, as the home.
     pub(super) fn on_auth_request(&mut self, now: Now, serving: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<AuthRequest>(body) {

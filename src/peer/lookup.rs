@@ -194,6 +194,21 @@ impl Peer {
         }
     }
 
+    /// There is no room for this question: a call gets 503, and so does whoever else waits.
+    pub(super) fn on_lookup_refused(&mut self, now: Now, asked: Asked) {
+        match asked {
+            Asked::Own { ask, .. }
+            | Asked::Home { who: Waiting::Call(ask), .. }
+            | Asked::Dht { who: Waiting::Call(ask), .. } => self.resolved(now, ask, Resolution::Unavailable),
+            Asked::Home { who: Waiting::Api(api), .. }
+            | Asked::Dht { who: Waiting::Api(api), .. }
+            | Asked::Api { api, .. } => {
+                self.reply(api, 503, json!({ "error": "too busy: try again in a moment" }));
+            }
+            Asked::Serve { inbound, .. } => self.refuse_request(inbound),
+        }
+    }
+
     /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.
     fn serve(&mut self, now: Now, inbound: InboundId, aor: &str, exists: bool) {
         let mut bindings: Vec<FoundBinding> = Vec::new();
@@ -266,8 +281,7 @@ impl Peer {
     }
 
     pub(super) fn on_dht_value(&mut self, now: Now, id: u64, value: &[u8]) {
-        let id = super::ids::split(id).1;
-        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.pending.get(&id) else { return };
+        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.asks.get(id) else { return };
         let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return };
         let aor_id = record.aor_id(aor);
         let good: Vec<Elsewhere> = dht::read(value, now.wall)
@@ -278,7 +292,7 @@ impl Peer {
             })
             .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
-        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.pending.get_mut(&id) {
+        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.asks.get_mut(id) {
             found.extend(good);
             found.sort();
             found.dedup();
@@ -287,7 +301,7 @@ impl Peer {
     }
 
     pub(super) fn on_dht_done(&mut self, now: Now, id: u64) {
-        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.answered(id) {
+        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.asks.answered(id) {
             self.found(now, who, &aor, None, found);
         }
     }

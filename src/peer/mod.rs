@@ -15,6 +15,7 @@
 
 pub mod account;
 pub mod api;
+mod asks;
 mod auth;
 mod bindings;
 mod calls;
@@ -23,7 +24,6 @@ mod config;
 pub(crate) mod golden;
 mod guest;
 mod home;
-mod ids;
 pub mod input;
 pub mod journal;
 mod leg;
@@ -42,19 +42,16 @@ pub use config::{Config, Recovered};
 pub use input::Input;
 pub use output::{Output, Stream};
 
+use asks::{Asks, Pending};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms, transport::InboundId,
 };
-use dots_sip::{
-    core::Core as Sip,
-    input::{AskId, PeerLabel},
-};
+use dots_sip::{core::Core as Sip, input::PeerLabel};
 use dots_wire::{Now, PeerId};
 use guest::Guest;
 use home::Home;
-use ids::Owner;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rate::Buckets;
@@ -64,9 +61,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Questions under way (accounts, appends, peers). Each belongs to a SIP transaction, a peer's request or an HTTP
-/// request, which are bounded.
-const PENDING_MAX: usize = 200_000;
 /// Peers whose host label we can turn into a PeerId.
 const LABELS_MAX: usize = 100_000;
 /// How often slow housekeeping runs: calls that never ended, words in the log that run out, own records.
@@ -97,42 +91,10 @@ pub struct Peer {
     dns_asked: BTreeMap<String, Instant>,
     /// What a stranger may cost us: requests outside dialogs, nonces and answers, questions.
     rates: Buckets,
-    pending: BTreeMap<u64, Pending>,
-    next_id: u64,
+    asks: Asks,
     housekeeping_at: Instant,
     started: Now,
     out: VecDeque<Output>,
-}
-
-/// What an answer with this id is for.
-enum Pending {
-    Auth(auth::Asked),
-    Lookup(lookup::Asked),
-    /// Realm records, told to a peer that will tell its own.
-    Names {
-        of: PeerId,
-    },
-    Txt {
-        name: String,
-    },
-    /// News of a realm, told to a peer; nothing follows.
-    Told,
-    Account {
-        api: u64,
-        aor: String,
-        removed: bool,
-    },
-    /// Appended to a segment; the SIP core waits.
-    Journal {
-        ask: AskId,
-    },
-    /// Appended; this HTTP answer waits for it.
-    Noted {
-        api: u64,
-        body: serde_json::Value,
-    },
-    /// Appended; nobody waits.
-    Written,
 }
 
 impl Peer {
@@ -198,9 +160,7 @@ impl Peer {
 
     /// Is nothing under way that a phone or a caller of the API waits for?
     pub fn is_quiet(&self) -> bool {
-        let waited_for =
-            |p: &Pending| !matches!(p, Pending::Names { .. } | Pending::Txt { .. } | Pending::Told);
-        self.sip.is_idle() && !self.pending.values().any(waited_for)
+        self.sip.is_idle() && self.asks.is_quiet()
     }
 
     fn feed_sip(&mut self, now: Now, input: dots_sip::Input) {
@@ -218,6 +178,8 @@ impl Peer {
                 self.on_overlay_output(now, output);
             } else if let Some(output) = self.receipts.poll_output() {
                 self.on_receipt_output(now, output);
+            } else if let Some(refused) = self.asks.take_refused() {
+                self.on_refused(now, refused);
             } else {
                 return;
             }
@@ -242,19 +204,11 @@ impl Peer {
 
     /// A question under way; its id goes to the driver and comes back with the answer.
     fn ask(&mut self, what: Pending) -> u64 {
-        self.next_id += 1;
-        if self.pending.len() < PENDING_MAX {
-            self.pending.insert(self.next_id, what);
-        }
-        ids::join(Owner::Peer, self.next_id)
-    }
-
-    fn answered(&mut self, id: u64) -> Option<Pending> {
-        self.pending.remove(&ids::split(id).1)
+        self.asks.ask(what)
     }
 
     fn append(&mut self, what: Pending, stream: Stream, record: Vec<u8>, sync: bool) {
-        let token = self.ask(what);
+        let token = self.asks.append(what);
         self.out.push_back(Output::Append { token, stream, record, sync });
     }
 

@@ -221,12 +221,10 @@ impl Peer {
     /// Whose is the name, by DNS? Few at once, and seldom about one name: anybody can make us ask.
     fn ask_dns(&mut self, now: Now, name: &str) {
         self.dns_asked.retain(|_, at| now.mono.saturating_duration_since(*at) < DNS_AGAIN);
-        let under_way =
-            || self.pending.values().filter(|p| matches!(p, Pending::Txt { .. })).take(DNS_ASKED_MAX).count();
         let may = self.dns_asked.len() < DNS_NAMES_MAX
             && !self.dns_asked.contains_key(name)
             && self.realms.wants_txt(name)
-            && under_way() < DNS_ASKED_MAX;
+            && self.asks.dns_questions() < DNS_ASKED_MAX;
         if may {
             self.dns_asked.insert(name.to_owned(), now.mono);
             let id = self.ask(Pending::Txt { name: name.to_owned() });
@@ -256,7 +254,7 @@ impl Peer {
     }
 
     pub(super) fn on_txt(&mut self, now: Now, id: u64, records: &[String]) {
-        if let Some(Pending::Txt { name }) = self.answered(id) {
+        if let Some(Pending::Txt { name }) = self.asks.answered(id) {
             let change = self.realms.heard_txt(&name, records, now.wall);
             self.remember(now, change);
         }

@@ -1,11 +1,6 @@
 //! Whose is it: events of the network and answers of the disk, handed to the core or room that waits for them.
 
-use super::{
-    Output, Peer, Pending,
-    ids::{self, Owner},
-    output::Stream,
-    rate::Kind,
-};
+use super::{Output, Peer, Pending, output::Stream, rate::Kind};
 use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
@@ -112,34 +107,53 @@ impl Peer {
     }
 
     fn on_response(&mut self, now: Now, id: u64, result: Result<Vec<u8>, RequestError>) {
-        match ids::split(id) {
-            (Owner::Overlay, id) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
-            (Owner::Receipts, id) => self.receipts.on_response(now, id, result.ok()),
-            (Owner::Peer, _) => match self.answered(id) {
-                Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
-                Some(Pending::Lookup(asked)) => self.on_lookup_reply(now, asked, result),
-                Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
-                _ => {}
-            },
+        match self.asks.answered(id) {
+            Some(Pending::Overlay(id)) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
+            Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
+            Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
+            Some(Pending::Lookup(asked)) => self.on_lookup_reply(now, asked, result),
+            Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
+            Some(Pending::Told) | None => {}
+            Some(other) => other.is_no_answer_to("a request to a peer"),
         }
     }
 
     pub(super) fn on_appended(&mut self, now: Now, token: u64) {
-        match ids::split(token) {
-            (Owner::Overlay, token) => self.overlay.durable(now, token),
-            (Owner::Receipts, token) => self.receipts.durable(now, token),
-            (Owner::Peer, _) => match self.answered(token) {
-                Some(Pending::Journal { ask }) => {
-                    self.feed_sip(now, dots_sip::Input::Journaled { id: ask });
-                }
-                Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
-                _ => {}
-            },
+        match self.asks.answered(token) {
+            Some(Pending::Overlay(token)) => self.overlay.durable(now, token),
+            Some(Pending::Receipts(token)) => self.receipts.durable(now, token),
+            Some(Pending::Journal { ask }) => self.feed_sip(now, dots_sip::Input::Journaled { id: ask }),
+            Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
+            Some(Pending::Written) => {}
+            Some(other) => other.is_no_answer_to("an append"),
+            None => debug_assert!(false, "the disk answers each append once"),
+        }
+    }
+
+    /// A question that found no room has failed: whoever waits for it is told "not now".
+    pub(super) fn on_refused(&mut self, now: Now, refused: Pending) {
+        self.count("asks_full");
+        match refused {
+            Pending::Auth(asked) => self.on_auth_refused(now, asked),
+            Pending::Lookup(asked) => self.on_lookup_refused(now, asked),
+            Pending::Account { api, .. } | Pending::Noted { api, .. } => {
+                self.reply(api, 503, serde_json::json!({ "error": "too busy: try again in a moment" }));
+            }
+            Pending::Overlay(id) => {
+                let result = Err(RequestError::Unreachable);
+                self.overlay.handle_net(now, NetEvent::Response { id, result });
+            }
+            Pending::Receipts(id) => self.receipts.on_response(now, id, None),
+            // Asked again when their time comes.
+            Pending::Names { .. } | Pending::Txt { .. } | Pending::Told => {}
+            Pending::Journal { .. } | Pending::Written => {
+                debug_assert!(false, "appends are never refused");
+            }
         }
     }
 
     pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<super::account::Account>) {
-        match self.answered(id) {
+        match self.asks.answered(id) {
             Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
             Some(Pending::Lookup(asked)) => self.on_lookup_account(now, asked, account.is_some()),
             _ => {}
@@ -161,12 +175,12 @@ impl Peer {
     pub(super) fn on_overlay_output(&mut self, now: Now, output: OverlayOutput) {
         match output {
             OverlayOutput::Net(NetCommand::Request { id, peer, protocol, body }) => {
-                self.request(ids::join(Owner::Overlay, id), peer, protocol, body);
+                let id = self.ask(Pending::Overlay(id));
+                self.request(id, peer, protocol, body);
             }
             OverlayOutput::Net(command) => self.out.push_back(Output::Net(command)),
             OverlayOutput::Append { token, record } => {
-                let token = ids::join(Owner::Overlay, token);
-                self.out.push_back(Output::Append { token, stream: Stream::Log, record, sync: true });
+                self.append(Pending::Overlay(token), Stream::Log, record, true);
             }
             OverlayOutput::PingPhone { id, aor_id, instance } => match self.published.phone(aor_id, instance)
             {
@@ -192,11 +206,11 @@ impl Peer {
     pub(super) fn on_receipt_output(&mut self, _now: Now, output: ReceiptOutput) {
         match output {
             ReceiptOutput::Append { token, record } => {
-                let token = ids::join(Owner::Receipts, token);
-                self.out.push_back(Output::Append { token, stream: Stream::Receipts, record, sync: true });
+                self.append(Pending::Receipts(token), Stream::Receipts, record, true);
             }
             ReceiptOutput::Request { id, peer, body } => {
-                self.request(ids::join(Owner::Receipts, id), peer, Protocol::Receipt, body);
+                let id = self.ask(Pending::Receipts(id));
+                self.request(id, peer, Protocol::Receipt, body);
             }
             ReceiptOutput::Respond { id, body } => {
                 self.out.push_back(Output::Net(NetCommand::Respond { id, body }));

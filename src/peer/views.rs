@@ -51,7 +51,7 @@ impl Peer {
     }
 
     pub(super) fn on_account_stored(&mut self, now: Now, id: u64, existed: bool) {
-        let Some(Pending::Account { api, aor, removed }) = self.answered(id) else { return };
+        let Some(Pending::Account { api, aor, removed }) = self.asks.answered(id) else { return };
         if existed {
             self.revoke(now, &aor, now.wall);
             self.home.roaming_mut().forget(&aor, None);
@@ -74,7 +74,7 @@ impl Peer {
     }
 
     pub(super) fn on_account_failed(&mut self, id: u64) {
-        if let Some(Pending::Account { api, aor, .. }) = self.answered(id) {
+        if let Some(Pending::Account { api, aor, .. }) = self.asks.answered(id) {
             let error = format!("{aor}: the account store could not write it; see the log");
             self.reply(api, 500, json!({ "error": error }));
         }
