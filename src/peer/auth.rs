@@ -9,7 +9,7 @@
 //! the home that minted the nonce, and gets a grant that is worth nothing to anybody else.
 
 use super::{
-    Output, Peer, Pending,
+    Peer, Pending,
     account::Account,
     guest::NONCES_PER_FETCH,
     home,
@@ -53,9 +53,9 @@ pub enum Asked {
 impl Peer {
     pub(super) fn on_challenge(&mut self, now: Now, id: AskId, realm: String) {
         if self.config.is_home(&realm) {
-            let random = self.rng.random();
+            let random = self.outside.rng.random();
             let nonce = self.home.mint(now, self.me, random);
-            return self.challenged(now, id, Ok(Challenge { realm, nonce }));
+            return self.challenged(id, Ok(Challenge { realm, nonce }));
         }
         if self.home_of(now, &realm).is_none() {
             // A realm whose record has run out is not unknown: ask whoever held it.
@@ -63,31 +63,31 @@ impl Peer {
                 true => AuthFailure::Unavailable,
                 false => AuthFailure::UnknownRealm,
             };
-            return self.challenged(now, id, Err(failure));
+            return self.challenged(id, Err(failure));
         }
         match self.guest.take(now.mono, &realm) {
             Some(nonce) => {
                 self.fetch_nonces(now, &realm);
-                self.challenged(now, id, Ok(Challenge { realm, nonce }));
+                self.challenged(id, Ok(Challenge { realm, nonce }));
             }
             None => {
                 self.fetch_nonces(now, &realm);
                 if !self.guest.wait(&realm, id) {
-                    self.challenged(now, id, Err(AuthFailure::Unavailable));
+                    self.challenged(id, Err(AuthFailure::Unavailable));
                 }
             }
         }
     }
 
-    fn challenged(&mut self, now: Now, id: AskId, result: Result<Challenge, AuthFailure>) {
-        self.feed_sip(now, dots_sip::Input::Challenge { id, result });
+    fn challenged(&mut self, id: AskId, result: Result<Challenge, AuthFailure>) {
+        self.outside.sip(dots_sip::Input::Challenge { id, result });
     }
 
     /// The home to ask for this realm: the first one that we are connected to, else the first.
     fn home_of(&self, now: Now, realm: &str) -> Option<PeerId> {
         let record = self.realms.lookup(realm, now.wall)?;
         let homes = || record.homes.iter().copied().filter(|h| *h != self.me);
-        homes().find(|h| self.neighbours.contains_key(h)).or_else(|| homes().next())
+        homes().find(|h| self.neighbours.contains(*h)).or_else(|| homes().next())
     }
 
     fn fetch_nonces(&mut self, now: Now, realm: &str) {
@@ -99,36 +99,41 @@ impl Peer {
         }
         let count = NONCES_PER_FETCH;
         let body = encode(&AuthRequest::Nonces { version: VERSION, realm: realm.to_owned(), count });
-        let id = self.ask(Pending::Auth(Asked::Nonces { realm: realm.to_owned(), home }));
-        self.request(id, home, Protocol::Auth, body);
+        self.outside.request(
+            Pending::Auth(Asked::Nonces { realm: realm.to_owned(), home }),
+            home,
+            Protocol::Auth,
+            body,
+        );
     }
 
     pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer, source: IpAddr) {
         let source = self.source_name(source);
         if self.config.is_home(&answer.realm) {
             if let Err(failure) = self.home.admit(now, &answer, self.me, source) {
-                return self.verified(now, ask, Err(failure));
+                return self.verified(ask, Err(failure));
             }
             let aor = home::account_name(&answer);
-            let id = self.ask(Pending::Auth(Asked::Own { ask, answer: Box::new(answer), source }));
-            return self.out.push_back(Output::GetAccount { id, aor });
+            return self
+                .outside
+                .account(Pending::Auth(Asked::Own { ask, answer: Box::new(answer), source }), aor);
         }
         // Only the home that minted this nonce can judge it; one that we do not remember is an old one.
         let Some(home) = self.guest.minted_by(&answer.nonce) else {
-            return self.verified(now, ask, Err(AuthFailure::Stale));
+            return self.verified(ask, Err(AuthFailure::Stale));
         };
         let (aor, permit) = (answer.aor.clone(), permit(&answer));
         let answer = Box::new(AnswerRecord::new(&answer, source));
-        let id = self.ask(Pending::Auth(Asked::Home { ask, aor, permit }));
+        let asked = Pending::Auth(Asked::Home { ask, aor, permit });
         let body = encode(&AuthRequest::Verify { version: VERSION, answer });
-        self.request(id, home, Protocol::Auth, body);
+        self.outside.request(asked, home, Protocol::Auth, body);
     }
 
-    fn verified(&mut self, now: Now, id: AskId, result: Result<Vouch, AuthFailure>) {
+    fn verified(&mut self, id: AskId, result: Result<Vouch, AuthFailure>) {
         if result == Err(AuthFailure::Wrong) {
-            self.count("auth_wrong");
+            self.outside.count("auth_wrong");
         }
-        self.feed_sip(now, dots_sip::Input::Verified { id, result });
+        self.outside.sip(dots_sip::Input::Verified { id, result });
     }
 
     pub(super) fn on_auth_account(&mut self, now: Now, asked: Asked, account: Option<&Account>) {
@@ -139,7 +144,7 @@ impl Peer {
                 // call is made when the call leaves for another peer.
                 let not_after_ms = now.wall.plus(BIND_LIFE_MAX).0;
                 let result = verdict.map(|()| Vouch { aor: answer.aor, grant: [].into(), not_after_ms });
-                self.verified(now, ask, result);
+                self.verified(ask, result);
             }
             Asked::Foreign { inbound, serving, answer, source } => {
                 self.judge_foreign(now, inbound, serving, &answer, source, account);
@@ -152,9 +157,9 @@ impl Peer {
     pub(super) fn on_auth_refused(&mut self, now: Now, asked: Asked) {
         match asked {
             Asked::Own { ask, .. } | Asked::Home { ask, .. } => {
-                self.verified(now, ask, Err(AuthFailure::Unavailable));
+                self.verified(ask, Err(AuthFailure::Unavailable));
             }
-            Asked::Foreign { inbound, .. } => self.respond(inbound, &AuthReply::Unavailable),
+            Asked::Foreign { inbound, .. } => self.outside.respond(inbound, &AuthReply::Unavailable),
             Asked::Nonces { realm, home } => self.nonces_fetched(now, &realm, home, Vec::new()),
         }
     }
@@ -164,22 +169,23 @@ impl Peer {
         match decode::<AuthRequest>(body) {
             Ok(AuthRequest::Nonces { version: VERSION, realm, count }) => {
                 if !self.config.is_home(&realm) {
-                    return self.respond(inbound, &AuthReply::Unavailable);
+                    return self.outside.respond(inbound, &AuthReply::Unavailable);
                 }
-                let randoms = (0..count.min(NONCES_MAX)).map(|_| self.rng.random()).collect::<Vec<_>>();
+                let randoms =
+                    (0..count.min(NONCES_MAX)).map(|_| self.outside.rng.random()).collect::<Vec<_>>();
                 let nonces = randoms.into_iter().map(|random| self.home.mint(now, serving, random)).collect();
-                self.respond(inbound, &AuthReply::Nonces { nonces });
+                self.outside.respond(inbound, &AuthReply::Nonces { nonces });
             }
             Ok(AuthRequest::Verify { version: VERSION, answer }) => {
                 let source = answer.source;
                 match answer.into_answer() {
                     Some(answer) => self.admit_foreign(now, serving, inbound, answer, source),
-                    None => self.respond(inbound, &AuthReply::Forbidden),
+                    None => self.outside.respond(inbound, &AuthReply::Forbidden),
                 }
             }
             Ok(_) | Err(_) => {
-                self.count("bad_peer_message");
-                self.refuse_request(inbound);
+                self.outside.count("bad_peer_message");
+                self.outside.refuse_request(inbound);
             }
         }
     }
@@ -190,15 +196,14 @@ impl Peer {
             Purpose::Request { .. } => GRANTED_METHODS.contains(&answer.method.as_str()),
         };
         if !method_fits || !self.config.is_home(&answer.realm) {
-            return self.respond(inbound, &AuthReply::Forbidden);
+            return self.outside.respond(inbound, &AuthReply::Forbidden);
         }
         if let Err(failure) = self.home.admit(now, &answer, serving, source) {
-            return self.respond(inbound, &AuthReply::from(failure));
+            return self.outside.respond(inbound, &AuthReply::from(failure));
         }
         let aor = home::account_name(&answer);
         let answer = Box::new(answer);
-        let id = self.ask(Pending::Auth(Asked::Foreign { inbound, serving, answer, source }));
-        self.out.push_back(Output::GetAccount { id, aor });
+        self.outside.account(Pending::Auth(Asked::Foreign { inbound, serving, answer, source }), aor);
     }
 
     fn judge_foreign(
@@ -212,20 +217,20 @@ impl Peer {
     ) {
         if let Err(failure) = self.home.judge(now, answer, serving, source, account) {
             if failure == AuthFailure::Wrong {
-                self.count("auth_wrong_elsewhere");
+                self.outside.count("auth_wrong_elsewhere");
             }
-            return self.respond(inbound, &AuthReply::from(failure));
+            return self.outside.respond(inbound, &AuthReply::from(failure));
         }
         let roams = account.is_some_and(|a| a.roaming);
         let Some(grant) = self.grant_for(now, serving, &answer.aor, permit(answer)).filter(|_| roams) else {
-            return self.respond(inbound, &AuthReply::Forbidden);
+            return self.outside.respond(inbound, &AuthReply::Forbidden);
         };
         if grant.is_bind() {
             let head = self.overlay.head_hash(serving);
             self.home.roaming_mut().granted(now.wall, &answer.aor, serving, grant.not_after, head);
         }
         if self.granting.push(now.mono, inbound, grant).is_err() {
-            self.respond(inbound, &AuthReply::Unavailable);
+            self.outside.respond(inbound, &AuthReply::Unavailable);
         }
     }
 
@@ -259,7 +264,7 @@ impl Peer {
 
     pub(super) fn sign_grants(&mut self, now: Now) {
         for (inbound, proof) in self.granting.sign_due(now.mono, &self.config.key) {
-            self.respond(inbound, &AuthReply::Granted { grant: ByteBuf::from(encode(&proof)) });
+            self.outside.respond(inbound, &AuthReply::Granted { grant: ByteBuf::from(encode(&proof)) });
         }
     }
 
@@ -290,7 +295,7 @@ impl Peer {
                         Err(AuthFailure::Unavailable)
                     }
                 };
-                self.verified(now, ask, result);
+                self.verified(ask, result);
             }
             Asked::Own { .. } | Asked::Foreign { .. } => {}
         }
@@ -299,7 +304,7 @@ impl Peer {
     fn nonces_fetched(&mut self, now: Now, realm: &str, home: PeerId, nonces: Vec<String>) {
         for (id, nonce) in self.guest.fetched(now.mono, realm, home, nonces) {
             let challenge = nonce.map(|nonce| Challenge { realm: realm.to_owned(), nonce });
-            self.challenged(now, id, challenge.ok_or(AuthFailure::Unavailable));
+            self.challenged(id, challenge.ok_or(AuthFailure::Unavailable));
         }
     }
 
@@ -320,7 +325,7 @@ impl Peer {
             }
             other => {
                 tracing::warn!(%realm, why = ?other.err(), "a home sent a grant that does not hold");
-                self.count("bad_grant");
+                self.outside.count("bad_grant");
                 Err(AuthFailure::Unavailable)
             }
         }

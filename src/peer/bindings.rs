@@ -75,7 +75,12 @@ impl Published {
 
 impl Peer {
     pub(super) fn on_journal(&mut self, now: Now, ask: AskId, change: &BindingChange) {
-        self.append(Pending::Journal { ask }, Stream::Bindings, journal::encode_change(change), false);
+        self.outside.append(
+            Pending::Journal { ask },
+            Stream::Bindings,
+            journal::encode_change(change),
+            false,
+        );
         self.journaled += 1;
         self.publish(now, change);
     }
@@ -86,12 +91,12 @@ impl Peer {
         if self.journaled > 2 * live + JOURNAL_SLACK {
             let records = self.sip.bindings().iter().cloned().map(journal::encode_binding).collect();
             self.journaled = live;
-            self.out.push_back(Output::Rewrite { stream: Stream::Bindings, records });
+            self.outside.put(Output::Rewrite { stream: Stream::Bindings, records });
         }
     }
 
     pub(super) fn on_expired(&mut self, now: Now, change: &BindingChange) {
-        self.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
+        self.outside.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
         self.journaled += 1;
         self.publish(now, change);
     }

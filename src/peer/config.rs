@@ -1,7 +1,8 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
 use super::{
-    Peer, bindings, calls::Calls, guest::Guest, home::Home, journal, notes, notes::Said, rate::Buckets,
+    Peer, bindings, calls::Calls, guest::Guest, home::Home, journal, neighbours::Neighbours, notes,
+    notes::Said, outside::Outside, rate::Buckets,
 };
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
@@ -20,7 +21,7 @@ use dots_sip::{
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 #[derive(Clone)]
 pub struct Config {
@@ -90,18 +91,14 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         published: bindings::Published::default(),
         journaled: recovered.bindings.len(),
         aliases,
-        neighbours: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        labels_by_age: VecDeque::new(),
+        neighbours: Neighbours::default(),
         dns_asked: BTreeMap::new(),
         rates: Buckets::default(),
-        asks: Default::default(),
         housekeeping_at: now.mono + super::HOUSEKEEPING,
         started: now,
-        out: VecDeque::new(),
         sip,
         config,
-        rng,
+        outside: Outside::new(rng),
     };
     peer.pin_trusted(now);
     peer.refresh_names(now);

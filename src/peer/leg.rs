@@ -19,8 +19,7 @@ use dots_sip::{
     message::{Message, ResponseBuilder},
     output::CallSide,
 };
-use dots_wire::{Hash, Now, PeerId, decode, encode, sha256};
-use rand::Rng;
+use dots_wire::{Now, PeerId, decode, encode, sha256};
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
 
@@ -60,8 +59,8 @@ impl Peer {
         grant: Option<Arc<[u8]>>,
         initial: bool,
     ) {
-        let Some(peer) = self.labels.get(label).copied() else {
-            return self.feed_sip(now, dots_sip::Input::OverlayDown { peer: label.clone() });
+        let Some(peer) = self.neighbours.of_label(label) else {
+            return self.outside.sip(dots_sip::Input::OverlayDown { peer: label.clone() });
         };
         let mut envelope =
             Envelope { version: VERSION, sip: Vec::new(), grant: None, realm: None, nonce: None };
@@ -74,8 +73,8 @@ impl Peer {
         }
         envelope.sip = bytes;
         if self.links.send(now, peer, encode(&envelope), initial).is_err() {
-            self.count("link_full");
-            self.feed_sip(now, dots_sip::Input::OverlayRefused { bytes: envelope.sip });
+            self.outside.count("link_full");
+            self.outside.sip(dots_sip::Input::OverlayRefused { bytes: envelope.sip });
         }
     }
 
@@ -110,7 +109,7 @@ impl Peer {
             _ => return,
         };
         let Some(key) = call_key(message, side) else { return };
-        let fresh = Hash(self.rng.random());
+        let fresh = self.outside.random_hash();
         envelope.nonce = self.calls.nonce(now, &key, fresh);
         self.watch_media(&key, to, message);
     }
@@ -121,7 +120,7 @@ impl Peer {
         if body.is_empty() {
             return;
         }
-        let far = self.neighbours.get(&to).and_then(|n| n.ip()).is_some_and(|ip| !sdp::is_private(&ip));
+        let far = self.neighbours.get(to).and_then(|n| n.ip()).is_some_and(|ip| !sdp::is_private(&ip));
         if let Some(address) = sdp::private_address(body).filter(|_| far) {
             tracing::warn!(
                 call_id = %key.0,
@@ -137,16 +136,16 @@ impl Peer {
     /// One frame from the peer `from`, in order and once.
     pub(super) fn on_leg(&mut self, now: Now, from: PeerId, body: &[u8]) {
         if !self.rates.take(now.mono, from, Kind::Leg) {
-            return self.count("peer_throttled");
+            return self.outside.count("peer_throttled");
         }
-        let Ok(envelope) = decode::<Envelope>(body) else { return self.count("bad_peer_message") };
+        let Ok(envelope) = decode::<Envelope>(body) else { return self.outside.count("bad_peer_message") };
         if envelope.version != VERSION {
-            return self.count("bad_peer_message");
+            return self.outside.count("bad_peer_message");
         }
         let Ok(message) = Message::parse_lenient(envelope.sip.clone()) else {
-            return self.count("bad_peer_message");
+            return self.outside.count("bad_peer_message");
         };
-        let label = self.label(from);
+        let label = self.neighbours.label(from);
         let outside_dialog = message.is_request() && to_tag(&message).is_none() && !hop_by_hop(&message);
         let caller = match outside_dialog.then(|| self.check_request(now, from, &message, &envelope)) {
             None => None,
@@ -154,7 +153,7 @@ impl Peer {
             Some(Err(why)) => return self.refuse_leg(now, from, &message, why),
         };
         self.hear_nonce(&label, &message, &envelope);
-        self.feed_sip(now, dots_sip::Input::Overlay { from: label, bytes: envelope.sip, caller });
+        self.outside.sip(dots_sip::Input::Overlay { from: label, bytes: envelope.sip, caller });
     }
 
     /// The caller's AOR, if a home of its realm vouched for this very request through this very peer.
@@ -204,8 +203,8 @@ impl Peer {
         if message.method() == "INVITE"
             && let Some(key) = call_key(message, CallSide::Callee)
         {
-            let fresh = Hash(self.rng.random());
-            let from = self.label(from);
+            let fresh = self.outside.random_hash();
+            let from = self.neighbours.label(from);
             self.calls.nonce(now, &key, fresh);
             self.calls.set_grant(&key, &from, bytes.as_slice().into());
         }
@@ -213,9 +212,9 @@ impl Peer {
     }
 
     fn refuse_leg(&mut self, now: Now, to: PeerId, request: &Message, why: Refused) {
-        self.count(why.counter());
+        self.outside.count(why.counter());
         tracing::debug!(peer = %to, ?why, "a request from a peer was not believed");
-        let tag = Hash(self.rng.random()).to_string();
+        let tag = self.outside.random_hash().to_string();
         let tag = tag.get(..12).unwrap_or("refused");
         let response = match why {
             Refused::TooMany => {
@@ -226,7 +225,7 @@ impl Peer {
         let sip = response.to_tag(tag).build();
         let envelope = Envelope { version: VERSION, sip, grant: None, realm: None, nonce: None };
         if self.links.send(now, to, encode(&envelope), false).is_err() {
-            self.count("link_full");
+            self.outside.count("link_full");
         }
     }
 

@@ -61,17 +61,16 @@ pub enum Waiting {
 impl Peer {
     pub(super) fn on_resolve(&mut self, now: Now, ask: AskId, aor: String) {
         if self.is_local(&aor) {
-            let id = self.ask(Pending::Lookup(Asked::Own { ask, aor: aor.clone() }));
-            return self.out.push_back(Output::GetAccount { id, aor });
+            return self.outside.account(Pending::Lookup(Asked::Own { ask, aor: aor.clone() }), aor);
         }
         let peers = self.directory_targets(now, &aor);
         // What is stale here its home may know better.
         if peers.iter().any(|target| target.q > Q_STALE) {
-            return self.resolved(now, ask, Resolution::Peers(peers));
+            return self.resolved(ask, Resolution::Peers(peers));
         }
         // A phone that is registered here rings without anybody being asked.
         if !self.sip.bindings().reachable(&aor, now.wall.0).is_empty() {
-            return self.resolved(now, ask, Resolution::Offline);
+            return self.resolved(ask, Resolution::Offline);
         }
         self.ask_homes(now, Waiting::Call(ask), aor);
     }
@@ -84,7 +83,7 @@ impl Peer {
         };
         let mut homes: Vec<PeerId> = record.homes.iter().copied().filter(|h| *h != self.me).collect();
         // The last is asked first: one that we are connected to.
-        homes.sort_by_key(|h| self.neighbours.contains_key(h));
+        homes.sort_by_key(|h| self.neighbours.contains(*h));
         let left = homes.split_off(homes.len().saturating_sub(HOMES_ASKED));
         self.ask_next(now, who, aor, left);
     }
@@ -93,15 +92,19 @@ impl Peer {
         match left.pop() {
             Some(home) => {
                 let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor.clone() });
-                let id = self.ask(Pending::Lookup(Asked::Home { who, aor, left }));
-                self.request(id, home, Protocol::Lookup, body);
+                self.outside.request(
+                    Pending::Lookup(Asked::Home { who, aor, left }),
+                    home,
+                    Protocol::Lookup,
+                    body,
+                );
             }
             None => self.ask_dht(now, who, aor),
         }
     }
 
-    fn resolved(&mut self, now: Now, id: AskId, resolution: Resolution) {
-        self.feed_sip(now, dots_sip::Input::Resolved { id, resolution });
+    fn resolved(&mut self, id: AskId, resolution: Resolution) {
+        self.outside.sip(dots_sip::Input::Resolved { id, resolution });
     }
 
     /// Other peers that serve this AOR, best first.
@@ -125,7 +128,7 @@ impl Peer {
                 None => best.push((peer, q)),
             }
         }
-        best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.label(peer), q }).collect()
+        best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.neighbours.label(peer), q }).collect()
     }
 
     /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in
@@ -182,11 +185,11 @@ impl Peer {
 
     pub(super) fn on_lookup_account(&mut self, now: Now, asked: Asked, exists: bool) {
         match asked {
-            Asked::Own { ask, .. } if !exists => self.resolved(now, ask, Resolution::Unknown),
+            Asked::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
             Asked::Own { ask, aor } => {
                 let peers = self.directory_targets(now, &aor);
                 let none = peers.is_empty();
-                self.resolved(now, ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
+                self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
             Asked::Serve { inbound, aor } => self.serve(now, inbound, &aor, exists),
             Asked::Api { api, aor } => self.reply_lookup(now, api, &aor, Some(exists), &[]),
@@ -195,17 +198,17 @@ impl Peer {
     }
 
     /// There is no room for this question: a call gets 503, and so does whoever else waits.
-    pub(super) fn on_lookup_refused(&mut self, now: Now, asked: Asked) {
+    pub(super) fn on_lookup_refused(&mut self, asked: Asked) {
         match asked {
             Asked::Own { ask, .. }
             | Asked::Home { who: Waiting::Call(ask), .. }
-            | Asked::Dht { who: Waiting::Call(ask), .. } => self.resolved(now, ask, Resolution::Unavailable),
+            | Asked::Dht { who: Waiting::Call(ask), .. } => self.resolved(ask, Resolution::Unavailable),
             Asked::Home { who: Waiting::Api(api), .. }
             | Asked::Dht { who: Waiting::Api(api), .. }
             | Asked::Api { api, .. } => {
-                self.reply(api, 503, json!({ "error": "too busy: try again in a moment" }));
+                self.outside.reply(api, 503, json!({ "error": "too busy: try again in a moment" }));
             }
-            Asked::Serve { inbound, .. } => self.refuse_request(inbound),
+            Asked::Serve { inbound, .. } => self.outside.refuse_request(inbound),
         }
     }
 
@@ -226,7 +229,7 @@ impl Peer {
         }
         bindings.sort_by_key(|b| b.stale);
         bindings.truncate(PEERS_MAX);
-        self.respond(inbound, &LookupReply::Aor { exists, bindings });
+        self.outside.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
 
     /// `/dots/lookup/1`.
@@ -236,20 +239,22 @@ impl Peer {
                 self.hear_clock(now, from, time_ms);
                 self.hear_records(now, from, &records);
                 let records = self.records_to_tell(now);
-                self.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
+                self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
             }
             Ok(LookupRequest::News { version: VERSION, record }) => {
                 self.hear_records(now, from, std::slice::from_ref(&record));
-                self.respond(inbound, &LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 });
+                self.outside
+                    .respond(inbound, &LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 });
             }
             Ok(LookupRequest::Aor { version: VERSION, aor }) if self.is_local(&aor) => {
-                let id = self.ask(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }));
-                self.out.push_back(Output::GetAccount { id, aor });
+                self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }), aor);
             }
-            Ok(LookupRequest::Aor { version: VERSION, .. }) => self.respond(inbound, &LookupReply::NotHome),
+            Ok(LookupRequest::Aor { version: VERSION, .. }) => {
+                self.outside.respond(inbound, &LookupReply::NotHome)
+            }
             Ok(_) | Err(_) => {
-                self.count("bad_peer_message");
-                self.refuse_request(inbound);
+                self.outside.count("bad_peer_message");
+                self.outside.refuse_request(inbound);
             }
         }
     }
@@ -276,12 +281,12 @@ impl Peer {
         let Some(key) = self.realms.lookup(realm_of(&aor), now.wall).map(|r| r.aor_id(&aor)) else {
             return self.found(now, who, &aor, None, Vec::new());
         };
-        let id = self.ask(Pending::Lookup(Asked::Dht { who, aor, found: Vec::new() }));
-        self.out.push_back(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
+        let id = self.outside.ask(Pending::Lookup(Asked::Dht { who, aor, found: Vec::new() }));
+        self.outside.put(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
     }
 
     pub(super) fn on_dht_value(&mut self, now: Now, id: u64, value: &[u8]) {
-        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.asks.get(id) else { return };
+        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.outside.asks.get(id) else { return };
         let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return };
         let aor_id = record.aor_id(aor);
         let good: Vec<Elsewhere> = dht::read(value, now.wall)
@@ -292,7 +297,7 @@ impl Peer {
             })
             .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
-        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.asks.get_mut(id) {
+        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.outside.asks.get_mut(id) {
             found.extend(good);
             found.sort();
             found.dedup();
@@ -301,7 +306,7 @@ impl Peer {
     }
 
     pub(super) fn on_dht_done(&mut self, now: Now, id: u64) {
-        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.asks.answered(id) {
+        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.outside.asks.answered(id) {
             self.found(now, who, &aor, None, found);
         }
     }
@@ -310,14 +315,14 @@ impl Peer {
     fn found(&mut self, now: Now, who: Waiting, aor: &str, exists: Option<bool>, found: Vec<Elsewhere>) {
         match who {
             Waiting::Api(api) => self.reply_lookup(now, api, aor, exists, &found),
-            Waiting::Call(ask) if exists == Some(false) => self.resolved(now, ask, Resolution::Unknown),
+            Waiting::Call(ask) if exists == Some(false) => self.resolved(ask, Resolution::Unknown),
             Waiting::Call(ask) => {
                 let mut peers: Vec<(PeerId, u16)> = found.into_iter().map(|f| (f.serving, f.q)).collect();
                 let known = self.believed(now, aor);
                 peers.extend(known.iter().map(|f| (f.serving, Q_STALE)));
                 let peers = self.targets(peers);
                 let none = peers.is_empty();
-                self.resolved(now, ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
+                self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
         }
     }
@@ -325,8 +330,7 @@ impl Peer {
     /// `dots lookup`: what we believe, and a home's word on whether the account exists.
     pub(super) fn on_api_lookup(&mut self, now: Now, api: u64, aor: String) {
         if self.is_local(&aor) {
-            let id = self.ask(Pending::Lookup(Asked::Api { api, aor: aor.clone() }));
-            return self.out.push_back(Output::GetAccount { id, aor });
+            return self.outside.account(Pending::Lookup(Asked::Api { api, aor: aor.clone() }), aor);
         }
         self.ask_homes(now, Waiting::Api(api), aor);
     }
@@ -368,7 +372,7 @@ impl Peer {
                 "attests": [],
             }));
         }
-        self.reply(api, 200, json!({ "aor": aor, "exists": exists, "bindings": rows }));
+        self.outside.reply(api, 200, json!({ "aor": aor, "exists": exists, "bindings": rows }));
     }
 
     pub(super) fn is_local(&self, aor: &str) -> bool {

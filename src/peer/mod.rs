@@ -30,8 +30,10 @@ mod leg;
 mod lookup;
 pub mod messages;
 mod names;
+mod neighbours;
 pub mod notes;
 pub mod output;
+mod outside;
 mod rate;
 mod receipts;
 mod routes;
@@ -42,34 +44,33 @@ pub use config::{Config, Recovered};
 pub use input::Input;
 pub use output::{Output, Stream};
 
-use asks::{Asks, Pending};
+use asks::Pending;
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms, transport::InboundId,
 };
-use dots_sip::{core::Core as Sip, input::PeerLabel};
+use dots_sip::core::Core as Sip;
 use dots_wire::{Now, PeerId};
 use guest::Guest;
 use home::Home;
+use neighbours::Neighbours;
+use outside::Outside;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rate::Buckets;
-use routes::Neighbour;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// Peers whose host label we can turn into a PeerId.
-const LABELS_MAX: usize = 100_000;
 /// How often slow housekeeping runs: calls that never ended, words in the log that run out, own records.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 pub struct Peer {
     config: Config,
     me: PeerId,
-    rng: ChaCha20Rng,
+    outside: Outside,
     sip: Sip,
     links: Links,
     overlay: OverlayCore,
@@ -84,17 +85,13 @@ pub struct Peer {
     /// Records in the binding journal, about.
     journaled: usize,
     aliases: BTreeMap<String, String>,
-    neighbours: BTreeMap<PeerId, Neighbour>,
-    labels: BTreeMap<PeerLabel, PeerId>,
-    labels_by_age: VecDeque<PeerLabel>,
+    neighbours: Neighbours,
     /// Names that DNS was asked about, and when.
     dns_asked: BTreeMap<String, Instant>,
     /// What a stranger may cost us: requests outside dialogs, nonces and answers, questions.
     rates: Buckets,
-    asks: Asks,
     housekeeping_at: Instant,
     started: Now,
-    out: VecDeque<Output>,
 }
 
 impl Peer {
@@ -106,15 +103,15 @@ impl Peer {
     /// Takes one input. Drain [`Peer::poll_output`] before the next.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.feed_sip(now, dots_sip::Input::Message { flow, bytes }),
-            Input::FlowClosed { flow } => self.feed_sip(now, dots_sip::Input::FlowClosed { flow }),
+            Input::Sip { flow, bytes } => self.outside.sip(dots_sip::Input::Message { flow, bytes }),
+            Input::FlowClosed { flow } => self.outside.sip(dots_sip::Input::FlowClosed { flow }),
             Input::Net(event) => self.on_net(now, event),
             Input::Appended { token } => self.on_appended(now, token),
             Input::Account { id, account } => self.on_account(now, id, account),
             Input::AccountStored { id, existed } => self.on_account_stored(now, id, existed),
             Input::AccountFailed { id } => self.on_account_failed(id),
             Input::OwnHosts { hosts } => self.on_own_hosts(hosts),
-            Input::Drain => self.feed_sip(now, dots_sip::Input::Drain),
+            Input::Drain => self.outside.sip(dots_sip::Input::Drain),
             Input::Txt { id, records } => self.on_txt(now, id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
@@ -122,7 +119,7 @@ impl Peer {
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.outside.poll_output()
     }
 
     /// The next moment at which [`Peer::handle_timeout`] has something to do.
@@ -160,11 +157,7 @@ impl Peer {
 
     /// Is nothing under way that a phone or a caller of the API waits for?
     pub fn is_quiet(&self) -> bool {
-        self.sip.is_idle() && self.asks.is_quiet()
-    }
-
-    fn feed_sip(&mut self, now: Now, input: dots_sip::Input) {
-        self.sip.handle(sip_now(now), input);
+        self.sip.is_idle() && self.outside.asks.is_quiet()
     }
 
     /// Carries what the cores say to each other until none has anything left to say.
@@ -172,13 +165,15 @@ impl Peer {
         loop {
             if let Some(output) = self.sip.poll_output() {
                 self.on_sip_output(now, output);
+            } else if let Some(input) = self.outside.poll_sip() {
+                self.sip.handle(sip_now(now), input);
             } else if let Some(output) = self.links.poll_output() {
                 self.on_link_output(now, output);
             } else if let Some(output) = self.overlay.poll_output() {
                 self.on_overlay_output(now, output);
             } else if let Some(output) = self.receipts.poll_output() {
                 self.on_receipt_output(now, output);
-            } else if let Some(refused) = self.asks.take_refused() {
+            } else if let Some(refused) = self.outside.asks.take_refused() {
                 self.on_refused(now, refused);
             } else {
                 return;
@@ -189,7 +184,7 @@ impl Peer {
     fn on_sip_output(&mut self, now: Now, output: dots_sip::Output) {
         use dots_sip::Output as Sip;
         match output {
-            Sip::Send { flow, bytes } => self.out.push_back(Output::SipSend { flow, bytes }),
+            Sip::Send { flow, bytes } => self.outside.put(Output::SipSend { flow, bytes }),
             Sip::SendPeer { peer, bytes, grant, initial } => self.send_leg(now, &peer, bytes, grant, initial),
             Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
             Sip::Verify { id, answer, source } => self.on_verify(now, id, *answer, source),
@@ -198,22 +193,8 @@ impl Peer {
             Sip::Expired { change } => self.on_expired(now, &change),
             Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
             Sip::Call(event) => self.on_call(now, &event),
-            Sip::Count(name) => self.count(name),
+            Sip::Count(name) => self.outside.count(name),
         }
-    }
-
-    /// A question under way; its id goes to the driver and comes back with the answer.
-    fn ask(&mut self, what: Pending) -> u64 {
-        self.asks.ask(what)
-    }
-
-    fn append(&mut self, what: Pending, stream: Stream, record: Vec<u8>, sync: bool) {
-        let token = self.asks.append(what);
-        self.out.push_back(Output::Append { token, stream, record, sync });
-    }
-
-    fn count(&mut self, name: &'static str) {
-        self.out.push_back(Output::Count(name));
     }
 }
 

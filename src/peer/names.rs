@@ -6,10 +6,10 @@
 use super::{
     Config, Output, Peer, Pending,
     messages::{LookupReply, LookupRequest, VERSION},
+    neighbours::Neighbour,
     notes::{self, Note},
     output::Stream,
     rate::Kind,
-    routes::Neighbour,
 };
 use dots_overlay::{
     names::{Belief, Change, Heard, Known},
@@ -35,8 +35,6 @@ const SKEW_MAX: Duration = Duration::from_secs(60);
 const DNS_ASKED_MAX: usize = 16;
 const DNS_NAMES_MAX: usize = 1_000;
 const DNS_AGAIN: Duration = Duration::from_secs(600);
-/// A clock that is this far from most of our neighbours' is wrong, or theirs are.
-const CLOCK_WARNING: Duration = Duration::from_secs(10);
 /// A neighbour that does not answer with its records is asked again after this, doubled each time.
 const ASK_AGAIN: Duration = Duration::from_millis(1_500);
 const ASK_AGAIN_MAX: u32 = 6;
@@ -86,14 +84,14 @@ impl Peer {
     /// Own records signed anew when a day has gone, and told to everybody.
     pub(super) fn refresh_names(&mut self, now: Now) {
         if self.sign_own(now) {
-            for peer in self.neighbours.keys().copied().collect::<Vec<_>>() {
+            for peer in self.neighbours.iter().map(|(peer, _)| peer).collect::<Vec<_>>() {
                 self.exchange_names(now, peer, 0);
             }
             return;
         }
         let due = |n: &Neighbour| n.names_again.filter(|(at, _)| *at <= now.mono).map(|(_, tries)| tries);
         let due: Vec<(PeerId, u32)> =
-            self.neighbours.iter().filter_map(|(peer, n)| Some((*peer, due(n)?))).collect();
+            self.neighbours.iter().filter_map(|(peer, n)| Some((peer, due(n)?))).collect();
         for (peer, tries) in due {
             self.exchange_names(now, peer, tries + 1);
         }
@@ -101,14 +99,13 @@ impl Peer {
 
     /// Tells a neighbour our records, and asks for its own. `tries`: how often that was in vain.
     pub(super) fn exchange_names(&mut self, now: Now, peer: PeerId, tries: u32) {
-        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+        if let Some(neighbour) = self.neighbours.get_mut(peer) {
             let wait = ASK_AGAIN * (1 << tries.min(ASK_AGAIN_MAX));
             neighbour.names_again = (tries < ASK_AGAIN_MAX).then(|| (now.mono + wait, tries));
         }
         let records = self.records_to_tell(now);
         let body = encode(&LookupRequest::Realms { version: VERSION, records, time_ms: now.wall.0 });
-        let id = self.ask(Pending::Names { of: peer });
-        self.request(id, peer, Protocol::Lookup, body);
+        self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
     }
 
     /// Our own first.
@@ -141,7 +138,7 @@ impl Peer {
     pub(super) fn hear_records(&mut self, now: Now, from: PeerId, records: &[Signed]) {
         for record in records.iter().take(RECORDS_MAX) {
             if !self.rates.take(now.mono, from, Kind::Realm) {
-                return self.count("peer_throttled");
+                return self.outside.count("peer_throttled");
             }
             self.accept_realm(now, from, record);
         }
@@ -149,25 +146,9 @@ impl Peer {
 
     /// What a neighbour's clock said: the median of all is what ours is measured by.
     pub(super) fn hear_clock(&mut self, now: Now, from: PeerId, time_ms: u64) {
-        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.clock_ahead_ms = Some(i128::from(time_ms) - i128::from(now.wall.0));
-        if let Some(warning) = self.clock_warning() {
+        if let Some(warning) = self.neighbours.clock_told(from, time_ms, now.wall) {
             tracing::warn!("{warning}");
         }
-    }
-
-    pub(super) fn clock_warning(&self) -> Option<String> {
-        let mut ahead: Vec<i128> = self.neighbours.values().filter_map(|n| n.clock_ahead_ms).collect();
-        ahead.sort_unstable();
-        let median = *ahead.get(ahead.len() / 2)?;
-        let seconds = median.unsigned_abs() / 1_000;
-        let (way, is_wrong) =
-            (if median > 0 { "behind" } else { "ahead of" }, seconds >= CLOCK_WARNING.as_secs().into());
-        is_wrong.then(|| {
-            format!(
-                "this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock"
-            )
-        })
     }
 
     /// The realm is known, but its record has run out: its homes may have a newer one. `false`: never heard of it.
@@ -184,7 +165,7 @@ impl Peer {
     pub(super) fn on_names_reply(&mut self, now: Now, from: PeerId, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<LookupReply>(&body).ok());
         if let Some(LookupReply::Realms { records, time_ms }) = reply {
-            if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            if let Some(neighbour) = self.neighbours.get_mut(from) {
                 neighbour.names_again = None;
             }
             self.hear_clock(now, from, time_ms);
@@ -212,7 +193,7 @@ impl Peer {
             Ok(Heard::AskDns(name)) => self.ask_dns(now, &name),
             Ok(Heard::Known) => {}
             Err(why) => {
-                self.count("realm_refused");
+                self.outside.count("realm_refused");
                 tracing::debug!(%from, %why, "a realm record was not believed");
             }
         }
@@ -224,11 +205,11 @@ impl Peer {
         let may = self.dns_asked.len() < DNS_NAMES_MAX
             && !self.dns_asked.contains_key(name)
             && self.realms.wants_txt(name)
-            && self.asks.dns_questions() < DNS_ASKED_MAX;
+            && self.outside.asks.dns_questions() < DNS_ASKED_MAX;
         if may {
             self.dns_asked.insert(name.to_owned(), now.mono);
-            let id = self.ask(Pending::Txt { name: name.to_owned() });
-            self.out.push_back(Output::LookupTxt { id, name: format!("_dots.{name}") });
+            let id = self.outside.ask(Pending::Txt { name: name.to_owned() });
+            self.outside.put(Output::LookupTxt { id, name: format!("_dots.{name}") });
         }
     }
 
@@ -246,15 +227,14 @@ impl Peer {
         let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
         let body = encode(&LookupRequest::News { version: VERSION, record });
         let others: Vec<PeerId> =
-            self.neighbours.keys().copied().filter(|p| *p != from).take(NEWS_MAX).collect();
+            self.neighbours.iter().map(|(peer, _)| peer).filter(|p| *p != from).take(NEWS_MAX).collect();
         for peer in others {
-            let id = self.ask(Pending::Told);
-            self.request(id, peer, Protocol::Lookup, body.clone());
+            self.outside.request(Pending::Told, peer, Protocol::Lookup, body.clone());
         }
     }
 
     pub(super) fn on_txt(&mut self, now: Now, id: u64, records: &[String]) {
-        if let Some(Pending::Txt { name }) = self.asks.answered(id) {
+        if let Some(Pending::Txt { name }) = self.outside.asks.answered(id) {
             let change = self.realms.heard_txt(&name, records, now.wall);
             self.remember(now, change);
         }
@@ -267,7 +247,7 @@ impl Peer {
                 self.overlay.realm_known(now, known.key.label());
             }
             let record = encode(&Note::Realm { version: notes::VERSION, change });
-            self.append(Pending::Written, Stream::Realms, record, true);
+            self.outside.append(Pending::Written, Stream::Realms, record, true);
         }
     }
 }

@@ -43,7 +43,9 @@ impl Peer {
     }
 
     fn on_answered(&mut self, now: Now, (nonce_caller, nonce_callee): (Hash, Hash), call: &Call) {
-        let Some(other) = call.peer.as_ref().and_then(|l| self.labels.get(l)).copied() else { return };
+        let Some(other) = call.peer.as_ref().and_then(|l| self.neighbours.of_label(l)) else {
+            return;
+        };
         let (caller_peer, callee_peer) = match call.side {
             CallSide::Caller => (self.me, other),
             CallSide::Callee => (other, self.me),

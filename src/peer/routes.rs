@@ -7,63 +7,25 @@ use dots_overlay::{
     link::LinkOutput,
     transport::{InboundId, NetCommand, NetEvent, Protocol, RequestError},
 };
-use dots_sip::input::PeerLabel;
-use dots_wire::{Now, PeerId, Timestamp, encode};
-use serde::Serialize;
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
-
-/// A peer that we are connected to.
-#[derive(Clone, Debug)]
-pub struct Neighbour {
-    pub since: Timestamp,
-    /// Multiaddr, as the network told last.
-    pub address: String,
-    pub agent: String,
-    pub rtt: Option<Duration>,
-    /// Its clock minus ours, when it last said.
-    pub clock_ahead_ms: Option<i128>,
-    /// It has not answered with its realm records: when to ask again, and how often that was done.
-    pub names_again: Option<(Instant, u32)>,
-}
-
-impl Neighbour {
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.address.split('/').nth(2)?.parse().ok()
-    }
-}
+use dots_wire::{Now, PeerId};
 
 impl Peer {
     pub(super) fn on_net(&mut self, now: Now, event: NetEvent) {
         match event {
             NetEvent::Connected { peer } => {
-                let fresh = Neighbour {
-                    since: now.wall,
-                    address: String::new(),
-                    agent: String::new(),
-                    rtt: None,
-                    clock_ahead_ms: None,
-                    names_again: None,
-                };
-                self.neighbours.entry(peer).or_insert(fresh);
-                self.label(peer);
+                self.neighbours.connected(peer, now.wall);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.receipts.on_connected(now, peer);
                 self.exchange_names(now, peer, 0);
             }
             NetEvent::Disconnected { peer } => {
-                self.neighbours.remove(&peer);
+                self.neighbours.disconnected(peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
             }
             NetEvent::Seen { peer, address, agent, rtt } => {
-                if let Some(n) = self.neighbours.get_mut(&peer) {
-                    (n.address, n.agent) = (address, agent);
-                    n.rtt = rtt.or(n.rtt);
-                }
+                self.neighbours.seen(peer, address, agent, rtt);
             }
             NetEvent::Request { peer, protocol, id, body } => self.on_request(now, peer, protocol, id, body),
             NetEvent::Response { id, result } => self.on_response(now, id, result),
@@ -78,7 +40,7 @@ impl Peer {
                     self.overlay.handle_net(now, event);
                 } else {
                     // No verdict: it is not passed on, and nobody is blamed.
-                    self.count("peer_throttled");
+                    self.outside.count("peer_throttled");
                 }
             }
         }
@@ -93,8 +55,8 @@ impl Peer {
             Protocol::Verify => Kind::Verify,
         };
         if !self.rates.take(now.mono, peer, kind) {
-            self.count("peer_throttled");
-            return self.refuse_request(id);
+            self.outside.count("peer_throttled");
+            return self.outside.refuse_request(id);
         }
         match protocol {
             Protocol::Auth => self.on_auth_request(now, peer, id, &body),
@@ -107,7 +69,7 @@ impl Peer {
     }
 
     fn on_response(&mut self, now: Now, id: u64, result: Result<Vec<u8>, RequestError>) {
-        match self.asks.answered(id) {
+        match self.outside.asks.answered(id) {
             Some(Pending::Overlay(id)) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
             Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
             Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
@@ -119,11 +81,11 @@ impl Peer {
     }
 
     pub(super) fn on_appended(&mut self, now: Now, token: u64) {
-        match self.asks.answered(token) {
+        match self.outside.asks.answered(token) {
             Some(Pending::Overlay(token)) => self.overlay.durable(now, token),
             Some(Pending::Receipts(token)) => self.receipts.durable(now, token),
-            Some(Pending::Journal { ask }) => self.feed_sip(now, dots_sip::Input::Journaled { id: ask }),
-            Some(Pending::Noted { api, body }) => self.reply(api, 200, body),
+            Some(Pending::Journal { ask }) => self.outside.sip(dots_sip::Input::Journaled { id: ask }),
+            Some(Pending::Noted { api, body }) => self.outside.reply(api, 200, body),
             Some(Pending::Written) => {}
             Some(other) => other.is_no_answer_to("an append"),
             None => debug_assert!(false, "the disk answers each append once"),
@@ -132,12 +94,16 @@ impl Peer {
 
     /// A question that found no room has failed: whoever waits for it is told "not now".
     pub(super) fn on_refused(&mut self, now: Now, refused: Pending) {
-        self.count("asks_full");
+        self.outside.count("asks_full");
         match refused {
             Pending::Auth(asked) => self.on_auth_refused(now, asked),
-            Pending::Lookup(asked) => self.on_lookup_refused(now, asked),
+            Pending::Lookup(asked) => self.on_lookup_refused(asked),
             Pending::Account { api, .. } | Pending::Noted { api, .. } => {
-                self.reply(api, 503, serde_json::json!({ "error": "too busy: try again in a moment" }));
+                self.outside.reply(
+                    api,
+                    503,
+                    serde_json::json!({ "error": "too busy: try again in a moment" }),
+                );
             }
             Pending::Overlay(id) => {
                 let result = Err(RequestError::Unreachable);
@@ -153,7 +119,7 @@ impl Peer {
     }
 
     pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<super::account::Account>) {
-        match self.asks.answered(id) {
+        match self.outside.asks.answered(id) {
             Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
             Some(Pending::Lookup(asked)) => self.on_lookup_account(now, asked, account.is_some()),
             _ => {}
@@ -162,12 +128,12 @@ impl Peer {
 
     pub(super) fn on_link_output(&mut self, now: Now, output: LinkOutput) {
         match output {
-            LinkOutput::Net(command) => self.out.push_back(Output::Net(command)),
+            LinkOutput::Net(command) => self.outside.put(Output::Net(command)),
             LinkOutput::Deliver { peer, body } => self.on_leg(now, peer, &body),
             LinkOutput::Down { peer } => {
-                self.count("link_down");
-                let peer = self.label(peer);
-                self.feed_sip(now, dots_sip::Input::OverlayDown { peer });
+                self.outside.count("link_down");
+                let peer = self.neighbours.label(peer);
+                self.outside.sip(dots_sip::Input::OverlayDown { peer });
             }
         }
     }
@@ -175,18 +141,17 @@ impl Peer {
     pub(super) fn on_overlay_output(&mut self, now: Now, output: OverlayOutput) {
         match output {
             OverlayOutput::Net(NetCommand::Request { id, peer, protocol, body }) => {
-                let id = self.ask(Pending::Overlay(id));
-                self.request(id, peer, protocol, body);
+                self.outside.request(Pending::Overlay(id), peer, protocol, body);
             }
-            OverlayOutput::Net(command) => self.out.push_back(Output::Net(command)),
+            OverlayOutput::Net(command) => self.outside.put(Output::Net(command)),
             OverlayOutput::Append { token, record } => {
-                self.append(Pending::Overlay(token), Stream::Log, record, true);
+                self.outside.append(Pending::Overlay(token), Stream::Log, record, true);
             }
             OverlayOutput::PingPhone { id, aor_id, instance } => match self.published.phone(aor_id, instance)
             {
                 Some((aor, instance)) => {
                     let (aor, instance) = (aor.clone(), instance.clone());
-                    self.feed_sip(now, dots_sip::Input::Ping { id, aor, instance });
+                    self.outside.sip(dots_sip::Input::Ping { id, aor, instance });
                 }
                 None => self.overlay.pinged(now, id, false),
             },
@@ -197,57 +162,25 @@ impl Peer {
             OverlayOutput::RunsTwice => {
                 let why = "this peer's key runs somewhere else too: stop one of the two, or give this one a new data \
                            directory";
-                self.out.push_back(Output::Fatal(why.to_owned()));
+                self.outside.put(Output::Fatal(why.to_owned()));
             }
-            OverlayOutput::Count(name) => self.count(name),
+            OverlayOutput::Count(name) => self.outside.count(name),
         }
     }
 
     pub(super) fn on_receipt_output(&mut self, _now: Now, output: ReceiptOutput) {
         match output {
             ReceiptOutput::Append { token, record } => {
-                self.append(Pending::Receipts(token), Stream::Receipts, record, true);
+                self.outside.append(Pending::Receipts(token), Stream::Receipts, record, true);
             }
             ReceiptOutput::Request { id, peer, body } => {
-                let id = self.ask(Pending::Receipts(id));
-                self.request(id, peer, Protocol::Receipt, body);
+                self.outside.request(Pending::Receipts(id), peer, Protocol::Receipt, body);
             }
             ReceiptOutput::Respond { id, body } => {
-                self.out.push_back(Output::Net(NetCommand::Respond { id, body }));
+                self.outside.put(Output::Net(NetCommand::Respond { id, body }));
             }
-            ReceiptOutput::Completed { .. } => self.count("receipts_completed"),
-            ReceiptOutput::Count(name) => self.count(name),
+            ReceiptOutput::Completed { .. } => self.outside.count("receipts_completed"),
+            ReceiptOutput::Count(name) => self.outside.count(name),
         }
-    }
-
-    pub(super) fn request(&mut self, id: u64, peer: PeerId, protocol: Protocol, body: Vec<u8>) {
-        self.out.push_back(Output::Net(NetCommand::Request { id, peer, protocol, body }));
-    }
-
-    pub(super) fn respond<T: Serialize>(&mut self, id: InboundId, reply: &T) {
-        self.out.push_back(Output::Net(NetCommand::Respond { id, body: Some(encode(reply)) }));
-    }
-
-    pub(super) fn refuse_request(&mut self, id: InboundId) {
-        self.out.push_back(Output::Net(NetCommand::Respond { id, body: None }));
-    }
-
-    /// The label of `peer`, remembered so that it can be turned back. At the limit the oldest of a peer that we are not
-    /// connected to goes.
-    pub(super) fn label(&mut self, peer: PeerId) -> PeerLabel {
-        let label: PeerLabel = peer.0.label().base32().into();
-        if self.labels.insert(label.clone(), peer).is_none() {
-            self.labels_by_age.push_back(label.clone());
-        }
-        for _ in super::LABELS_MAX..self.labels_by_age.len() {
-            let Some(oldest) = self.labels_by_age.pop_front() else { break };
-            match self.labels.get(&oldest) {
-                Some(peer) if self.neighbours.contains_key(peer) => self.labels_by_age.push_back(oldest),
-                _ => {
-                    self.labels.remove(&oldest);
-                }
-            }
-        }
-        label
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Output, Peer, Pending, Stream,
     account::Account,
-    api::{Reply, Request},
+    api::Request,
     notes::{Note, VERSION},
 };
 use dots_overlay::{
@@ -21,46 +21,42 @@ const ALIASES_MAX: usize = 10_000;
 impl Peer {
     pub(super) fn on_api(&mut self, now: Now, id: u64, request: Request) {
         match request {
-            Request::Status => self.reply(id, 200, self.status()),
-            Request::Bindings => self.reply(id, 200, self.binding_list(now)),
+            Request::Status => self.outside.reply(id, 200, self.status()),
+            Request::Bindings => self.outside.reply(id, 200, self.binding_list(now)),
             Request::Lookup { aor } => {
                 self.on_api_lookup(now, id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
             }
-            Request::Calls => self.reply(id, 200, json!(self.calls.list())),
-            Request::Peers => self.reply(id, 200, self.peer_list(now)),
-            Request::Receipts { verify } => self.reply(id, 200, self.receipt_list(verify)),
+            Request::Calls => self.outside.reply(id, 200, json!(self.calls.list())),
+            Request::Peers => self.outside.reply(id, 200, self.peer_list(now)),
+            Request::Receipts { verify } => self.outside.reply(id, 200, self.receipt_list(verify)),
             Request::AccountPut { account } => self.put_account(id, account),
             Request::AccountRemove { aor } => {
-                let ask = self.ask(Pending::Account { api: id, aor: aor.clone(), removed: true });
-                self.out.push_back(Output::RemoveAccount { id: ask, aor });
+                let ask = self.outside.ask(Pending::Account { api: id, aor: aor.clone(), removed: true });
+                self.outside.put(Output::RemoveAccount { id: ask, aor });
             }
             Request::Aliases => {
                 let rows = self.aliases.iter().map(|(a, t)| json!({ "alias": a, "target": t }));
-                self.reply(id, 200, rows.collect());
+                self.outside.reply(id, 200, rows.collect());
             }
             Request::AliasPut { alias, target } => self.put_alias(id, alias, target),
             Request::AliasRemove { alias } => self.remove_alias(id, alias),
-            Request::Realms => self.reply(id, 200, self.realm_list()),
+            Request::Realms => self.outside.reply(id, 200, self.realm_list()),
             Request::RealmPin { name, key } => self.pin_realm(id, &name, &key),
             Request::RealmForget { name } => self.forget_realm(id, &name),
         }
     }
 
-    pub(super) fn reply(&mut self, id: u64, status: u16, body: Value) {
-        self.out.push_back(Output::Api { id, reply: Reply { status, body } });
-    }
-
     pub(super) fn on_account_stored(&mut self, now: Now, id: u64, existed: bool) {
-        let Some(Pending::Account { api, aor, removed }) = self.asks.answered(id) else { return };
+        let Some(Pending::Account { api, aor, removed }) = self.outside.asks.answered(id) else { return };
         if existed {
             self.revoke(now, &aor, now.wall);
             self.home.roaming_mut().forget(&aor, None);
             // Whoever is registered with the old password is not any more.
-            self.feed_sip(now, dots_sip::Input::Unbind { aor: aor.clone() });
+            self.outside.sip(dots_sip::Input::Unbind { aor: aor.clone() });
         }
         match removed && !existed {
-            true => self.reply(api, 404, json!({ "error": format!("there is no account {aor}") })),
-            false => self.reply(api, 200, json!({ "existed": existed })),
+            true => self.outside.reply(api, 404, json!({ "error": format!("there is no account {aor}") })),
+            false => self.outside.reply(api, 200, json!({ "existed": existed })),
         }
     }
 
@@ -74,9 +70,9 @@ impl Peer {
     }
 
     pub(super) fn on_account_failed(&mut self, id: u64) {
-        if let Some(Pending::Account { api, aor, .. }) = self.asks.answered(id) {
+        if let Some(Pending::Account { api, aor, .. }) = self.outside.asks.answered(id) {
             let error = format!("{aor}: the account store could not write it; see the log");
-            self.reply(api, 500, json!({ "error": error }));
+            self.outside.reply(api, 500, json!({ "error": error }));
         }
     }
 
@@ -84,10 +80,10 @@ impl Peer {
         if !self.config.is_home(realm_of(&account.aor)) {
             let error =
                 format!("{}: this peer is not home of that realm; start it with --realm", account.aor);
-            return self.reply(id, 400, json!({ "error": error }));
+            return self.outside.reply(id, 400, json!({ "error": error }));
         }
-        let ask = self.ask(Pending::Account { api: id, aor: account.aor.clone(), removed: false });
-        self.out.push_back(Output::PutAccount { id: ask, account });
+        let ask = self.outside.ask(Pending::Account { api: id, aor: account.aor.clone(), removed: false });
+        self.outside.put(Output::PutAccount { id: ask, account });
     }
 
     fn put_alias(&mut self, id: u64, alias: String, target: String) {
@@ -97,10 +93,10 @@ impl Peer {
         let named = !alias.is_empty() && alias.len() <= 64 && alias.chars().all(plain);
         let Some(target) = canonical.ok().filter(|_| named) else {
             let error = "an alias is a short user name or number, its target is sip:user@realm";
-            return self.reply(id, 400, json!({ "error": error }));
+            return self.outside.reply(id, 400, json!({ "error": error }));
         };
         if self.aliases.len() >= ALIASES_MAX && !self.aliases.contains_key(&alias) {
-            return self.reply(id, 400, json!({ "error": "too many aliases" }));
+            return self.outside.reply(id, 400, json!({ "error": "too many aliases" }));
         }
         let body = json!({ "existed": self.aliases.insert(alias.clone(), target.clone()).is_some() });
         self.note(id, &Note::Alias { version: VERSION, alias, target }, body);
@@ -108,7 +104,7 @@ impl Peer {
 
     fn remove_alias(&mut self, id: u64, alias: String) {
         if self.aliases.remove(&alias).is_none() {
-            return self.reply(id, 404, json!({ "error": format!("{alias}: no such alias") }));
+            return self.outside.reply(id, 404, json!({ "error": format!("{alias}: no such alias") }));
         }
         let body = json!({ "existed": true });
         self.note(id, &Note::AliasGone { version: VERSION, alias }, body);
@@ -117,7 +113,7 @@ impl Peer {
     /// Writes it down; the HTTP answer comes when it is durable.
     fn note(&mut self, api: u64, note: &Note, body: Value) {
         self.readdress();
-        self.append(Pending::Noted { api, body }, Stream::Realms, encode(note), true);
+        self.outside.append(Pending::Noted { api, body }, Stream::Realms, encode(note), true);
     }
 
     fn status(&self) -> Value {
@@ -162,9 +158,9 @@ impl Peer {
     }
 
     fn peer_list(&self, now: Now) -> Value {
-        let row = |(peer, n): (&dots_wire::PeerId, &super::routes::Neighbour)| {
+        let row = |(peer, n): (dots_wire::PeerId, &super::neighbours::Neighbour)| {
             let homes = self.realms.iter().filter(|(_, known)| {
-                known.read().is_some_and(|r| r.valid_until > now.wall && r.is_home(*peer))
+                known.read().is_some_and(|r| r.valid_until > now.wall && r.is_home(peer))
             });
             json!({
                 "peer_id": peer.to_string(),
@@ -174,7 +170,7 @@ impl Peer {
                 "since_ms": n.since.0,
                 "rtt_us": n.rtt.and_then(|d| u64::try_from(d.as_micros()).ok()),
                 "realms": homes.map(|(name, _)| name).collect::<Vec<_>>(),
-                "log_seq": self.overlay.head(*peer),
+                "log_seq": self.overlay.head(peer),
             })
         };
         self.neighbours.iter().map(row).collect()
@@ -202,10 +198,14 @@ impl Peer {
         let key = hex::decode(key).ok().and_then(|b| <[u8; 33]>::try_from(b).ok());
         let Some(key) = key.filter(|_| is_name(&name)) else {
             let error = "expected a realm's name and its key, 66 hex digits as `dots realms` prints it";
-            return self.reply(id, 400, json!({ "error": error }));
+            return self.outside.reply(id, 400, json!({ "error": error }));
         };
         if self.config.is_home(&name) {
-            return self.reply(id, 400, json!({ "error": format!("{name} is this peer's own realm") }));
+            return self.outside.reply(
+                id,
+                400,
+                json!({ "error": format!("{name} is this peer's own realm") }),
+            );
         }
         let existed = self.realms.get(&name).is_some();
         match self.realms.pin(&name, PublicKey(key), Belief::Pinned) {
@@ -213,7 +213,7 @@ impl Peer {
                 let note = Note::Realm { version: VERSION, change };
                 self.note(id, &note, json!({ "existed": existed }));
             }
-            None => self.reply(id, 200, json!({ "existed": existed })),
+            None => self.outside.reply(id, 200, json!({ "existed": existed })),
         }
     }
 
@@ -226,7 +226,7 @@ impl Peer {
             }
             None => {
                 let error = format!("{name}: no such realm, or this peer's own");
-                self.reply(id, 404, json!({ "error": error }));
+                self.outside.reply(id, 404, json!({ "error": error }));
             }
         }
     }
@@ -255,6 +255,6 @@ impl Peer {
                 format!("another key says that it owns {name}: see `dots realms`, then pin or forget it")
             })
         };
-        self.realms.iter().filter_map(rival).chain(self.clock_warning()).collect()
+        self.realms.iter().filter_map(rival).chain(self.neighbours.clock_warning()).collect()
     }
 }

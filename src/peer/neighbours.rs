@@ -1,0 +1,171 @@
+//! The peers that we are connected to, and what was seen of them: address, clock, round-trip time. Also the way back from
+//! the label of a peer, which is all that SIP knows, to its key.
+
+use dots_sip::input::PeerLabel;
+use dots_wire::{PeerId, Timestamp};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+/// Peers whose label we can turn into a PeerId. At the limit the oldest of a peer that we are not connected to goes.
+const LABELS_MAX: usize = 100_000;
+/// A clock that differs from the median of its neighbours' by so much makes grants fail.
+const CLOCK_WARNING: Duration = Duration::from_secs(10);
+
+/// A peer that we are connected to.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    pub since: Timestamp,
+    /// Multiaddr, as the network told last.
+    pub address: String,
+    pub agent: String,
+    pub rtt: Option<Duration>,
+    /// Its clock minus ours, ms, when it last told the time.
+    pub clock_ahead_ms: Option<i128>,
+    /// It has not answered with its realm records: when to ask again, and how often that was done.
+    pub names_again: Option<(Instant, u32)>,
+}
+
+impl Neighbour {
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.split('/').nth(2)?.parse().ok()
+    }
+}
+
+#[derive(Default)]
+pub struct Neighbours {
+    connected: BTreeMap<PeerId, Neighbour>,
+    labels: BTreeMap<PeerLabel, PeerId>,
+    labels_by_age: VecDeque<PeerLabel>,
+}
+
+impl Neighbours {
+    pub fn connected(&mut self, peer: PeerId, now: Timestamp) {
+        let fresh = Neighbour {
+            since: now,
+            address: String::new(),
+            agent: String::new(),
+            rtt: None,
+            clock_ahead_ms: None,
+            names_again: None,
+        };
+        self.connected.entry(peer).or_insert(fresh);
+        self.label(peer);
+    }
+
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.connected.remove(&peer);
+    }
+
+    pub fn seen(&mut self, peer: PeerId, address: String, agent: String, rtt: Option<Duration>) {
+        if let Some(n) = self.connected.get_mut(&peer) {
+            (n.address, n.agent) = (address, agent);
+            n.rtt = rtt.or(n.rtt);
+        }
+    }
+
+    pub fn contains(&self, peer: PeerId) -> bool {
+        self.connected.contains_key(&peer)
+    }
+
+    pub fn get(&self, peer: PeerId) -> Option<&Neighbour> {
+        self.connected.get(&peer)
+    }
+
+    pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut Neighbour> {
+        self.connected.get_mut(&peer)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
+        self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
+    }
+
+    pub fn len(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// The peer told the time: the median of all is what our clock is measured by. Returns a warning for the operator.
+    pub fn clock_told(&mut self, peer: PeerId, time_ms: u64, now: Timestamp) -> Option<String> {
+        let neighbour = self.connected.get_mut(&peer)?;
+        neighbour.clock_ahead_ms = Some(i128::from(time_ms) - i128::from(now.0));
+        self.clock_warning()
+    }
+
+    pub fn clock_warning(&self) -> Option<String> {
+        let mut ahead: Vec<i128> = self.connected.values().filter_map(|n| n.clock_ahead_ms).collect();
+        ahead.sort_unstable();
+        let median = *ahead.get(ahead.len() / 2)?;
+        let seconds = median.unsigned_abs() / 1_000;
+        let way = if median > 0 { "behind" } else { "ahead of" };
+        (seconds >= CLOCK_WARNING.as_secs().into()).then(|| {
+            format!(
+                "this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock"
+            )
+        })
+    }
+
+    /// The label of `peer`, remembered so that it can be turned back.
+    pub fn label(&mut self, peer: PeerId) -> PeerLabel {
+        let label: PeerLabel = peer.0.label().base32().into();
+        if self.labels.insert(label.clone(), peer).is_none() {
+            self.labels_by_age.push_back(label.clone());
+        }
+        for _ in LABELS_MAX..self.labels_by_age.len() {
+            let Some(oldest) = self.labels_by_age.pop_front() else { break };
+            match self.labels.get(&oldest) {
+                Some(peer) if self.connected.contains_key(peer) => self.labels_by_age.push_back(oldest),
+                _ => {
+                    self.labels.remove(&oldest);
+                }
+            }
+        }
+        debug_assert_eq!(self.labels.len(), self.labels_by_age.len(), "each label has one age");
+        label
+    }
+
+    pub fn of_label(&self, label: &PeerLabel) -> Option<PeerId> {
+        self.labels.get(label).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dots_wire::SecretKey;
+
+    fn peer(n: u8) -> PeerId {
+        SecretKey::from_bytes(&[n; 32]).expect("a scalar").peer_id()
+    }
+
+    #[test]
+    fn a_label_leads_back_to_its_peer_connected_or_not() {
+        let mut n = Neighbours::default();
+        let label = n.label(peer(1));
+        assert_eq!(n.of_label(&label), Some(peer(1)));
+        n.connected(peer(1), Timestamp(5));
+        n.disconnected(peer(1));
+        assert_eq!(n.of_label(&label), Some(peer(1)));
+        assert!(!n.contains(peer(1)));
+    }
+
+    #[test]
+    fn our_clock_is_measured_by_the_median() {
+        let mut n = Neighbours::default();
+        for (who, ahead_ms) in [(1, 0), (2, 30_000), (3, 31_000)] {
+            n.connected(peer(who), Timestamp(0));
+            n.clock_told(peer(who), 1_000_000 + ahead_ms, Timestamp(1_000_000));
+        }
+        let warning = n.clock_warning().expect("two of three say so");
+        assert!(warning.contains("30 s behind"), "{warning}");
+        n.disconnected(peer(3));
+        n.clock_told(peer(2), 1_000_000, Timestamp(1_000_000));
+        assert_eq!(n.clock_warning(), None);
+        assert_eq!(
+            n.clock_told(peer(9), 9_000_000, Timestamp(0)),
+            None,
+            "a stranger's clock counts for nothing"
+        );
+    }
+}
