@@ -4,17 +4,19 @@
 //! `Bind.until` is the end of the grant, not of the registration: a refresh that changes nothing else appends nothing
 //! until 80 % of that time has gone.
 
-use super::{Output, Peer, Pending, journal, output::Stream};
+use super::{Output, Pending, journal, output::Stream, outside::Outside};
 use dots_overlay::{
+    core::OverlayCore,
     directory::Found,
+    names::Realms,
     records::{Bind, Event, Unbind},
 };
 use dots_sip::{
     address::realm_of,
     input::AskId,
-    registrar::{Binding, BindingChange},
+    registrar::{Binding, BindingChange, Bindings},
 };
-use dots_wire::{Hash, Now, Timestamp, sha256};
+use dots_wire::{Hash, Now, PeerId, Timestamp, sha256};
 use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +36,15 @@ pub struct Published {
     by_phone: BTreeMap<Phone, Said>,
     by_id: BTreeMap<(Hash, Hash), Phone>,
     renewals: BTreeSet<(Timestamp, Phone)>,
+    /// Records in the binding journal, about.
+    journaled: usize,
+}
+
+/// What the log is written with.
+pub(super) struct LogAccess<'a> {
+    pub now: Now,
+    pub overlay: &'a mut OverlayCore,
+    pub realms: &'a Realms,
 }
 
 struct Said {
@@ -73,64 +84,77 @@ impl Published {
     }
 }
 
-impl Peer {
-    pub(super) fn on_journal(&mut self, now: Now, ask: AskId, change: &BindingChange) {
-        self.outside.append(
-            Pending::Journal { ask },
-            Stream::Bindings,
-            journal::encode_change(change),
-            false,
-        );
+impl Published {
+    /// `journaled`: records that the journal holds at start.
+    pub fn new(journaled: usize) -> Published {
+        Published { journaled, ..Published::default() }
+    }
+
+    /// A change that a phone waits for.
+    pub(super) fn on_journal(
+        &mut self,
+        log: &mut LogAccess<'_>,
+        outside: &mut Outside,
+        ask: AskId,
+        change: &BindingChange,
+    ) {
+        outside.append(Pending::Journal { ask }, Stream::Bindings, journal::encode_change(change), false);
         self.journaled += 1;
-        self.publish(now, change);
+        self.publish(log, change);
     }
 
     /// Refreshes make the journal longer and say nothing new: now and then it is cut down to what lives.
-    pub(super) fn compact_journal(&mut self) {
-        let live = self.sip.bindings().len();
+    pub(super) fn compact_journal(&mut self, outside: &mut Outside, phones: &Bindings) {
+        let live = phones.len();
         if self.journaled > 2 * live + JOURNAL_SLACK {
-            let records = self.sip.bindings().iter().cloned().map(journal::encode_binding).collect();
+            let records = phones.iter().cloned().map(journal::encode_binding).collect();
             self.journaled = live;
-            self.outside.put(Output::Rewrite { stream: Stream::Bindings, records });
+            outside.put(Output::Rewrite { stream: Stream::Bindings, records });
         }
     }
 
-    pub(super) fn on_expired(&mut self, now: Now, change: &BindingChange) {
-        self.outside.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
+    /// A binding ended by time or by the operator; nobody waits.
+    pub(super) fn on_expired(
+        &mut self,
+        log: &mut LogAccess<'_>,
+        outside: &mut Outside,
+        change: &BindingChange,
+    ) {
+        outside.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
         self.journaled += 1;
-        self.publish(now, change);
+        self.publish(log, change);
     }
 
-    fn publish(&mut self, now: Now, change: &BindingChange) {
+    fn publish(&mut self, log: &mut LogAccess<'_>, change: &BindingChange) {
         for instance in &change.removed {
-            if let Some(said) = self.published.remove(&(change.aor.clone(), instance.clone())) {
+            if let Some(said) = self.remove(&(change.aor.clone(), instance.clone())) {
                 let event = Unbind { aor_id: said.aor_id, instance: instance_hash(instance) };
-                self.overlay.append(now, Event::Unbind(event));
+                log.overlay.append(log.now, Event::Unbind(event));
             }
         }
         for binding in &change.put {
-            self.publish_binding(now, binding);
+            self.publish_binding(log, binding);
         }
     }
 
     /// Says it in the log, unless the log says it already and for long enough.
-    pub(super) fn publish_binding(&mut self, now: Now, binding: &Binding) {
+    pub(super) fn publish_binding(&mut self, log: &mut LogAccess<'_>, binding: &Binding) {
         let phone = (binding.aor.clone(), binding.instance.clone());
         let granted_until = Timestamp(binding.granted_until_ms);
-        if let Some(said) = self.published.by_phone.get_mut(&phone)
-            && now.wall < said.renew_at
+        if let Some(said) = self.by_phone.get_mut(&phone)
+            && log.now.wall < said.renew_at
         {
             said.grant = binding.grant.clone();
             said.granted_until = granted_until;
             return;
         }
-        self.say(now, phone, binding.grant.clone(), granted_until);
+        self.say(log, phone, binding.grant.clone(), granted_until);
     }
 
-    fn say(&mut self, now: Now, phone: Phone, grant: Arc<[u8]>, until: Timestamp) {
+    fn say(&mut self, log: &mut LogAccess<'_>, phone: Phone, grant: Arc<[u8]>, until: Timestamp) {
         let realm = realm_of(&phone.0);
         // Without the realm's record there is no public name for this AOR; its home knows where it is.
-        let Some(record) = self.realms.lookup(realm, now.wall) else { return };
+        let Some(record) = log.realms.lookup(realm, log.now.wall) else { return };
         let aor_id = record.aor_id(&phone.0);
         let event = Event::Bind(Bind {
             aor_id,
@@ -139,39 +163,41 @@ impl Peer {
             until,
             grant: (!grant.is_empty()).then(|| ByteBuf::from(grant.to_vec())),
         });
-        let renew_at = now.wall.plus(until.since(now.wall).mul_f32(0.8));
-        self.published.insert(phone, Said { aor_id, renew_at, until, grant, granted_until: until });
-        self.overlay.append(now, event);
+        let renew_at = log.now.wall.plus(until.since(log.now.wall).mul_f32(0.8));
+        self.insert(phone, Said { aor_id, renew_at, until, grant, granted_until: until });
+        log.overlay.append(log.now, event);
     }
 
     /// Bindings that live on but whose word in the log runs out: said again with the newest grant.
-    pub(super) fn renew_bindings(&mut self, now: Now) {
+    pub(super) fn renew(&mut self, log: &mut LogAccess<'_>) {
         let due: Vec<Phone> = self
-            .published
             .renewals
             .iter()
-            .take_while(|(at, _)| *at <= now.wall)
+            .take_while(|(at, _)| *at <= log.now.wall)
             .take(RENEWALS_MAX)
             .map(|(_, phone)| phone.clone())
             .collect();
         for phone in due {
             // Where there is nothing newer to say, the phone's next REGISTER brings it: it finds `renew_at` past.
-            if let Some((grant, until)) = self.published.renewal(&phone) {
-                self.say(now, phone, grant, until);
+            if let Some((grant, until)) = self.renewal(&phone) {
+                self.say(log, phone, grant, until);
             }
         }
     }
+}
 
-    /// What the directory says of one of our own phones.
-    pub(super) fn own_state(&self, now: Now, aor: &str, instance: &str) -> Option<Found> {
-        let realm = realm_of(aor);
-        let record = self.realms.lookup(realm, now.wall)?;
-        let hash = instance_hash(instance);
-        self.overlay
-            .lookup(record.aor_id(aor), record.id())
-            .into_iter()
-            .find(|f| f.serving == self.me && f.instance == hash)
-    }
+/// What the directory holds of the phone `instance` of this AOR at the peer `serving`.
+pub fn state_of(
+    realms: &Realms,
+    overlay: &OverlayCore,
+    now: Now,
+    serving: PeerId,
+    aor: &str,
+    instance: Hash,
+) -> Option<Found> {
+    let record = realms.lookup(realm_of(aor), now.wall)?;
+    let found = overlay.lookup(record.aor_id(aor), record.id());
+    found.into_iter().find(|f| f.serving == serving && f.instance == instance)
 }
 
 pub fn instance_hash(instance: &str) -> Hash {

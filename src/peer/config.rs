@@ -88,8 +88,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         granting: GrantBatcher::default(),
         guest: Guest::default(),
         calls: Calls::default(),
-        published: bindings::Published::default(),
-        journaled: recovered.bindings.len(),
+        published: bindings::Published::new(recovered.bindings.len()),
         aliases,
         neighbours: Neighbours::default(),
         dns_asked: BTreeMap::new(),
@@ -110,7 +109,8 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     }
     // A new life restates what the log of the last one said.
     for binding in &live {
-        peer.publish_binding(now, binding);
+        let (published, mut log, _) = peer.publishing(now);
+        published.publish_binding(&mut log, binding);
     }
     peer.overlay.open(now);
     peer.pump(now);

@@ -4,19 +4,26 @@
 //! can say, the user is merely unavailable.
 
 use super::{
-    Output, Peer, Pending,
+    Config, Output, Pending,
+    bindings::{instance_hash, state_of},
+    home::Roaming,
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
+    neighbours::Neighbours,
+    outside::Outside,
 };
 use dots_overlay::{
+    core::OverlayCore,
     dht,
     directory::{Found, State},
     grant,
+    names::Realms,
     records::{Life, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
 use dots_sip::{
     address::realm_of,
     input::{AskId, RemoteTarget, Resolution},
+    registrar::Bindings,
 };
 use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode};
 use serde_json::{Value, json};
@@ -58,37 +65,51 @@ pub enum Waiting {
     Api(u64),
 }
 
-impl Peer {
-    pub(super) fn on_resolve(&mut self, now: Now, ask: AskId, aor: String) {
+/// One step of a search, with what it may look at. The searches themselves stand in the table of questions.
+pub(super) struct Finder<'a> {
+    pub now: Now,
+    pub me: PeerId,
+    pub config: &'a Config,
+    pub outside: &'a mut Outside,
+    pub neighbours: &'a mut Neighbours,
+    pub realms: &'a Realms,
+    pub overlay: &'a OverlayCore,
+    pub roaming: &'a Roaming,
+    /// Our own phones.
+    pub phones: &'a Bindings,
+}
+
+impl Finder<'_> {
+    pub(super) fn on_resolve(&mut self, ask: AskId, aor: String) {
         if self.is_local(&aor) {
             return self.outside.account(Pending::Lookup(Asked::Own { ask, aor: aor.clone() }), aor);
         }
-        let peers = self.directory_targets(now, &aor);
+        let peers = self.directory_targets(&aor);
         // What is stale here its home may know better.
         if peers.iter().any(|target| target.q > Q_STALE) {
             return self.resolved(ask, Resolution::Peers(peers));
         }
         // A phone that is registered here rings without anybody being asked.
-        if !self.sip.bindings().reachable(&aor, now.wall.0).is_empty() {
+        if !self.phones.reachable(&aor, self.now.wall.0).is_empty() {
             return self.resolved(ask, Resolution::Offline);
         }
-        self.ask_homes(now, Waiting::Call(ask), aor);
+        self.ask_homes(Waiting::Call(ask), aor);
     }
 
-    /// Starts with the homes of the AOR's realm; ends in [`Peer::found`].
-    fn ask_homes(&mut self, now: Now, who: Waiting, aor: String) {
+    /// Starts with the homes of the AOR's realm; ends in [`Finder::found`].
+    fn ask_homes(&mut self, who: Waiting, aor: String) {
         let realm = realm_of(&aor);
-        let Some(record) = self.realms.lookup(realm, now.wall) else {
-            return self.found(now, who, &aor, None, Vec::new());
+        let Some(record) = self.realms.lookup(realm, self.now.wall) else {
+            return self.found(who, &aor, None, Vec::new());
         };
         let mut homes: Vec<PeerId> = record.homes.iter().copied().filter(|h| *h != self.me).collect();
         // The last is asked first: one that we are connected to.
         homes.sort_by_key(|h| self.neighbours.contains(*h));
         let left = homes.split_off(homes.len().saturating_sub(HOMES_ASKED));
-        self.ask_next(now, who, aor, left);
+        self.ask_next(who, aor, left);
     }
 
-    fn ask_next(&mut self, now: Now, who: Waiting, aor: String, mut left: Vec<PeerId>) {
+    fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>) {
         match left.pop() {
             Some(home) => {
                 let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor.clone() });
@@ -99,7 +120,7 @@ impl Peer {
                     body,
                 );
             }
-            None => self.ask_dht(now, who, aor),
+            None => self.ask_dht(who, aor),
         }
     }
 
@@ -108,13 +129,13 @@ impl Peer {
     }
 
     /// Other peers that serve this AOR, best first.
-    fn directory_targets(&mut self, now: Now, aor: &str) -> Vec<RemoteTarget> {
-        let found = self.believed(now, aor);
+    fn directory_targets(&mut self, aor: &str) -> Vec<RemoteTarget> {
+        let found = self.believed(aor);
         let peers = found.iter().map(|f| (f.serving, if f.state == State::Stale { Q_STALE } else { Q_LIVE }));
         let mut peers: Vec<(PeerId, u16)> = peers.collect();
         if self.is_local(aor) {
             // Our own grants, where the log has not said it yet.
-            peers.extend(self.granted_at(now, aor).map(|(serving, _)| (serving, Q_LIVE)));
+            peers.extend(self.granted_at(aor).map(|(serving, _)| (serving, Q_LIVE)));
         }
         self.targets(peers)
     }
@@ -133,22 +154,21 @@ impl Peer {
 
     /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in
     /// its log, only the home's word routes a call to it.
-    fn believed(&self, now: Now, aor: &str) -> Vec<Found> {
-        let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return Vec::new() };
+    fn believed(&self, aor: &str) -> Vec<Found> {
+        let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return Vec::new() };
         let aor_id = record.aor_id(aor);
         let mut found = self.overlay.lookup(aor_id, record.id());
-        found.retain(|f| self.is_granted(now, record, aor_id, f.serving, f.instance, f.grant.as_deref()));
+        found.retain(|f| self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref()));
         found
     }
 
     /// Where we, as the home, let this AOR's phones register a moment ago.
-    fn granted_at(&self, now: Now, aor: &str) -> impl Iterator<Item = (PeerId, Timestamp)> {
-        self.home.roaming().of(aor, now.wall, |peer| self.overlay.head_hash(peer))
+    fn granted_at(&self, aor: &str) -> impl Iterator<Item = (PeerId, Timestamp)> {
+        self.roaming.of(aor, self.now.wall, |peer| self.overlay.head_hash(peer))
     }
 
     fn is_granted(
         &self,
-        now: Now,
         record: &RealmRecord,
         aor_id: Hash,
         serving: PeerId,
@@ -158,41 +178,21 @@ impl Peer {
         let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
         record.is_home(serving)
             || proof.is_some_and(|proof| {
-                grant::verify(proof, serving, record, now.wall, revoked)
+                grant::verify(proof, serving, record, self.now.wall, revoked)
                     .is_ok_and(|g| g.allows_bind(aor_id, instance))
             })
     }
 
-    /// A binding that another peer says it has: whatever we know of its realm decides.
-    pub(super) fn judge_binding(
-        &mut self,
-        now: Now,
-        realm: Label20,
-        (aor_id, instance, serving): (Hash, Hash, PeerId),
-        proof: Option<&[u8]>,
-    ) {
-        let records = || self.realms.by_id(realm, now.wall);
-        let granted = records().any(|r| self.is_granted(now, r, aor_id, serving, instance, proof));
-        // A newer record than ours may name another home: until that comes nobody can say.
-        let newest = records().map(|r| r.seq).max();
-        let seq = proof.map_or(Some(u64::MAX), grant::claimed_seq);
-        if granted {
-            self.overlay.granted(now, aor_id, instance, serving);
-        } else if newest.is_some_and(|newest| seq <= Some(newest)) {
-            self.overlay.refused(now, aor_id, instance, serving);
-        }
-    }
-
-    pub(super) fn on_lookup_account(&mut self, now: Now, asked: Asked, exists: bool) {
+    pub(super) fn on_lookup_account(&mut self, asked: Asked, exists: bool) {
         match asked {
             Asked::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
             Asked::Own { ask, aor } => {
-                let peers = self.directory_targets(now, &aor);
+                let peers = self.directory_targets(&aor);
                 let none = peers.is_empty();
                 self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
-            Asked::Serve { inbound, aor } => self.serve(now, inbound, &aor, exists),
-            Asked::Api { api, aor } => self.reply_lookup(now, api, &aor, Some(exists), &[]),
+            Asked::Serve { inbound, aor } => self.serve(inbound, &aor, exists),
+            Asked::Api { api, aor } => self.reply_lookup(api, &aor, Some(exists), &[]),
             Asked::Home { .. } | Asked::Dht { .. } => {}
         }
     }
@@ -212,16 +212,33 @@ impl Peer {
         }
     }
 
+    /// A binding that another peer says it has: whatever we know of its realm decides. `None`: nobody can say yet, for a
+    /// newer record than ours may name another home.
+    pub(super) fn judge(
+        &self,
+        realm: Label20,
+        (aor_id, instance, serving): (Hash, Hash, PeerId),
+        proof: Option<&[u8]>,
+    ) -> Option<bool> {
+        let records = || self.realms.by_id(realm, self.now.wall);
+        if records().any(|r| self.is_granted(r, aor_id, serving, instance, proof)) {
+            return Some(true);
+        }
+        let newest = records().map(|r| r.seq).max()?;
+        let seq = proof.map_or(Some(u64::MAX), grant::claimed_seq);
+        (seq <= Some(newest)).then_some(false)
+    }
+
     /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.
-    fn serve(&mut self, now: Now, inbound: InboundId, aor: &str, exists: bool) {
+    fn serve(&mut self, inbound: InboundId, aor: &str, exists: bool) {
         let mut bindings: Vec<FoundBinding> = Vec::new();
-        let own = self.sip.bindings().reachable(aor, now.wall.0);
+        let own = self.phones.reachable(aor, self.now.wall.0);
         if let Some(until_ms) = own.iter().map(|b| b.expires_at_ms).max() {
             bindings.push(FoundBinding { serving: self.me, until_ms, stale: false });
         }
-        let logged = self.believed(now, aor);
+        let logged = self.believed(aor);
         let logged = logged.iter().map(|f| (f.serving, f.until, f.state == State::Stale));
-        let granted: Vec<(PeerId, Timestamp)> = self.granted_at(now, aor).collect();
+        let granted: Vec<(PeerId, Timestamp)> = self.granted_at(aor).collect();
         for (serving, until, stale) in logged.chain(granted.into_iter().map(|(p, u)| (p, u, false))) {
             if !bindings.iter().any(|b| b.serving == serving) {
                 bindings.push(FoundBinding { serving, until_ms: until.0, stale });
@@ -232,68 +249,49 @@ impl Peer {
         self.outside.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
 
-    /// `/dots/lookup/1`.
-    pub(super) fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
-        match decode::<LookupRequest>(body) {
-            Ok(LookupRequest::Realms { version: VERSION, records, time_ms }) => {
-                self.hear_clock(now, from, time_ms);
-                self.hear_records(now, from, &records);
-                let records = self.records_to_tell(now);
-                self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
-            }
-            Ok(LookupRequest::News { version: VERSION, record }) => {
-                self.hear_records(now, from, std::slice::from_ref(&record));
-                self.outside
-                    .respond(inbound, &LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 });
-            }
-            Ok(LookupRequest::Aor { version: VERSION, aor }) if self.is_local(&aor) => {
-                self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }), aor);
-            }
-            Ok(LookupRequest::Aor { version: VERSION, .. }) => {
-                self.outside.respond(inbound, &LookupReply::NotHome)
-            }
-            Ok(_) | Err(_) => {
-                self.outside.count("bad_peer_message");
-                self.outside.refuse_request(inbound);
-            }
+    /// A peer asks where this AOR is: told only where we are its home.
+    pub(super) fn on_peer_asks(&mut self, inbound: InboundId, aor: String) {
+        if !self.is_local(&aor) {
+            return self.outside.respond(inbound, &LookupReply::NotHome);
         }
+        self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }), aor);
     }
 
-    pub(super) fn on_lookup_reply(&mut self, now: Now, asked: Asked, result: Result<Vec<u8>, RequestError>) {
+    pub(super) fn on_lookup_reply(&mut self, asked: Asked, result: Result<Vec<u8>, RequestError>) {
         let Asked::Home { who, aor, left } = asked else { return };
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
             Some(LookupReply::Aor { exists, bindings }) => {
-                let live = bindings.into_iter().filter(|b| b.until_ms > now.wall.0).take(PEERS_MAX);
+                let live = bindings.into_iter().filter(|b| b.until_ms > self.now.wall.0).take(PEERS_MAX);
                 let live = live.map(|b| Elsewhere {
                     serving: b.serving,
                     instance: None,
                     until: Timestamp(b.until_ms),
                     q: if b.stale { Q_STALE } else { Q_LIVE },
                 });
-                self.found(now, who, &aor, Some(exists), live.collect());
+                self.found(who, &aor, Some(exists), live.collect());
             }
-            _ => self.ask_next(now, who, aor, left),
+            _ => self.ask_next(who, aor, left),
         }
     }
 
     /// No home answers: what do strangers hold under this name?
-    fn ask_dht(&mut self, now: Now, who: Waiting, aor: String) {
-        let Some(key) = self.realms.lookup(realm_of(&aor), now.wall).map(|r| r.aor_id(&aor)) else {
-            return self.found(now, who, &aor, None, Vec::new());
+    fn ask_dht(&mut self, who: Waiting, aor: String) {
+        let Some(key) = self.realms.lookup(realm_of(&aor), self.now.wall).map(|r| r.aor_id(&aor)) else {
+            return self.found(who, &aor, None, Vec::new());
         };
         let id = self.outside.ask(Pending::Lookup(Asked::Dht { who, aor, found: Vec::new() }));
         self.outside.put(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
     }
 
-    pub(super) fn on_dht_value(&mut self, now: Now, id: u64, value: &[u8]) {
+    pub(super) fn on_dht_value(&mut self, id: u64, value: &[u8]) {
         let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.outside.asks.get(id) else { return };
-        let Some(record) = self.realms.lookup(realm_of(aor), now.wall) else { return };
+        let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return };
         let aor_id = record.aor_id(aor);
-        let good: Vec<Elsewhere> = dht::read(value, now.wall)
+        let good: Vec<Elsewhere> = dht::read(value, self.now.wall)
             .into_iter()
             .filter(|b| {
                 b.aor_id == aor_id
-                    && self.is_granted(now, record, aor_id, b.serving, b.instance, b.grant.as_deref())
+                    && self.is_granted(record, aor_id, b.serving, b.instance, b.grant.as_deref())
             })
             .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
@@ -305,20 +303,20 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_dht_done(&mut self, now: Now, id: u64) {
+    pub(super) fn on_dht_done(&mut self, id: u64) {
         if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.outside.asks.answered(id) {
-            self.found(now, who, &aor, None, found);
+            self.found(who, &aor, None, found);
         }
     }
 
     /// The end of a search beyond our own directory. `exists`: on a home's word.
-    fn found(&mut self, now: Now, who: Waiting, aor: &str, exists: Option<bool>, found: Vec<Elsewhere>) {
+    fn found(&mut self, who: Waiting, aor: &str, exists: Option<bool>, found: Vec<Elsewhere>) {
         match who {
-            Waiting::Api(api) => self.reply_lookup(now, api, aor, exists, &found),
+            Waiting::Api(api) => self.reply_lookup(api, aor, exists, &found),
             Waiting::Call(ask) if exists == Some(false) => self.resolved(ask, Resolution::Unknown),
             Waiting::Call(ask) => {
                 let mut peers: Vec<(PeerId, u16)> = found.into_iter().map(|f| (f.serving, f.q)).collect();
-                let known = self.believed(now, aor);
+                let known = self.believed(aor);
                 peers.extend(known.iter().map(|f| (f.serving, Q_STALE)));
                 let peers = self.targets(peers);
                 let none = peers.is_empty();
@@ -328,18 +326,19 @@ impl Peer {
     }
 
     /// `dots lookup`: what we believe, and a home's word on whether the account exists.
-    pub(super) fn on_api_lookup(&mut self, now: Now, api: u64, aor: String) {
+    pub(super) fn on_api_lookup(&mut self, api: u64, aor: String) {
         if self.is_local(&aor) {
             return self.outside.account(Pending::Lookup(Asked::Api { api, aor: aor.clone() }), aor);
         }
-        self.ask_homes(now, Waiting::Api(api), aor);
+        self.ask_homes(Waiting::Api(api), aor);
     }
 
-    fn reply_lookup(&mut self, now: Now, api: u64, aor: &str, exists: Option<bool>, elsewhere: &[Elsewhere]) {
+    fn reply_lookup(&mut self, api: u64, aor: &str, exists: Option<bool>, elsewhere: &[Elsewhere]) {
         let me = self.me;
         let mut rows: Vec<Value> = Vec::new();
-        for b in self.sip.bindings().of(aor).filter(|b| b.expires_at_ms > now.wall.0) {
-            let state = self.own_state(now, aor, &b.instance);
+        for b in self.phones.of(aor).filter(|b| b.expires_at_ms > self.now.wall.0) {
+            let state =
+                state_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(&b.instance));
             rows.push(json!({
                 "serving": me.to_string(),
                 "instance": b.instance,
@@ -349,7 +348,7 @@ impl Peer {
                 "attests": state.as_ref().map(attests).unwrap_or_default(),
             }));
         }
-        let found = self.believed(now, aor);
+        let found = self.believed(aor);
         for f in found.iter().filter(|f| f.serving != me) {
             rows.push(json!({
                 "serving": f.serving.to_string(),

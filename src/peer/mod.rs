@@ -45,6 +45,7 @@ pub use input::Input;
 pub use output::{Output, Stream};
 
 use asks::Pending;
+use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
@@ -54,6 +55,7 @@ use dots_sip::core::Core as Sip;
 use dots_wire::{Now, PeerId};
 use guest::Guest;
 use home::Home;
+use lookup::Finder;
 use neighbours::Neighbours;
 use outside::Outside;
 use rand::SeedableRng;
@@ -81,9 +83,7 @@ pub struct Peer {
     granting: GrantBatcher<InboundId>,
     guest: Guest,
     calls: Calls,
-    published: bindings::Published,
-    /// Records in the binding journal, about.
-    journaled: usize,
+    published: Published,
     aliases: BTreeMap<String, String>,
     neighbours: Neighbours,
     /// Names that DNS was asked about, and when.
@@ -146,9 +146,10 @@ impl Peer {
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
             self.expire_calls(now);
-            self.renew_bindings(now);
+            let (published, mut log, _) = self.publishing(now);
+            published.renew(&mut log);
             self.refresh_names(now);
-            self.compact_journal();
+            self.published.compact_journal(&mut self.outside, self.sip.bindings());
             self.rates.sweep(now.mono);
             self.guest.sweep(now.mono);
         }
@@ -188,13 +189,40 @@ impl Peer {
             Sip::SendPeer { peer, bytes, grant, initial } => self.send_leg(now, &peer, bytes, grant, initial),
             Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
             Sip::Verify { id, answer, source } => self.on_verify(now, id, *answer, source),
-            Sip::Journal { id, change } => self.on_journal(now, id, &change),
-            Sip::Resolve { id, aor, .. } => self.on_resolve(now, id, aor),
-            Sip::Expired { change } => self.on_expired(now, &change),
+            Sip::Journal { id, change } => {
+                let (published, mut log, outside) = self.publishing(now);
+                published.on_journal(&mut log, outside, id, &change);
+            }
+            Sip::Resolve { id, aor, .. } => self.finder(now).on_resolve(id, aor),
+            Sip::Expired { change } => {
+                let (published, mut log, outside) = self.publishing(now);
+                published.on_expired(&mut log, outside, &change);
+            }
             Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
             Sip::Call(event) => self.on_call(now, &event),
             Sip::Count(name) => self.outside.count(name),
         }
+    }
+
+    /// The room that searches, with what it may look at.
+    fn finder(&mut self, now: Now) -> Finder<'_> {
+        Finder {
+            now,
+            me: self.me,
+            config: &self.config,
+            outside: &mut self.outside,
+            neighbours: &mut self.neighbours,
+            realms: &self.realms,
+            overlay: &self.overlay,
+            roaming: self.home.roaming(),
+            phones: self.sip.bindings(),
+        }
+    }
+
+    /// The room that tells the journal and the log of our phones.
+    fn publishing(&mut self, now: Now) -> (&mut Published, LogAccess<'_>, &mut Outside) {
+        let log = LogAccess { now, overlay: &mut self.overlay, realms: &self.realms };
+        (&mut self.published, log, &mut self.outside)
     }
 }
 

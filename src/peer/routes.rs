@@ -1,13 +1,18 @@
 //! Whose is it: events of the network and answers of the disk, handed to the core or room that waits for them.
 
-use super::{Output, Peer, Pending, output::Stream, rate::Kind};
+use super::{
+    Output, Peer, Pending,
+    messages::{LookupReply, LookupRequest, VERSION},
+    output::Stream,
+    rate::Kind,
+};
 use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
     link::LinkOutput,
     transport::{InboundId, NetCommand, NetEvent, Protocol, RequestError},
 };
-use dots_wire::{Now, PeerId};
+use dots_wire::{Now, PeerId, decode};
 
 impl Peer {
     pub(super) fn on_net(&mut self, now: Now, event: NetEvent) {
@@ -33,8 +38,8 @@ impl Peer {
             | NetEvent::StreamRefused { .. }
             | NetEvent::StreamFrame { .. }
             | NetEvent::StreamClosed { .. } => self.links.handle_net(now, &event),
-            NetEvent::DhtValue { id, value } => self.on_dht_value(now, id, &value),
-            NetEvent::DhtDone { id } => self.on_dht_done(now, id),
+            NetEvent::DhtValue { id, value } => self.finder(now).on_dht_value(id, &value),
+            NetEvent::DhtDone { id } => self.finder(now).on_dht_done(id),
             NetEvent::Gossip { from, .. } | NetEvent::DhtOffer { from, .. } => {
                 if self.rates.take(now.mono, from, Kind::Gossip) {
                     self.overlay.handle_net(now, event);
@@ -68,12 +73,34 @@ impl Peer {
         }
     }
 
+    /// `/dots/lookup/1`.
+    fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
+        match decode::<LookupRequest>(body) {
+            Ok(LookupRequest::Realms { version: VERSION, records, time_ms }) => {
+                self.hear_clock(now, from, time_ms);
+                self.hear_records(now, from, &records);
+                let records = self.records_to_tell(now);
+                self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
+            }
+            Ok(LookupRequest::News { version: VERSION, record }) => {
+                self.hear_records(now, from, std::slice::from_ref(&record));
+                let nothing = LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 };
+                self.outside.respond(inbound, &nothing);
+            }
+            Ok(LookupRequest::Aor { version: VERSION, aor }) => self.finder(now).on_peer_asks(inbound, aor),
+            Ok(_) | Err(_) => {
+                self.outside.count("bad_peer_message");
+                self.outside.refuse_request(inbound);
+            }
+        }
+    }
+
     fn on_response(&mut self, now: Now, id: u64, result: Result<Vec<u8>, RequestError>) {
         match self.outside.asks.answered(id) {
             Some(Pending::Overlay(id)) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
             Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
             Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
-            Some(Pending::Lookup(asked)) => self.on_lookup_reply(now, asked, result),
+            Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_reply(asked, result),
             Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
             Some(Pending::Told) | None => {}
             Some(other) => other.is_no_answer_to("a request to a peer"),
@@ -97,7 +124,7 @@ impl Peer {
         self.outside.count("asks_full");
         match refused {
             Pending::Auth(asked) => self.on_auth_refused(now, asked),
-            Pending::Lookup(asked) => self.on_lookup_refused(asked),
+            Pending::Lookup(asked) => self.finder(now).on_lookup_refused(asked),
             Pending::Account { api, .. } | Pending::Noted { api, .. } => {
                 self.outside.reply(
                     api,
@@ -121,7 +148,7 @@ impl Peer {
     pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<super::account::Account>) {
         match self.outside.asks.answered(id) {
             Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
-            Some(Pending::Lookup(asked)) => self.on_lookup_account(now, asked, account.is_some()),
+            Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_account(asked, account.is_some()),
             _ => {}
         }
     }
@@ -156,7 +183,11 @@ impl Peer {
                 None => self.overlay.pinged(now, id, false),
             },
             OverlayOutput::NewBind { aor_id, instance, serving, realm, grant } => {
-                self.judge_binding(now, realm, (aor_id, instance, serving), grant.as_deref());
+                match self.finder(now).judge(realm, (aor_id, instance, serving), grant.as_deref()) {
+                    Some(true) => self.overlay.granted(now, aor_id, instance, serving),
+                    Some(false) => self.overlay.refused(now, aor_id, instance, serving),
+                    None => {}
+                }
             }
             OverlayOutput::DirectoryChanged { .. } => {}
             OverlayOutput::RunsTwice => {

@@ -4,6 +4,7 @@ use super::{
     Output, Peer, Pending, Stream,
     account::Account,
     api::Request,
+    bindings::{instance_hash, state_of},
     notes::{Note, VERSION},
 };
 use dots_overlay::{
@@ -24,7 +25,7 @@ impl Peer {
             Request::Status => self.outside.reply(id, 200, self.status()),
             Request::Bindings => self.outside.reply(id, 200, self.binding_list(now)),
             Request::Lookup { aor } => {
-                self.on_api_lookup(now, id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
+                self.finder(now).on_api_lookup(id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
             }
             Request::Calls => self.outside.reply(id, 200, json!(self.calls.list())),
             Request::Peers => self.outside.reply(id, 200, self.peer_list(now)),
@@ -139,7 +140,8 @@ impl Peer {
     fn binding_list(&self, now: Now) -> Value {
         let bindings = self.sip.bindings();
         let row = |b: &dots_sip::registrar::Binding| {
-            let said = self.own_state(now, &b.aor, &b.instance);
+            let said =
+                state_of(&self.realms, &self.overlay, now, self.me, &b.aor, instance_hash(&b.instance));
             let state = match bindings.is_reachable(&b.aor, &b.instance) {
                 true => said.map_or(State::Pending, |f| f.state),
                 false => State::Stale,
