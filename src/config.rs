@@ -4,6 +4,7 @@
 
 use crate::cli::exit::Failure;
 use clap::Args;
+use dots_sip::auth::DigestOffer;
 use serde::Deserialize;
 use std::{
     fmt::Write,
@@ -49,6 +50,10 @@ pub struct Settings {
     /// A domain for which this peer is home (repeatable; the first is what a bare IP means)
     #[arg(long, value_name = "NAME")]
     pub realm: Vec<String>,
+    /// Which digest algorithms phones are offered and may answer: `md5`, `both` (MD5 on top) or `sha256`, for all realms of
+    /// this peer or for one (repeatable) [default: both]
+    #[arg(long, value_name = "[REALM=]OFFER")]
+    pub digest: Vec<String>,
     /// Do not look for peers on the local network
     #[arg(long)]
     pub no_mdns: bool,
@@ -86,6 +91,8 @@ pub struct Options {
     pub bootstrap: Vec<String>,
     /// Domains for which this peer is home; the first is the default realm. Empty: the self-certifying one.
     pub realms: Vec<String>,
+    /// (realm; none: all of this peer's, what its phones are offered), the later one wins.
+    pub digest: Vec<(Option<String>, DigestOffer)>,
     pub mdns: bool,
     pub network: String,
     pub log: String,
@@ -146,6 +153,7 @@ impl Settings {
             http: self.http.or(file.http),
             bootstrap: list(self.bootstrap, file.bootstrap),
             realm: list(self.realm, file.realm),
+            digest: list(self.digest, file.digest),
             no_mdns: self.no_mdns || file.no_mdns,
             network: self.network.or(file.network),
             log: self.log.or(file.log),
@@ -196,6 +204,7 @@ impl Settings {
             http,
             bootstrap: self.bootstrap,
             realms: self.realm.iter().map(|r| realm(r)).collect::<Result<_, _>>()?,
+            digest: self.digest.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
             mdns: !self.no_mdns,
             network,
             log: self.log.unwrap_or_else(|| LOG.to_owned()),
@@ -265,6 +274,16 @@ fn trust(text: &str) -> Result<(String, String), Failure> {
     Ok((realm(name).map_err(|_| bad())?, key.to_ascii_lowercase()))
 }
 
+fn digest(text: &str) -> Result<(Option<String>, DigestOffer), Failure> {
+    let bad =
+        || Failure::Usage(format!("--digest {text}: md5, both or sha256 is wanted, or REALM=… of these"));
+    let (name, offer) = match text.split_once('=') {
+        Some((name, offer)) => (Some(realm(name).map_err(|_| bad())?), offer),
+        None => (None, text),
+    };
+    Ok((name, DigestOffer::parse(offer).ok_or_else(bad)?))
+}
+
 /// The effective configuration as a file that [`Settings::read`] takes, with what each key means.
 pub fn print(o: &Options) -> String {
     let quote = |s: &str| toml::Value::String(s.to_owned()).to_string();
@@ -275,7 +294,7 @@ pub fn print(o: &Options) -> String {
         quote(&a.port.map_or(host.clone(), |p| format!("{host}:{p}")))
     });
     let sip = o.sip.as_ref().map(|l| list(l.iter().map(SocketAddr::to_string).collect()));
-    let keys: [(&str, &str, Option<String>, &str); 13] = [
+    let keys: [(&str, &str, Option<String>, &str); 14] = [
         ("data", "Data directory: keys, accounts, log and receipts.", Some(path(&o.data)), ""),
         ("user", "Name of the account that the first start makes.", Some(quote(&o.user)), ""),
         (
@@ -315,6 +334,12 @@ pub fn print(o: &Options) -> String {
             Some(list(o.realms.clone())),
             "",
         ),
+        (
+            "digest",
+            "Digest algorithms offered to phones: md5, both or sha256, for all realms or as REALM=OFFER.",
+            Some(list(o.digest.iter().map(digest_text).collect())),
+            "",
+        ),
         ("no-mdns", "Do not look for peers on the local network.", Some((!o.mdns).to_string()), ""),
         ("network", "Peers of different networks never mix.", Some(quote(&o.network)), ""),
         ("log", "What to log.", Some(quote(&o.log)), ""),
@@ -335,6 +360,10 @@ pub fn print(o: &Options) -> String {
     out
 }
 
+fn digest_text((realm, offer): &(Option<String>, DigestOffer)) -> String {
+    realm.as_ref().map_or_else(|| offer.as_str().to_owned(), |r| format!("{r}={}", offer.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +380,7 @@ mod tests {
         let full = format!(
             "user='u'\nsip=['127.0.0.1:0','[::1]:5070']\nsip-advertise='[::1]:5080'\ntrust-realm=['a.test={key}']\n\
              p2p=['/ip4/127.0.0.1/tcp/0']\nhttp='127.0.0.1:0'\nbootstrap=['/dns/b.test/tcp/1']\nrealm=['A.test.']\n\
-             no-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
+             digest=['md5','a.test=sha256']\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
         );
         for text in ["", &full] {
             let o = options(text).expect("good");
@@ -375,6 +404,8 @@ mod tests {
             ("trust-realm = ['a.test']", "--trust-realm"),
             ("trust-realm = ['a.test=02']", "--trust-realm"),
             ("sip-advertise = 'a:b'", "--sip-advertise"),
+            ("digest = ['sha1']", "--digest"),
+            ("digest = ['a..b=md5']", "--digest"),
         ] {
             match options(text) {
                 Err(Failure::Usage(why)) => assert!(why.contains(word), "{text}: {why}"),

@@ -110,6 +110,9 @@ impl Peer {
     pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer, source: IpAddr) {
         let source = self.source_name(source);
         if self.config.is_home(&answer.realm) {
+            if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
+                return self.verified(ask, Err(AuthFailure::Wrong));
+            }
             if let Err(failure) = self.home.admit(now, &answer, self.me, source) {
                 return self.verified(ask, Err(failure));
             }
@@ -197,6 +200,9 @@ impl Peer {
         };
         if !method_fits || !self.config.is_home(&answer.realm) {
             return self.outside.respond(inbound, &AuthReply::Forbidden);
+        }
+        if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
+            return self.outside.respond(inbound, &AuthReply::Wrong);
         }
         if let Err(failure) = self.home.admit(now, &answer, serving, source) {
             return self.outside.respond(inbound, &AuthReply::from(failure));

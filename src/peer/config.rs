@@ -15,6 +15,7 @@ use dots_overlay::{
 };
 use dots_sip::{
     address::{Addressing, realm_of},
+    auth::DigestOffer,
     core::Core as Sip,
     registrar::Binding,
 };
@@ -38,6 +39,8 @@ pub struct Config {
     pub own_hosts: Vec<String>,
     /// What Via and Record-Route name instead of the local address, `host:port`.
     pub advertise: Option<String>,
+    /// What the phones of our realms are offered, where it is not both algorithms.
+    pub digest: BTreeMap<String, DigestOffer>,
     /// Shown by `status`.
     pub sip: Vec<String>,
     pub p2p: Vec<String>,
@@ -45,6 +48,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Which digest answers we take as a home of `realm`.
+    pub fn digest_of(&self, realm: &str) -> DigestOffer {
+        self.digest.get(realm).copied().unwrap_or_default()
+    }
+
     pub fn is_home(&self, realm: &str) -> bool {
         self.realms.iter().any(|r| r == realm)
     }
@@ -167,6 +175,7 @@ fn sip_core(config: &Config, aliases: &BTreeMap<String, String>, seed: u64) -> S
         addressing: addressing(config, aliases),
         label: label.as_str().into(),
         advertise: config.advertise.clone(),
+        digest: config.digest.clone(),
         ..dots_sip::core::Config::default()
     };
     Sip::new(sip, config.token_key, seed)

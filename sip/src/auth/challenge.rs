@@ -41,23 +41,69 @@ impl ChallengeKind {
     }
 }
 
-/// Phones that fail when they see an algorithm that they do not know, instead of taking the next challenge as RFC 8760
-/// §2.2 wants: they are offered MD5 alone. Seen: baresip 1.0 (libre gives up with ENOSYS), SIPp 3.6 (stops).
-const MD5_ONLY: [&str; 2] = ["baresip", "sipp"];
-
-/// Can this phone be offered more than MD5? `user_agent`: its header, if it sends one.
-pub fn takes_sha256(user_agent: Option<&str>) -> bool {
-    let agent = user_agent.unwrap_or_default().trim_start().to_ascii_lowercase();
-    !MD5_ONLY.iter().any(|known| agent.starts_with(known))
+/// Which digest algorithms a realm's phones are offered, and which of their answers its home takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DigestOffer {
+    Md5,
+    /// MD5 on top, SHA-256 below. RFC 8760 §2.4 wants the stronger one on top, and a phone to take the topmost that it
+    /// knows; but many phones look at the topmost only and give up where that is SHA-256.
+    #[default]
+    Both,
+    Sha256,
 }
 
-/// One header per algorithm, the best first: a phone takes the topmost that it knows (RFC 8760 §2.2), and one that
-/// knows only MD5 finds it below. `stale`: the password was right, only the nonce was old.
+impl DigestOffer {
+    /// `md5`, `both` or `sha256`.
+    pub fn parse(text: &str) -> Option<DigestOffer> {
+        match text {
+            "md5" => Some(Self::Md5),
+            "both" => Some(Self::Both),
+            "sha256" => Some(Self::Sha256),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Both => "both",
+            Self::Sha256 => "sha256",
+        }
+    }
+
+    /// `MD5` or `SHA-256`, as an answer names its algorithm.
+    pub fn takes(self, algorithm: &str) -> bool {
+        self.algorithms().contains(&algorithm)
+    }
+
+    fn algorithms(self) -> &'static [&'static str] {
+        match self {
+            Self::Md5 => &["MD5"],
+            Self::Both => &["MD5", "SHA-256"],
+            Self::Sha256 => &["SHA-256"],
+        }
+    }
+
+    /// What is offered to this phone. `user_agent`: its header, if it sends one.
+    pub fn toward(self, user_agent: Option<&str>) -> DigestOffer {
+        let agent = user_agent.unwrap_or_default().trim_start().to_ascii_lowercase();
+        match self {
+            Self::Both if FAIL_AT_SHA256.iter().any(|known| agent.starts_with(known)) => Self::Md5,
+            offer => offer,
+        }
+    }
+}
+
+/// Phones that fail where SHA-256 is offered at all, below MD5 too. Seen: baresip 1.0 and 1.1 (libre reads every challenge
+/// and gives up with ENOSYS at the first algorithm that it does not know).
+const FAIL_AT_SHA256: [&str; 3] = ["baresip v0.", "baresip v1.", "baresip v2."];
+
+/// One header per algorithm of the offer. `stale`: the password was right, only the nonce was old.
 pub fn challenge_headers(
     kind: ChallengeKind,
     challenge: &Challenge,
     stale: bool,
-    sha256: bool,
+    offer: DigestOffer,
 ) -> Vec<(&'static str, String)> {
     let (realm, nonce) = (quoted(&challenge.realm), quoted(&challenge.nonce));
     let stale = if stale { ", stale=true" } else { "" };
@@ -67,8 +113,7 @@ pub fn challenge_headers(
         )
     };
     let name = kind.challenge_header();
-    let algorithms: &[&str] = if sha256 { &["SHA-256", "MD5"] } else { &["MD5"] };
-    algorithms.iter().map(|algorithm| (name, value(algorithm))).collect()
+    offer.algorithms().iter().map(|algorithm| (name, value(algorithm))).collect()
 }
 
 /// The nonce carries all state; a constant satisfies phones that want an `opaque` to give back.
@@ -91,21 +136,55 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn sha256_stands_before_md5() {
+    fn offered(offer: DigestOffer, agent: Option<&str>) -> Vec<String> {
         let challenge = Challenge { realm: "office.example".into(), nonce: "n1".into() };
-        let headers = challenge_headers(ChallengeKind::Proxy, &challenge, false, true);
+        let headers = challenge_headers(ChallengeKind::Proxy, &challenge, false, offer.toward(agent));
         let rest = "Digest realm=\"office.example\", nonce=\"n1\", opaque=\"646f7473\", algorithm=";
-        assert_eq!(
-            headers,
-            [
-                ("Proxy-Authenticate", format!("{rest}SHA-256, qop=\"auth\"")),
-                ("Proxy-Authenticate", format!("{rest}MD5, qop=\"auth\"")),
-            ]
-        );
-        let stale = challenge_headers(ChallengeKind::Www, &challenge, true, true);
-        assert_eq!(challenge_headers(ChallengeKind::Www, &challenge, false, false).len(), 1);
-        assert!(!takes_sha256(Some("baresip v1.0.0 (x86_64/linux)")) && takes_sha256(Some("Linphone/5")));
+        let algorithm = |(name, value): (&str, String)| {
+            assert_eq!(name, "Proxy-Authenticate");
+            let tail = value.strip_prefix(rest).expect("realm and nonce first");
+            tail.strip_suffix(", qop=\"auth\"").expect("qop last").to_owned()
+        };
+        headers.into_iter().map(algorithm).collect()
+    }
+
+    #[test]
+    fn phones_that_read_only_the_topmost_challenge_find_md5_there() {
+        for agent in [
+            None,
+            Some(""),
+            Some("Twinkle/1.10.2"),
+            Some("MicroSIP/3.19.24"),
+            Some("PJSUA v2.10 Linux"),
+            Some("CSipSimple_hammerhead-23/r2457"),
+            Some("Telephone 1.5"),
+            Some("sipsak 0.9.8.1"),
+            Some("friendly-scanner"),
+            Some("Linphone/5.1"),
+            Some("baresip v3.18.0 (x86_64/linux)"),
+            Some("nobody knows this one"),
+        ] {
+            assert_eq!(offered(DigestOffer::Both, agent), ["MD5", "SHA-256"], "{agent:?}");
+        }
+        assert_eq!(offered(DigestOffer::Both, Some("baresip v1.0.0 (x86_64/linux)")), ["MD5"]);
+    }
+
+    #[test]
+    fn a_setting_is_the_same_for_every_phone() {
+        for agent in [None, Some("baresip v1.0.0"), Some("Linphone/5.1")] {
+            assert_eq!(offered(DigestOffer::Md5, agent), ["MD5"]);
+            assert_eq!(offered(DigestOffer::Sha256, agent), ["SHA-256"]);
+        }
+        for offer in [DigestOffer::Md5, DigestOffer::Both, DigestOffer::Sha256] {
+            assert_eq!(DigestOffer::parse(offer.as_str()), Some(offer));
+        }
+        assert!(!DigestOffer::Sha256.takes("MD5") && !DigestOffer::Md5.takes("SHA-256"));
+    }
+
+    #[test]
+    fn stale_is_said_in_each_header() {
+        let challenge = Challenge { realm: "office.example".into(), nonce: "n1".into() };
+        let stale = challenge_headers(ChallengeKind::Www, &challenge, true, DigestOffer::Both);
         assert!(stale.iter().all(|(name, v)| *name == "WWW-Authenticate" && v.ends_with(", stale=true")));
     }
 }

@@ -8,13 +8,13 @@ pub use answer::{
     Asked, BadCredentials, answer_for, answer_for_lines, is_answer_for, is_challenge_of, strip_challenges,
     strip_credentials,
 };
-pub use challenge::{ChallengeKind, challenge_headers, takes_sha256};
+pub use challenge::{ChallengeKind, DigestOffer, challenge_headers};
 pub use credentials::Credentials;
 
 use std::sync::Arc;
 
-/// A nonce and what to say with it. The core writes the `WWW-Authenticate` / `Proxy-Authenticate` headers:
-/// SHA-256 first, then MD5 (RFC 8760 §2.2), `qop="auth"`.
+/// A nonce and what to say with it. The core writes the `WWW-Authenticate` / `Proxy-Authenticate` headers, one for each
+/// algorithm of the [`DigestOffer`], `qop="auth"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// The canonical realm name: what phones show and hash.

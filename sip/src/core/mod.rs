@@ -26,6 +26,7 @@ mod table;
 use crate::{
     Flow, Input, Output,
     address::Addressing,
+    auth::DigestOffer,
     input::{AskId, PeerLabel},
     message::Message,
     ping::Pings,
@@ -58,6 +59,14 @@ pub struct Config {
     /// What Via and Record-Route name instead of the local address, `host[:port]`.
     pub advertise: Option<String>,
     pub expiry: ExpiryRules,
+    /// What the phones of these realms are offered; of others [`DigestOffer::Both`].
+    pub digest: BTreeMap<String, DigestOffer>,
+}
+
+impl Config {
+    fn digest_of(&self, realm: &str) -> DigestOffer {
+        self.digest.get(realm).copied().unwrap_or_default()
+    }
 }
 
 /// A label; empty by default, for a core that has no overlay.

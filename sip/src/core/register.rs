@@ -4,9 +4,7 @@ use super::{Ask, Core, Hop, Now, ServerKey};
 use crate::{
     Output,
     address::{AddressError, realm_of},
-    auth::{
-        AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, takes_sha256,
-    },
+    auth::{AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
     input::AskId,
     message::{Message, Name},
     registrar::{BindingChange, Register, decide, needs_journal, ok_headers, vouch_for_refresh},
@@ -64,7 +62,12 @@ impl Core {
         match result {
             Ok(challenge) => {
                 let agent = self.servers.get(&key).and_then(|tx| tx.request.header(&Name::UserAgent));
-                let headers = challenge_headers(kind, &challenge, stale, takes_sha256(agent));
+                let headers = challenge_headers(
+                    kind,
+                    &challenge,
+                    stale,
+                    self.config.digest_of(&challenge.realm).toward(agent),
+                );
                 self.respond(now, &key, kind.status(), kind.reason(), &headers);
             }
             Err(AuthFailure::Unavailable) => self.without_home(now, key, www),
@@ -102,7 +105,8 @@ impl Core {
     ) {
         let agent = self.servers.get(key).and_then(|tx| tx.request.header(&Name::UserAgent));
         let challenge = Challenge { realm: realm.to_owned(), nonce };
-        let headers = challenge_headers(kind, &challenge, false, takes_sha256(agent));
+        let headers =
+            challenge_headers(kind, &challenge, false, self.config.digest_of(&challenge.realm).toward(agent));
         self.respond(now, key, kind.status(), kind.reason(), &headers);
     }
 

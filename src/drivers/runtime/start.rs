@@ -17,6 +17,7 @@ use crate::{
     http::{self, ApiHandle, App, Metrics},
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
+use dots_sip::auth::DigestOffer;
 use dots_wire::{PeerId, PublicKey};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -62,6 +63,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         realm_key,
         token_key: *dir.token_key()?,
         own_hosts: hosts.known().to_vec(),
+        digest: digests(options, &realms),
         realms,
         trusted: trusted(options)?,
         advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),
@@ -138,6 +140,16 @@ fn recover(stores: &mut Stores, me: PeerId) -> Result<Recovered, crate::drivers:
     }
     let receipts = stores.recover(Stream::Receipts)?;
     Ok(Recovered { bindings, realms: kept, log, receipts, changed: BTreeMap::new() })
+}
+
+/// `--digest`: what is said of one realm wins over what is said of all.
+fn digests(options: &Options, realms: &[String]) -> BTreeMap<String, DigestOffer> {
+    let of = |realm: &String| {
+        let named =
+            |wanted: Option<&String>| options.digest.iter().rev().find(|(name, _)| name.as_ref() == wanted);
+        named(Some(realm)).or_else(|| named(None)).map(|(_, offer)| *offer)
+    };
+    realms.iter().filter_map(|realm| Some((realm.clone(), of(realm)?))).collect()
 }
 
 /// `--trust-realm NAME=KEY`; the form was checked with the options.

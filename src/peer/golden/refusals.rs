@@ -22,6 +22,7 @@ impl Victim {
             trusted: Vec::new(),
             own_hosts: vec!["192.0.2.1".into()],
             advertise: None,
+            digest: Default::default(),
             sip: Vec::new(),
             p2p: Vec::new(),
             http: String::new(),

@@ -68,6 +68,7 @@ impl World {
             trusted: Vec::new(),
             own_hosts: vec![address.ip().to_string()],
             advertise: None,
+            digest: Default::default(),
             sip: vec![address.to_string()],
             p2p: Vec::new(),
             http: String::new(),
