@@ -52,7 +52,7 @@ const PASSWORD_MAX: u64 = 1_024;
 const LIST_CHUNK: usize = 4_096;
 
 enum Accounts {
-    Here { store: AccountStore, realm: String, _lock: DataDir },
+    Here { store: Box<AccountStore>, realm: String, _lock: DataDir },
     Peer(Client),
 }
 
@@ -152,7 +152,7 @@ impl Accounts {
             None => self_certifying(&lock.realm_key()?.public()),
         };
         let store = AccountStore::open(&options.data).map_err(|e| broken(lock.path(), e))?;
-        Ok(Accounts::Here { store, realm, _lock: lock })
+        Ok(Accounts::Here { store: Box::new(store), realm, _lock: lock })
     }
 
     /// `alice` is `alice@<default realm>`.

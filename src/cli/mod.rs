@@ -122,7 +122,8 @@ fn serve<F: Future<Output = Result<(), Failure>>>(
         .map_err(|e| Failure::Usage(format!("--log {}: {e}", options.log)))?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // One thread for the loop, its sockets and the swarm: an event wakes nobody else. Disk and DNS have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Other(format!("cannot start: {e}")))?;
     runtime.block_on(up(options))
 }

@@ -8,7 +8,7 @@ mod welcome;
 
 use super::{
     descriptors, dns,
-    sip::{SipEvent, SipSender, SipSockets},
+    sip::{SipEvent, SipInput, SipSockets},
     store::{AccountStore, Ack, Acks, Append, Disk},
 };
 use crate::{
@@ -22,6 +22,7 @@ use dots_overlay::{
     net::Net,
     transport::{NetCommand, NetEvent, RequestError},
 };
+use dots_sip::Flow;
 use dots_wire::{Now, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -71,7 +72,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 struct Node {
     peer: Peer,
     sip: SipSockets,
-    sender: SipSender,
+    /// Datagrams of this turn.
+    datagrams: Vec<(Flow, Vec<u8>)>,
     net: Net,
     disk: Disk,
     acks: Acks,
@@ -103,6 +105,10 @@ struct Signals {
 
 enum Event {
     Input(Input),
+    /// Datagrams are there to be read.
+    Datagrams,
+    /// These appends are done.
+    Written(Vec<u64>),
     Api(ApiCall),
     Failed(String),
     Timeout,
@@ -130,10 +136,11 @@ async fn strangers(api: &mut mpsc::Receiver<ApiCall>, net: &mut Net, sip: &mut S
             Some(event) => Event::Input(Input::Net(event)),
             None => Event::Failed("the network driver has ended".to_owned()),
         },
-        Some(event) = sip.events.recv() => Event::Input(match event {
-            SipEvent::Message { flow, bytes } => Input::Sip { flow, bytes },
-            SipEvent::Closed { flow } => Input::FlowClosed { flow },
-        }),
+        input = sip.recv() => match input {
+            SipInput::Datagrams => Event::Datagrams,
+            SipInput::Event(SipEvent::Message { flow, bytes }) => Event::Input(Input::Sip { flow, bytes }),
+            SipInput::Event(SipEvent::Closed { flow }) => Event::Input(Input::FlowClosed { flow }),
+        },
     }
 }
 
@@ -152,6 +159,8 @@ impl Node {
             }
             match self.wait(&mut signals, stopping).await {
                 Event::Input(input) => self.peer.handle(now(), input),
+                Event::Datagrams => self.take_datagrams(),
+                Event::Written(tokens) => self.written(tokens),
                 Event::Api((request, reply)) => {
                     self.asked_next += 1;
                     self.asked.insert(self.asked_next, reply);
@@ -180,7 +189,7 @@ impl Node {
             biased;
             () = signals.recv(), if stopping.is_none() => Event::Stop,
             Some(ack) = self.acks.recv() => match ack {
-                Ack::Done { token } => Event::Input(Input::Appended { token }),
+                Ack::Done { tokens } => Event::Written(tokens),
                 Ack::Failed(why) => Event::Failed(format!("the disk failed: {why}")),
             },
             () = sleep_until(at.into()) => Event::Timeout,
@@ -189,6 +198,27 @@ impl Node {
             event = strangers(&mut self.api, &mut self.net, &mut self.sip), if self.unwritten.len() < UNWRITTEN_MAX => {
                 event
             }
+        }
+    }
+
+    /// One batch, under one look at the clock: what each causes is carried out before the next is handed over; records for
+    /// the disk go together when the turn ends.
+    fn take_datagrams(&mut self) {
+        let mut batch = std::mem::take(&mut self.datagrams);
+        self.sip.read_datagrams(&mut batch);
+        let now = now();
+        for (flow, bytes) in batch.drain(..) {
+            self.peer.handle(now, Input::Sip { flow, bytes });
+            self.answer();
+        }
+        self.datagrams = batch;
+    }
+
+    fn written(&mut self, tokens: Vec<u64>) {
+        let now = now();
+        for token in tokens {
+            self.peer.handle(now, Input::Appended { token });
+            self.answer();
         }
     }
 
@@ -202,6 +232,7 @@ impl Node {
             tracing::info!(?hosts, "the addresses of this machine have changed");
             self.peer.handle(now(), Input::OwnHosts { hosts });
         }
+        self.metrics.level("sip_kernel_drops", i64::try_from(self.sip.kernel_drops()).unwrap_or(i64::MAX));
         for (name, count) in self.net.counters() {
             self.metrics.level(name, i64::try_from(count).unwrap_or(i64::MAX));
         }
@@ -209,6 +240,12 @@ impl Node {
 
     /// Everything that the peer has to say, and what follows from it at once.
     fn carry_out(&mut self) {
+        self.answer();
+        self.disk.append_all(&mut self.unwritten);
+    }
+
+    /// Everything but the disk's part.
+    fn answer(&mut self) {
         loop {
             while let Some(output) = self.peer.poll_output() {
                 self.one(output);
@@ -218,18 +255,12 @@ impl Node {
                 None => break,
             }
         }
-        while let Some(append) = self.unwritten.pop_front() {
-            if let Err(append) = self.disk.append(append) {
-                self.unwritten.push_front(append);
-                break;
-            }
-        }
     }
 
     fn one(&mut self, output: Output) {
         match output {
             Output::SipSend { flow, bytes } => {
-                if !self.sender.send(&flow, bytes) {
+                if !self.sip.send(&flow, bytes) {
                     self.metrics.count("sip_not_sent");
                 }
             }
@@ -244,10 +275,7 @@ impl Node {
                 }
             }
             Output::GetAccount { id, aor } => {
-                let account = self.accounts.get(&aor).unwrap_or_else(|e| {
-                    tracing::error!(%e, "the account store cannot be read");
-                    None
-                });
+                let account = self.accounts.look_up(&aor);
                 self.next.push_back(Input::Account { id, account });
             }
             Output::PutAccount { id, account } => self.store(id, move |s| s.put(&account)),
@@ -313,10 +341,10 @@ impl Node {
             tracing::warn!("somebody keeps an HTTP connection busy; it is cut");
         }
         self.net.shutdown().await;
-        for append in self.unwritten {
-            if self.disk.append(append).is_err() {
-                tracing::error!("a record could not be written at the end");
-            }
+        let mut unwritten = self.unwritten;
+        self.disk.append_all(&mut unwritten);
+        if !unwritten.is_empty() {
+            tracing::error!(records = unwritten.len(), "what was left could not be written at the end");
         }
         self.disk.close();
         tracing::info!("stopped");

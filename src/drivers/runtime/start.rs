@@ -95,8 +95,8 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     }
     Ok(Node {
         peer,
-        sender: sip.sender.clone(),
         sip,
+        datagrams: Vec::new(),
         net,
         disk,
         acks,

@@ -6,7 +6,7 @@ mod udp;
 
 use dots_sip::{Flow, Transport};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-/// Messages that wait for the peer. A full queue stops reading: UDP then drops in the kernel, TCP slows its sender.
+/// Messages of TCP phones that wait for the peer. A full queue stops reading, which slows their senders.
 const EVENTS_MAX: usize = 4_096;
 /// Connected phones over TCP, where there are descriptors for so many; more are closed at once.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -24,8 +24,6 @@ const CONNECTIONS_MAX: usize = 10_000;
 const PER_NETWORK: usize = 4;
 /// Messages that wait for one slow TCP phone; more are dropped and counted.
 const WRITES_MAX: usize = 256;
-/// Remote addresses whose route we remember.
-const ROUTES_MAX: usize = 10_000;
 
 #[derive(Debug)]
 pub enum SipEvent {
@@ -33,20 +31,20 @@ pub enum SipEvent {
     Closed { flow: Flow },
 }
 
-/// Everything that listens.
+/// Everything that listens, and the way out.
 pub struct SipSockets {
-    pub events: mpsc::Receiver<SipEvent>,
-    pub sender: SipSender,
+    udp: udp::Ports,
+    events: mpsc::Receiver<SipEvent>,
+    connections: Connections,
     /// Where, with real ports; a wildcard stays one.
     pub bound: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
 }
 
-/// The way out.
-#[derive(Clone)]
-pub struct SipSender {
-    udp: Arc<BTreeMap<SocketAddr, Arc<UdpSocket>>>,
-    connections: Connections,
+/// What is there to be read.
+pub enum SipInput {
+    Datagrams,
+    Event(SipEvent),
 }
 
 type Connections = Arc<Mutex<HashMap<u64, Connection>>>;
@@ -62,45 +60,55 @@ impl SipSockets {
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
         let connections: Connections = Arc::default();
-        let mut sockets = BTreeMap::new();
+        let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for address in addresses {
             let (udp, tcp) = both(*address).await.map_err(|e| (*address, e))?;
             let local = udp.local_addr().map_err(|e| (*address, e))?;
-            sockets.insert(local, Arc::new(udp));
+            sockets.push((local, udp));
             listeners.push((local, tcp));
-        }
-        let routes = Arc::new(Routes::default());
-        for (local, socket) in &sockets {
-            tokio::spawn(udp::read(socket.clone(), *local, routes.clone(), events_tx.clone()));
         }
         for (_, listener) in listeners {
             tokio::spawn(tcp::accept(listener, connections.clone(), events_tx.clone(), stopped.clone()));
         }
-        let bound = sockets.keys().copied().collect();
-        let sender = SipSender { udp: Arc::new(sockets), connections };
-        Ok(SipSockets { events, sender, bound, stop })
+        let udp = udp::Ports::new(sockets);
+        let bound = udp.bound().collect();
+        Ok(SipSockets { udp, events, connections, bound, stop })
     }
 
-    /// No new connections; those that are open live on.
-    pub fn stop_accepting(&self) {
-        self.stop.send_replace(true);
+    /// The next thing that came: datagrams, which [`SipSockets::read_datagrams`] takes, or one event of a connection.
+    /// Cancel-safe; never ends.
+    pub async fn recv(&mut self) -> SipInput {
+        tokio::select! {
+            () = self.udp.readable() => SipInput::Datagrams,
+            Some(event) = self.events.recv() => SipInput::Event(event),
+        }
     }
-}
 
-impl SipSender {
+    /// Datagrams that have come, a batch of them.
+    pub fn read_datagrams(&mut self, batch: &mut Vec<(Flow, Vec<u8>)>) {
+        self.udp.read(batch);
+    }
+
     /// Never waits. `false`: the flow is gone or full.
     pub fn send(&self, flow: &Flow, bytes: Vec<u8>) -> bool {
         match flow.transport {
-            Transport::Udp => {
-                let socket = self.udp.iter().find(|(bound, _)| serves(bound, &flow.local)).map(|(_, s)| s);
-                socket.is_some_and(|s| s.try_send_to(&bytes, flow.remote).is_ok())
-            }
+            Transport::Udp => self.udp.send(flow, &bytes),
             Transport::Tcp => {
                 let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
                 connections.get(&flow.connection).is_some_and(|c| c.writes.try_send(bytes).is_ok())
             }
         }
+    }
+
+    /// Datagrams that the kernel dropped since the start.
+    pub fn kernel_drops(&self) -> u64 {
+        self.udp.kernel_drops()
+    }
+
+    /// No new connections; those that are open live on.
+    pub fn stop_accepting(&self) {
+        self.stop.send_replace(true);
     }
 }
 
@@ -116,13 +124,6 @@ fn network(ip: IpAddr) -> IpAddr {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
         v4 => v4,
     }
-}
-
-/// Is `local` (concrete) an address of the socket bound to `bound` (maybe a wildcard)?
-fn serves(bound: &SocketAddr, local: &SocketAddr) -> bool {
-    bound.port() == local.port()
-        && bound.is_ipv4() == local.is_ipv4()
-        && (bound.ip() == local.ip() || bound.ip().is_unspecified())
 }
 
 async fn both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
@@ -166,28 +167,6 @@ fn new_socket(address: SocketAddr, kind: socket2::Type) -> io::Result<socket2::S
     Ok(socket)
 }
 
-/// Our address toward a remote one, where we listen on a wildcard: what the kernel would send from.
-#[derive(Default)]
-struct Routes(Mutex<HashMap<IpAddr, IpAddr>>);
-
-impl Routes {
-    fn local_toward(&self, bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
-        if !bound.ip().is_unspecified() {
-            return bound;
-        }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ip) = known.get(&remote.ip()) {
-            return SocketAddr::new(*ip, bound.port());
-        }
-        let ip = local_ip_toward(remote).unwrap_or(bound.ip());
-        if known.len() >= ROUTES_MAX {
-            known.clear();
-        }
-        known.insert(remote.ip(), ip);
-        SocketAddr::new(ip, bound.port())
-    }
-}
-
 /// Connecting a UDP socket sends nothing; it only asks the kernel for the route.
 pub fn local_ip_toward(remote: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr =
@@ -200,10 +179,28 @@ pub fn local_ip_toward(remote: SocketAddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
     };
+
+    /// The next message or event, a datagram by itself.
+    async fn next(sip: &mut SipSockets) -> SipEvent {
+        loop {
+            match sip.recv().await {
+                SipInput::Event(event) => return event,
+                SipInput::Datagrams => {
+                    let mut batch = Vec::new();
+                    sip.read_datagrams(&mut batch);
+                    assert!(batch.len() <= 1, "one was sent");
+                    if let Some((flow, bytes)) = batch.pop() {
+                        return SipEvent::Message { flow, bytes };
+                    }
+                }
+            }
+        }
+    }
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
@@ -214,9 +211,9 @@ mod tests {
         let phone = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         phone.send_to(b"\r\n\r\n", at).await.expect("sent");
         phone.send_to(OPTIONS, at).await.expect("sent");
-        let Some(SipEvent::Message { flow, bytes }) = sip.events.recv().await else { panic!("a message") };
+        let SipEvent::Message { flow, bytes } = next(&mut sip).await else { panic!("a message") };
         assert_eq!((flow.transport, flow.local, bytes.as_slice()), (Transport::Udp, at, OPTIONS));
-        assert!(sip.sender.send(&flow, b"back".to_vec()));
+        assert!(sip.send(&flow, b"back".to_vec()));
         let mut buffer = [0; 16];
         let (n, from) = phone.recv_from(&mut buffer).await.expect("an answer");
         assert_eq!((&buffer[..n], from), (&b"back"[..], at));
@@ -226,14 +223,14 @@ mod tests {
         phone.read_exact(&mut buffer[..2]).await.expect("a pong");
         assert_eq!(&buffer[..2], b"\r\n");
         phone.write_all(OPTIONS).await.expect("sent");
-        let Some(SipEvent::Message { flow, .. }) = sip.events.recv().await else { panic!("a message") };
+        let SipEvent::Message { flow, .. } = next(&mut sip).await else { panic!("a message") };
         assert_eq!(flow.transport, Transport::Tcp);
-        assert!(sip.sender.send(&flow, b"back".to_vec()));
+        assert!(sip.send(&flow, b"back".to_vec()));
         phone.read_exact(&mut buffer[..4]).await.expect("an answer");
         drop(phone);
-        let Some(SipEvent::Closed { flow: closed }) = sip.events.recv().await else { panic!("closed") };
+        let SipEvent::Closed { flow: closed } = next(&mut sip).await else { panic!("closed") };
         assert_eq!(closed, flow);
-        assert!(!sip.sender.send(&flow, b"late".to_vec()));
+        assert!(!sip.send(&flow, b"late".to_vec()));
     }
     #[test]
     fn one_network_gets_a_quarter() {
@@ -258,13 +255,11 @@ mod tests {
         let mut phone = TcpStream::connect(sip.bound[0]).await.expect("connected");
         let rubbish = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n";
         phone.write_all(&[OPTIONS, rubbish, OPTIONS].concat()).await.expect("sent");
-        let Some(SipEvent::Message { flow, .. }) = sip.events.recv().await else { panic!("a message") };
-        assert!(sip.sender.send(&flow, b"back".to_vec()));
+        let SipEvent::Message { flow, .. } = next(&mut sip).await else { panic!("a message") };
+        assert!(sip.send(&flow, b"back".to_vec()));
         let mut all = Vec::new();
         phone.read_to_end(&mut all).await.expect("an end");
         assert_eq!(all, b"back");
-        let Some(SipEvent::Closed { .. }) = sip.events.recv().await else {
-            panic!("closed, and nothing else")
-        };
+        let SipEvent::Closed { .. } = next(&mut sip).await else { panic!("closed, and nothing else") };
     }
 }

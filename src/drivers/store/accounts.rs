@@ -1,8 +1,10 @@
-//! The accounts: truth is the stream `accounts` (an `Account`, or a tombstone), lookups go through the index.
+//! The accounts: truth is the stream `accounts` (an `Account`, or a tombstone); lists go through the index, the loop's
+//! look-ups through the book in memory.
 //! Whatever a method changed is on the platter when it returns. Methods block on the disk for the length of one
 //! fdatasync; async callers use `spawn_blocking` for changes.
 
 use super::{
+    book::Book,
     disk::report,
     index::{Effect, Index, IndexError, Opened},
 };
@@ -63,7 +65,10 @@ impl From<Account> for Imported {
 }
 
 /// The accounts of this peer. Shared by reference; one change at a time.
-pub struct AccountStore(Mutex<Inner>);
+pub struct AccountStore {
+    inner: Mutex<Inner>,
+    book: Book,
+}
 
 struct Inner {
     truth: SegmentStore,
@@ -84,7 +89,15 @@ impl AccountStore {
             Opened::Replayed { records } => tracing::info!(records, "account index was behind: replayed"),
             Opened::Rebuilt { reason } => tracing::info!(reason, "account index rebuilt"),
         }
-        Ok(AccountStore(Mutex::new(Inner { truth, index, index_dir, opened })))
+        let book = Book::default();
+        for record in truth.iter_from(Position::START) {
+            match Change::read(&record?.1) {
+                Some(Change::Put(account)) => book.apply([(account.aor.as_str(), Some(&account))]),
+                Some(Change::Removed(gone)) => book.apply([(gone.aor.as_str(), None)]),
+                None => {}
+            }
+        }
+        Ok(AccountStore { inner: Mutex::new(Inner { truth, index, index_dir, opened }), book })
     }
 
     /// How the index was found.
@@ -102,12 +115,18 @@ impl AccountStore {
         self.inner().get(aor)
     }
 
+    /// The account as it is on the platter, from memory: never waits for the disk, and cannot fail.
+    pub fn look_up(&self, aor: &str) -> Option<Account> {
+        self.book.get(aor)
+    }
+
     /// Whether there was one before.
     pub fn put(&self, account: &Account) -> Result<bool, StoreError> {
         let mut inner = self.inner();
         let existed = inner.exists(&account.aor)?;
         inner.append(&[(Effect::Put(account.aor.clone().into_bytes()), encode(account))])?;
         inner.truth.sync()?;
+        self.book.apply([(account.aor.as_str(), Some(account))]);
         Ok(existed)
     }
 
@@ -119,6 +138,7 @@ impl AccountStore {
         }
         inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone(aor, now_ms))])?;
         inner.truth.sync()?;
+        self.book.apply([(aor, None)]);
         Ok(true)
     }
 
@@ -156,7 +176,7 @@ impl AccountStore {
         let last: BTreeMap<String, Imported> =
             accounts.into_iter().map(|import| (import.account.aor.clone(), import)).collect();
         let mut inner = self.inner();
-        let mut changed = Vec::new();
+        let (mut changed, mut written) = (Vec::new(), Vec::new());
         let mut chunk = Vec::with_capacity(IMPORT_CHUNK);
         for (aor, Imported { mut account, keeps_roaming }) in last {
             if let Some(found) = inner.get(&aor)? {
@@ -172,6 +192,7 @@ impl AccountStore {
                 }
             }
             chunk.push((Effect::Put(aor.into_bytes()), encode(&account)));
+            written.push(account);
             if chunk.len() >= IMPORT_CHUNK {
                 inner.append(&chunk)?;
                 chunk.clear();
@@ -179,12 +200,13 @@ impl AccountStore {
         }
         inner.append(&chunk)?;
         inner.truth.sync()?;
+        self.book.apply(written.iter().map(|account| (account.aor.as_str(), Some(account))));
         Ok(changed)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic under the lock leaves truth and index each whole; the mark says how they stand.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,13 +5,13 @@
 //! [`SYNC_WITHIN`]. An append with `sync` is acknowledged after fdatasync. After the first error nothing is
 //! acknowledged any more: [`Ack::Failed`] comes once, and the peer must stop.
 //!
-//! The thread never waits for its reader: at most [`QUEUE_MAX`] appends are outstanding, from [`Disk::append`] to
+//! The thread never waits for its reader: at most [`QUEUE_MAX`] appends are outstanding, from [`Disk::append_all`] to
 //! [`Acks::recv`], and the way back has room for all of them.
 
 use crate::peer::output::Stream;
 use dots_wire::disk::{DiskError, Position, Recovered, SegmentStore};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::{
         Arc,
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 
 /// Appends between asking and acknowledgement.
 pub const QUEUE_MAX: usize = 16_384;
-/// Appends in one group commit.
+/// Turns of the loop in one group commit.
 const BATCH_MAX: usize = 4_096;
 /// What was acknowledged unsynced is on the platter this soon; half of the promised 100 ms, so that the sync itself
 /// has the other half.
@@ -42,16 +42,16 @@ pub struct Append {
 
 /// What the writer is asked for, in order.
 enum Job {
-    Append(Append),
+    /// One turn's records, in order.
+    Append(Vec<Append>),
     /// These records instead of all that the stream holds.
     Rewrite(Stream, Vec<Vec<u8>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
-    Done {
-        token: u64,
-    },
+    /// These are written, and synced where that was asked; in the order of the appends.
+    Done { tokens: Vec<u64> },
     /// Nothing more will be written.
     Failed(String),
 }
@@ -127,20 +127,26 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Never waits. `Err` hands the append back: too many are outstanding (receive acknowledgements first), or the
-    /// writer has failed.
-    pub fn append(&self, append: Append) -> Result<(), Append> {
-        let Some(jobs) = &self.jobs else { return Err(append) };
-        if self.outstanding.fetch_add(1, Ordering::AcqRel) >= QUEUE_MAX {
-            self.outstanding.fetch_sub(1, Ordering::AcqRel);
-            return Err(append);
+    /// Takes from the front of `appends` what there is room for, all of it in one message to the writer. Never waits.
+    /// What stays waits for acknowledgements, or for ever where the writer has failed.
+    pub fn append_all(&self, appends: &mut VecDeque<Append>) {
+        let Some(jobs) = &self.jobs else { return };
+        let outstanding = self.outstanding.load(Ordering::Acquire);
+        let room = QUEUE_MAX.saturating_sub(outstanding).min(appends.len());
+        if room == 0 {
+            return;
         }
-        let Err(refused) = jobs.try_send(Job::Append(append)) else { return Ok(()) };
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
-        match refused {
-            TrySendError::Full(Job::Append(a)) | TrySendError::Disconnected(Job::Append(a)) => Err(a),
-            // What went in was an append.
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Ok(()),
+        let batch: Vec<Append> = appends.drain(..room).collect();
+        // Only this side adds, so the room cannot have become less.
+        self.outstanding.fetch_add(batch.len(), Ordering::AcqRel);
+        let Err(refused) = jobs.try_send(Job::Append(batch)) else { return };
+        if let TrySendError::Full(Job::Append(batch)) | TrySendError::Disconnected(Job::Append(batch)) =
+            refused
+        {
+            self.outstanding.fetch_sub(batch.len(), Ordering::AcqRel);
+            for append in batch.into_iter().rev() {
+                appends.push_front(append);
+            }
         }
     }
 
@@ -189,8 +195,8 @@ impl Acks {
         self.count(ack)
     }
     fn count(&self, ack: Option<Ack>) -> Option<Ack> {
-        if matches!(ack, Some(Ack::Done { .. })) {
-            self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        if let Some(Ack::Done { tokens }) = &ack {
+            self.outstanding.fetch_sub(tokens.len(), Ordering::AcqRel);
         }
         ack
     }
@@ -238,7 +244,7 @@ impl Writer {
         let mut appends = Vec::with_capacity(batch.len());
         for job in batch {
             match job {
-                Job::Append(append) => appends.push(append),
+                Job::Append(batch) => appends.extend(batch),
                 Job::Rewrite(stream, records) => {
                     self.commit(&std::mem::take(&mut appends))?;
                     if let Some(store) = self.stores.get_mut(&stream) {
@@ -287,9 +293,10 @@ impl Writer {
     }
 
     fn acknowledge<'a>(&self, appends: impl Iterator<Item = &'a Append>) {
-        for append in appends {
+        let tokens: Vec<u64> = appends.map(|append| append.token).collect();
+        if !tokens.is_empty() {
             // The reader is gone only where the peer is stopping.
-            let _ = self.acks.try_send(Ack::Done { token: append.token });
+            let _ = self.acks.try_send(Ack::Done { tokens });
         }
     }
 

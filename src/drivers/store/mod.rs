@@ -5,6 +5,7 @@
 //! * [`AccountStore`]: the accounts, and their index.
 
 mod accounts;
+mod book;
 mod credential;
 mod disk;
 mod index;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::peer::{account::Account, golden::hostile::attack, output::Stream};
 use dots_wire::{disk::SegmentStore, encode};
-use std::{fs, path::Path, time::Instant};
+use std::{collections::VecDeque, fs, path::Path, time::Instant};
 
 fn alice(password: &str) -> Account {
     account("alice@a.test", password, true, 7).expect("a good account")
@@ -40,6 +40,11 @@ fn opened(dir: &Path, count: u32) -> Opened {
     assert_eq!(store.len(), u64::from(count));
     for n in 0..count {
         let aor = format!("u{n:06}@a.test");
+        assert_eq!(
+            store.get(&aor).expect("readable"),
+            store.look_up(&aor),
+            "the book says what the disk says"
+        );
         assert_eq!(store.get(&aor).expect("readable").map(|a| a.aor), Some(aor));
     }
     assert_eq!(store.list(None, usize::MAX).expect("listed").len(), count as usize);
@@ -62,6 +67,8 @@ fn an_account_is_put_changed_listed_and_removed_and_all_that_survives() {
             assert_eq!(store.opened(), Opened::Used);
         }
         assert_eq!(store.get("alice@a.test").expect("readable"), Some(alice("two")));
+        assert_eq!(store.look_up("alice@a.test"), Some(alice("two")));
+        assert_eq!(store.look_up("u000001@a.test"), None, "removed");
         let changed =
             [("alice@a.test".to_owned(), alice("two").changed_at_ms), ("u000001@a.test".to_owned(), 9)];
         assert_eq!(store.changed().expect("read"), changed.into());
@@ -223,12 +230,14 @@ async fn the_writer_acknowledges_in_order_and_what_it_acknowledged_is_there() {
     for token in 0..2_000u64 {
         let stream = if token % 3 == 0 { Stream::Log } else { Stream::Bindings };
         let record = token.to_be_bytes().to_vec();
-        disk.append(Append { token, stream, record, sync: token % 3 == 0 }).expect("room");
+        let mut turn = VecDeque::from([Append { token, stream, record, sync: token % 3 == 0 }]);
+        disk.append_all(&mut turn);
+        assert!(turn.is_empty(), "there is room");
     }
     let mut done = Vec::new();
     while done.len() < 2_000 {
         match acks.recv().await {
-            Some(Ack::Done { token }) => done.push(token),
+            Some(Ack::Done { tokens }) => done.extend(tokens),
             other => panic!("{other:?}"),
         }
     }
@@ -251,19 +260,25 @@ async fn the_writer_is_bounded_and_says_once_that_it_failed() {
     let dir = tempfile::tempdir().expect("a dir");
     let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
     let append = |token, size| Append { token, stream: Stream::Realms, record: vec![0; size], sync: false };
-    let mut taken = 0;
-    while disk.append(append(taken, 1)).is_ok() {
-        taken += 1;
-    }
-    assert_eq!(taken, QUEUE_MAX as u64, "nobody received, so no more than that");
-    assert_eq!(acks.recv().await, Some(Ack::Done { token: 0 }));
-    disk.append(append(taken, dots_wire::disk::RECORD_BYTES_MAX + 1)).expect("room for one again");
+    let most = QUEUE_MAX as u64;
+    let mut turn: VecDeque<Append> = (0..most + 5).map(|token| append(token, 1)).collect();
+    disk.append_all(&mut turn);
+    assert_eq!(turn.len(), 5, "nobody received, so no more than that");
+    disk.append_all(&mut turn);
+    assert_eq!(turn.front().map(|a| a.token), Some(most), "what stays keeps its order");
+    let Some(Ack::Done { tokens }) = acks.recv().await else { panic!("written") };
+    assert_eq!(tokens.first(), Some(&0));
+    turn = VecDeque::from([append(most, dots_wire::disk::RECORD_BYTES_MAX + 1)]);
+    disk.append_all(&mut turn);
+    assert!(turn.is_empty(), "room again");
     let mut last = None;
     while let Some(ack) = acks.recv().await {
         last = Some(ack);
     }
     assert!(matches!(last, Some(Ack::Failed(_))));
-    assert!(disk.append(append(0, 1)).is_err());
+    turn.push_back(append(0, 1));
+    disk.append_all(&mut turn);
+    assert_eq!(turn.len(), 1, "a writer that failed takes nothing");
 }
 
 /// A change here is a new version of the record, or a CHANGELOG line before the first release (DISK-9). The bytes of an
