@@ -151,7 +151,7 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
     /// Cuts a standing down to `target`, level by level: networks, realms, accounts.
     fn cut(&mut self, standing: Standing, target: usize, newcomer: Newcomer, evicted: &mut Vec<(K, V)>) {
         let leaves = self.leaves.of(standing);
-        let leaves: Vec<(Cause, u32, usize)> =
+        let leaves: Vec<Held> =
             leaves.map(|(cause, number, bytes)| (cause, number, bytes + newcomer.adds_to(cause))).collect();
         self.cut_group(&leaves, target, &[|c| c.network, |c| c.realm, |c| c.who], newcomer, evicted);
     }
@@ -160,19 +160,18 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
     /// no more of them than it takes. Returns the bytes that went.
     fn cut_group(
         &mut self,
-        leaves: &[(Cause, u32, usize)],
+        leaves: &[Held],
         target: usize,
         levels: &[fn(&Cause) -> u64],
         newcomer: Newcomer,
         evicted: &mut Vec<(K, V)>,
     ) -> usize {
         let Some((level, below)) = levels.split_first() else {
-            let cut =
-                |(_, number, _): &(Cause, u32, usize)| self.cut_leaf(*number, target, newcomer, evicted);
+            let cut = |(_, number, _): &Held| self.cut_leaf(*number, target, newcomer, evicted);
             return leaves.iter().map(cut).sum();
         };
         let children = leaves.chunk_by(|one, other| level(&one.0) == level(&other.0));
-        let mut children: Vec<(usize, u64, &[(Cause, u32, usize)])> = children
+        let mut children: Vec<(usize, u64, &[Held])> = children
             .map(|child| (child.iter().map(|(_, _, bytes)| bytes).sum(), self.oldest(child), child))
             .collect();
         let fair = fair_level(children.iter().map(|(size, ..)| *size), target);
@@ -189,9 +188,8 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
         freed
     }
 
-    fn oldest(&mut self, leaves: &[(Cause, u32, usize)]) -> u64 {
-        let oldest =
-            |(_, number, _): &(Cause, u32, usize)| self.leaves.leaf(*number).order.front().map(|(s, _)| *s);
+    fn oldest(&mut self, leaves: &[Held]) -> u64 {
+        let oldest = |(_, number, _): &Held| self.leaves.leaf(*number).order.front().map(|(s, _)| *s);
         leaves.iter().filter_map(oldest).min().unwrap_or(u64::MAX)
     }
 
@@ -224,6 +222,9 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
         }
     }
 }
+
+/// A cause, its number, and the bytes that it holds.
+type Held = (Cause, u32, usize);
 
 /// Whose entry needs room, and how much: its cause pays with what it holds already.
 #[derive(Clone, Copy)]
