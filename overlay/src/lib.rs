@@ -3,16 +3,15 @@
 pub mod core;
 pub mod dht;
 pub mod directory;
-pub mod grant;
 pub mod link;
 pub mod log;
-pub mod names;
 #[cfg(feature = "net")]
 pub mod net;
-pub mod nonce;
 pub mod records;
 pub mod transport;
 pub mod verify;
+
+pub use dots_trust::{grant, names};
 
 /// What a stranger may send instead of a record: for the tests beside each type.
 #[cfg(test)]

@@ -3,7 +3,6 @@
 pub mod address;
 pub mod auth;
 pub mod core;
-pub mod digest;
 pub mod flow;
 pub mod framing;
 pub mod input;

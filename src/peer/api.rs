@@ -1,6 +1,6 @@
 //! What the HTTP API may ask of a running peer. Replies are the JSON values that `dots_clients::types` describes.
 
-use super::account::Account;
+use dots_trust::account::Account;
 
 #[derive(Clone, Debug)]
 pub enum Request {

@@ -10,7 +10,6 @@ use dots_overlay::{
     grant::GrantBatcher,
     link::Links,
     names::{Belief, Realms},
-    nonce::Minter,
     records::grant::BIND_LIFE_MAX,
 };
 use dots_sip::{
@@ -19,6 +18,7 @@ use dots_sip::{
     core::Core as Sip,
     registrar::Binding,
 };
+use dots_trust::nonce::Minter;
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;

@@ -5,12 +5,10 @@
 //! judged at all, so nobody can spend another's tries without hearing our challenge; failures are counted per serving
 //! peer, account and source address, so one who guesses locks out nobody else.
 
-use super::account::Account;
-use dots_overlay::nonce::{Minter, NonceCheck};
-use dots_sip::{
-    auth::{Answer, AuthFailure},
-    digest,
-};
+use dots_sip::auth::{Answer, AuthFailure};
+use dots_trust::account::Account;
+use dots_trust::digest;
+use dots_trust::nonce::{Minter, NonceCheck};
 use dots_wire::{Hash, Now, PeerId, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -256,8 +254,8 @@ fn password_matches(answer: &Answer, account: Option<&Account>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::account::Digests;
     use dots_sip::auth::Purpose;
+    use dots_trust::account::Digests;
     use dots_wire::SecretKey;
 
     struct World {
@@ -278,7 +276,7 @@ mod tests {
         fn new() -> World {
             let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
             let account = Account {
-                version: crate::peer::account::VERSION,
+                version: dots_trust::account::VERSION,
                 aor: "alice@a.net".into(),
                 short: digests("alice"),
                 full: digests("alice@a.net"),

@@ -1,8 +1,8 @@
 //! Everything that can happen to a peer.
 
-use super::account::Account;
 use dots_overlay::transport::NetEvent;
 use dots_sip::Flow;
+use dots_trust::account::Account;
 
 #[derive(Clone, Debug)]
 pub enum Input {

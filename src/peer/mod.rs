@@ -13,7 +13,7 @@
 //! Each room has one file; this one only holds the parts and passes messages between them. Nothing here reads a clock,
 //! a socket or a disk: the same inputs give the same outputs.
 
-pub mod account;
+pub use dots_trust::account;
 pub mod api;
 mod asks;
 mod auth;

@@ -1,8 +1,8 @@
 //! Everything that a peer asks of its driver.
 
-use super::account::Account;
 use dots_overlay::transport::NetCommand;
 use dots_sip::Flow;
+use dots_trust::account::Account;
 
 #[derive(Clone, Debug)]
 pub enum Output {

@@ -145,7 +145,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<super::account::Account>) {
+    pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<dots_trust::account::Account>) {
         match self.outside.asks.answered(id) {
             Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
             Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_account(asked, account.is_some()),

@@ -1,10 +1,8 @@
 //! Which digest algorithms phones are offered, and which answers a home takes.
 
-use dots_sip::{
-    digest::{Algorithm, ha1, response},
-    message::{Message, Name},
-};
+use dots_sip::message::{Message, Name};
 use dots_testnet::process::Peer;
+use dots_trust::digest::{Algorithm, ha1, response};
 use std::{net::UdpSocket, time::Duration};
 
 /// Sends a REGISTER for alice@a.test and returns the answer. `lines`: further header lines, each with its line end.

@@ -1,12 +1,11 @@
-//! What is signed: realm records, grants, entries and events of the log.
+//! What is signed: realm records and grants (`dots-trust`), entries and events of the log.
 
 pub mod entry;
-pub mod grant;
-pub mod realm;
 
+pub use dots_trust::records::{
+    Callers, Grant, GrantProof, Permit, RealmRecord, Scope, Serving, grant, realm,
+};
 pub use entry::{
     Attest, AttestKind, Bind, Checkpoint, Entry, Event, Header, Incarnation, Life, PingOutcome, Presence,
     Revoke, Unbind, Unverified,
 };
-pub use grant::{Grant, GrantProof, Permit, Scope};
-pub use realm::{Callers, RealmRecord, Serving};

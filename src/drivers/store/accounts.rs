@@ -8,7 +8,7 @@ use super::{
     disk::report,
     index::{Effect, Index, IndexError, Opened},
 };
-use crate::peer::account::{self, Account};
+use dots_trust::account::{self, Account};
 use dots_wire::{
     decode,
     disk::{DiskError, Position, SegmentStore},

@@ -1,8 +1,8 @@
 //! From a password to what is kept: digests (RFC 7616 §3.4.2: H(user:realm:password)) of every spelling of the user name
 //! that phones answer with, by SHA-256 and by MD5. The password is not kept.
 
-use crate::peer::account::{Account, Digests, VERSION};
-use dots_sip::digest::{Algorithm, ha1};
+use dots_trust::account::{Account, Digests, VERSION};
+use dots_trust::digest::{Algorithm, ha1};
 
 const AOR_BYTES_MAX: usize = 255;
 

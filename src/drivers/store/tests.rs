@@ -216,7 +216,7 @@ fn an_aor_has_one_form_and_four_digests() {
     // printf 'alice:a.test:secret' | md5sum
     assert_eq!(
         a.short.md5,
-        dots_sip::digest::ha1(dots_sip::digest::Algorithm::Md5, "alice", "a.test", "secret")
+        dots_trust::digest::ha1(dots_trust::digest::Algorithm::Md5, "alice", "a.test", "secret")
     );
     let all = [&a.short, &a.full, &a.escaped].map(|d| [&d.md5, &d.sha256]).concat();
     assert!((0..6).all(|i| (0..i).all(|j| all[i] != all[j])));

@@ -4,10 +4,8 @@
 
 use super::wire::Wire;
 use crate::{Error, Result};
-use dots_sip::{
-    digest::{Algorithm, ha1, response},
-    message::{Message, Name, NameAddr, values::param},
-};
+use dots_sip::message::{Message, Name, NameAddr, values::param};
+use dots_trust::digest::{Algorithm, ha1, response};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::{

@@ -62,7 +62,7 @@ enum Event {
     LinkDown { me: usize, other: usize, generation: u64 },
     Connect { a: usize, b: usize },
     Written { host: usize, life: u32, stream: dots::peer::Stream, token: u64 },
-    AccountPut { host: usize, life: u32, id: u64, account: dots::peer::account::Account },
+    AccountPut { host: usize, life: u32, id: u64, account: dots_trust::account::Account },
     AccountGone { host: usize, life: u32, id: u64, aor: String },
     ToPhone { phone: usize, from: SocketAddr, bytes: Vec<u8> },
     Restart { host: usize },

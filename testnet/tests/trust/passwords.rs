@@ -8,8 +8,8 @@ use dots::{
         messages::{AnswerRecord, AuthReply, AuthRequest, VERSION},
     },
 };
-use dots_sip::digest::{Algorithm, ha1, response};
 use dots_testnet::sim::liar::{Draft, Liar};
+use dots_trust::digest::{Algorithm, ha1, response};
 use dots_wire::{Hash, sha256};
 use std::time::Duration;
 

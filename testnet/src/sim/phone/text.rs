@@ -1,6 +1,6 @@
 //! The bytes that a phone writes, and the challenge that it reads.
 
-use dots_sip::digest::{Algorithm, ha1, response};
+use dots_trust::digest::{Algorithm, ha1, response};
 
 /// A request: its first two words, header lines (empty ones are left out), a body.
 pub fn request(start: &str, lines: &[String], body: &str) -> Vec<u8> {

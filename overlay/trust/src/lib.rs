@@ -1,0 +1,16 @@
+//! Who may say what, sans-IO: whose a realm is, who proved a password, what a home's word allows, and to whom.
+//!
+//! Everything above (the log, the directory, the SIP core, the HTTP API) asks here and decides none of it. No clock, no
+//! disk, no network: time and chance come in as arguments.
+
+pub mod account;
+pub mod digest;
+pub mod grant;
+pub mod names;
+pub mod nonce;
+pub mod records;
+
+/// What a stranger may send instead of a record: for the tests beside each type.
+#[cfg(test)]
+#[path = "../../wire/tests/hostile/mod.rs"]
+mod hostile;
