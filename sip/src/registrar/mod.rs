@@ -14,7 +14,7 @@ mod sameness;
 mod store;
 
 pub use refresh::{vouch_for_flow, vouch_for_refresh};
-pub use register::{Decision, ExpiryRules, Refusal, decide, needs_journal};
+pub use register::{Brief, Decision, ExpiryRules, Refusal, decide, needs_journal};
 pub use request::{AskedContact, Contacts, Fields, MAX_CONTACT_BYTES, MAX_PATHS, Register};
 pub use response::{http_date, ok_headers};
 pub use store::{Bindings, MAX_BINDINGS, MAX_CONTACTS_PER_AOR};

@@ -7,12 +7,13 @@
 //! A binding's name is its *instance*: the `+sip.instance` URN of RFC 5626, or a hash of the Contact URI for phones
 //! that have none. So a phone that comes back with another address replaces itself instead of standing beside its
 //! own ghost. The URI counts too: a Contact that equals a stored one by §19.1.4 is the same phone, under whatever
-//! instance it was known before. Order is by Call-ID and CSeq per binding (§10.3 step 7); an equal CSeq with the same
-//! Contact is the same request again and changes nothing.
+//! instance it was known before. So does the socket, for those without an instance: a PBX that starts again and invents a
+//! new user part or `line` for its Contact is still one PBX. Order is by Call-ID and CSeq per binding (§10.3 step 7); an
+//! equal CSeq with the same Contact is the same request again and changes nothing.
 
 use super::{
     Binding, BindingChange, Bindings, MAX_CONTACTS_PER_AOR,
-    request::{AskedContact, Contacts, Register},
+    request::{AskedContact, Contacts, Register, names_itself},
     sameness::is_same_uri,
 };
 use crate::{Flow, auth::Vouch};
@@ -24,12 +25,24 @@ pub struct ExpiryRules {
     pub min_s: u32,
     pub default_s: u32,
     pub max_s: u32,
+    pub brief: Brief,
 }
 
 impl Default for ExpiryRules {
     fn default() -> Self {
-        Self { min_s: 60, default_s: 3600, max_s: 3600 }
+        Self { min_s: 60, default_s: 3600, max_s: 3600, brief: Brief::Raise }
     }
+}
+
+/// What becomes of a registration that asks for less than the minimum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Brief {
+    /// It gets the minimum, and the 200 says so. RFC 3261 §10.3 step 7 knows only the refusal; phones were written against
+    /// registrars that raise, and many do not try again after a 423.
+    #[default]
+    Raise,
+    /// 423 with Min-Expires, as the RFC has it.
+    Refuse,
 }
 
 impl ExpiryRules {
@@ -147,20 +160,22 @@ impl Request<'_> {
         if repeated {
             return Ok(());
         }
-        let displaced = touched.iter().filter(|old| old.instance != contact.instance);
+        let before_restart = self.bindings.of(self.aor).filter(|old| self.is_before_restart(contact, old));
+        let displaced =
+            touched.into_iter().chain(before_restart).filter(|old| old.instance != contact.instance);
         decision.change.removed.extend(displaced.map(|old| old.instance.clone()));
         decision.change.put.push(self.binding(contact, expires_at_ms));
         Ok(())
     }
 
-    /// RFC 3261 §10.3 step 7: shortened to what we allow and to the grant's end; refused if too brief.
+    /// RFC 3261 §10.3 step 7: shortened to what we allow and to the grant's end; too brief is [`Brief`]'s matter.
     fn expires_at_ms(&self, contact: &AskedContact) -> Result<u64, Refusal> {
         let min_s = self.rules.min_s();
         let asked_s = contact.expires_s.unwrap_or(self.rules.default_s);
-        if asked_s < min_s {
+        if asked_s < min_s && self.rules.brief == Brief::Refuse {
             return Err(Refusal::new(423, "Interval Too Brief").with("Min-Expires", min_s.to_string()));
         }
-        let granted_s = asked_s.min(self.rules.max_s.max(min_s));
+        let granted_s = asked_s.clamp(min_s, self.rules.max_s.max(min_s));
         let until_ms = self.now_ms.saturating_add(u64::from(granted_s) * 1000).min(self.vouch.not_after_ms);
         // Phones count in seconds: a lease with less than one left is none.
         if until_ms < self.now_ms.saturating_add(1000) {
@@ -185,6 +200,17 @@ impl Request<'_> {
             grant: self.vouch.grant.clone(),
             granted_until_ms: self.vouch.not_after_ms,
         }
+    }
+
+    /// What the same socket registered before its owner started anew (another Call-ID): one socket is one target. Behind a
+    /// Path there are several phones on it.
+    fn is_before_restart(&self, contact: &AskedContact, old: &Binding) -> bool {
+        old.flow == self.flow
+            && old.call_id != self.register.call_id
+            && !names_itself(&old.instance)
+            && !names_itself(&contact.instance)
+            && old.path.is_empty()
+            && self.register.path.is_empty()
     }
 
     /// The same request a second time (retransmitted by a phone that lost the 200).
@@ -224,8 +250,9 @@ fn settle(decision: &mut Decision) {
     decision.first.retain(|instance| named.insert(instance.clone()));
 }
 
-/// At the cap, phones that can no longer be reached make way, those that end first before the others: a phone without
-/// an instance that reconnects from ever new ports must not lock its owner out.
+/// At the cap others make way: first phones that can no longer be reached, those that end first before the others; then
+/// phones without an instance, the least recently refreshed first, for one that comes back from ever new ports must not lock
+/// its owner out. A phone that names itself and can be reached was promised its place.
 fn make_room(decision: &mut Decision, bindings: &Bindings) {
     let change = &mut decision.change;
     let gone_or_put = |change: &BindingChange, instance: &str| {
@@ -234,10 +261,13 @@ fn make_room(decision: &mut Decision, bindings: &Bindings) {
     let staying: Vec<&Binding> =
         bindings.of(&change.aor).filter(|b| !gone_or_put(change, &b.instance)).collect();
     let excess = (staying.len() + change.put.len()).saturating_sub(MAX_CONTACTS_PER_AOR);
-    let mut dead: Vec<&Binding> =
-        staying.into_iter().filter(|b| !bindings.is_reachable(&b.aor, &b.instance)).collect();
-    dead.sort_by_key(|binding| binding.expires_at_ms);
-    change.removed.extend(dead.into_iter().take(excess).map(|binding| binding.instance.clone()));
+    let (mut nameless, mut dead): (Vec<&Binding>, Vec<&Binding>) =
+        staying.into_iter().partition(|b| bindings.is_reachable(&b.aor, &b.instance));
+    nameless.retain(|b| !names_itself(&b.instance));
+    dead.sort_by_key(|b| b.expires_at_ms);
+    nameless.sort_by_key(|b| bindings.refreshed(&b.aor, &b.instance));
+    let leaving = dead.into_iter().chain(nameless).take(excess);
+    change.removed.extend(leaving.map(|binding| binding.instance.clone()));
 }
 
 fn no_room(decision: &Decision, bindings: &Bindings) -> Refusal {

@@ -1,15 +1,19 @@
 //! What a REGISTER says, read once and checked for form.
 //!
 //! Values that have a tolerant reading get it: an Expires that is no number of 32 bits is treated as absent (RFC 3261
-//! §20.19 allows the default; one that wraps to 0 would unregister the phone), a q out of range is 1. What has none,
-//! a broken Contact, `*` beside others or without `Expires: 0`, is a 400 with nothing done.
+//! §20.19 allows the default; one that wraps to 0 would unregister the phone), a q out of range is as if it were not
+//! there. What has none, a broken Contact, one that no request could be sent to, `*` beside others or without
+//! `Expires: 0`, is a 400 with nothing done.
 
 use super::{
     Refusal,
     contact::{self, MAX_ASKED_CONTACTS},
     sameness::{is_same_uri, normalised},
 };
-use crate::message::{Message, Name};
+use crate::{
+    message::{Message, Name},
+    ping::request_uri,
+};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
 
@@ -165,6 +169,9 @@ fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<A
     if raw.uri.len() > MAX_CONTACT_BYTES || raw.params.len() > MAX_CONTACT_BYTES {
         return Err(bad("Contact Too Long"));
     }
+    if !is_callable(raw.uri) {
+        return Err(bad("Bad Contact URI"));
+    }
     let params = contact::params(raw.params).map_err(|_| bad("Bad Contact"))?;
     let param = |name: &str| params.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     // Hashed first: a Contact that is no SIP URI is refused with or without an instance.
@@ -179,6 +186,21 @@ fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<A
         instance,
         expires_s,
     })
+}
+
+/// Can a request to this Contact be written and read again? A 200 promises that the phone can be called.
+fn is_callable(contact: &str) -> bool {
+    let uri = request_uri(contact);
+    let text = format!(
+        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:h>;tag=1\r\nTo: <{uri}>\r\nCall-ID: 1\r\n\
+         CSeq: 1 OPTIONS\r\n\r\n"
+    );
+    Message::parse(text.into_bytes()).is_ok_and(|request| request.uri() == Some(uri))
+}
+
+/// Does this instance come from the phone's own `+sip.instance`, or did we make it from its Contact?
+pub(super) fn names_itself(instance: &str) -> bool {
+    instance.starts_with("urn:")
 }
 
 /// RFC 5626 §4.1: a URN in angle brackets. Letter case has no meaning in the UUID form, which is what phones send.
@@ -202,7 +224,7 @@ fn delta_seconds(text: &str) -> Option<u32> {
 }
 
 /// `0`, `0.7`, `0.125`, `1.0` in thousandths.
-fn q_value(text: &str) -> Option<u16> {
+pub(super) fn q_value(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_short = part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
     let part: u16 = format!("{part:0<3}").parse().ok().filter(|_| is_short)?;

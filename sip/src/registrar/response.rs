@@ -7,6 +7,7 @@
 
 use super::{
     Binding, Bindings, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register, contact::Quotes,
+    request::q_value,
 };
 use std::fmt::Write as _;
 
@@ -50,7 +51,9 @@ fn contact_value(binding: &Binding, now_ms: u64, is_short: bool) -> String {
         let name = param.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_kept = match name.as_str() {
             "" | "expires" => false,
-            "q" | "+sip.instance" | "reg-id" => true,
+            // One that says nothing is not given back as if it did (RFC 3261 §25.1: 0 to 1).
+            "q" => param.split_once('=').is_some_and(|(_, q)| q_value(q.trim()).is_some()),
+            "+sip.instance" | "reg-id" => true,
             _ => !is_short,
         };
         if is_kept {

@@ -25,12 +25,15 @@ pub struct Bindings {
     by_expiry: BTreeSet<(u64, String, String)>,
     by_flow: BTreeMap<Flow, BTreeSet<Key>>,
     count: usize,
+    /// Counts what was put: the order of refreshes.
+    puts: u64,
 }
 
 #[derive(Debug)]
 struct Held {
     binding: Binding,
     reachable: bool,
+    refreshed: u64,
 }
 
 impl Bindings {
@@ -68,6 +71,11 @@ impl Bindings {
 
     pub fn is_reachable(&self, aor: &str, instance: &str) -> bool {
         self.by_aor.get(aor).and_then(|held| held.get(instance)).is_some_and(|held| held.reachable)
+    }
+
+    /// Grows with each refresh of any binding, so the smallest was refreshed least recently.
+    pub(super) fn refreshed(&self, aor: &str, instance: &str) -> u64 {
+        self.by_aor.get(aor).and_then(|held| held.get(instance)).map_or(0, |held| held.refreshed)
     }
 
     /// The bindings that were registered over this flow and are still served by it.
@@ -169,7 +177,9 @@ impl Bindings {
         if reachable {
             self.by_flow.entry(binding.flow).or_default().insert(key.clone());
         }
-        self.by_aor.entry(key.0).or_default().insert(key.1, Held { binding, reachable });
+        self.puts += 1;
+        let held = Held { binding, reachable, refreshed: self.puts };
+        self.by_aor.entry(key.0).or_default().insert(key.1, held);
         self.count += 1;
     }
 

@@ -73,16 +73,18 @@ impl Desk {
 
 #[test]
 fn expires_bounds() {
-    let rules = ExpiryRules { min_s: 60, default_s: 1800, max_s: 3000 };
-    for (why, asked, result) in [
-        ("absent: default (R04)", None, Ok(1800)),
-        ("as asked", Some(600), Ok(600)),
-        ("just enough", Some(60), Ok(60)),
-        ("too brief (R11)", Some(59), Err(423)),
-        ("too long: shortened (R12)", Some(3001), Ok(3000)),
-        ("the largest", Some(u32::MAX), Ok(3000)),
+    let rules = ExpiryRules { min_s: 60, default_s: 1800, max_s: 3000, brief: Brief::Raise };
+    for (why, brief, asked, result) in [
+        ("absent: default (R04)", Brief::Raise, None, Ok(1800)),
+        ("as asked", Brief::Raise, Some(600), Ok(600)),
+        ("just enough", Brief::Refuse, Some(60), Ok(60)),
+        ("too brief (R11)", Brief::Refuse, Some(59), Err(423)),
+        ("too brief: raised", Brief::Raise, Some(59), Ok(60)),
+        ("the briefest: raised", Brief::Raise, Some(1), Ok(60)),
+        ("too long: shortened (R12)", Brief::Raise, Some(3001), Ok(3000)),
+        ("the largest", Brief::Raise, Some(u32::MAX), Ok(3000)),
     ] {
-        let mut desk = Desk { rules, ..Desk::new() };
+        let mut desk = Desk { rules: ExpiryRules { brief, ..rules }, ..Desk::new() };
         let got = desk.try_on(4000, &some("c", 1, vec![contact("sip:a@h", asked)]), NOW);
         match (result, got) {
             (Ok(left_s), Ok(_)) => assert_eq!(desk.left_s("sip:a@h"), Some(left_s), "{why}"),
@@ -100,7 +102,7 @@ fn expires_bounds() {
 
 #[test]
 fn one_hour_is_never_too_brief() {
-    let rules = ExpiryRules { min_s: 9000, default_s: 9000, max_s: 9000 };
+    let rules = ExpiryRules { min_s: 9000, default_s: 9000, max_s: 9000, brief: Brief::Refuse };
     let mut desk = Desk { rules, ..Desk::new() };
     desk.ok(&some("c", 1, vec![contact("sip:a@h", Some(3600))]));
     assert_eq!(desk.left_s("sip:a@h"), Some(3600));
@@ -166,6 +168,7 @@ fn order_of_requests() {
 #[test]
 fn all_or_nothing() {
     let mut desk = Desk::new();
+    desk.rules.brief = Brief::Refuse;
     desk.ok(&some("c", 5, vec![contact("sip:a@h", Some(600))]));
     // The second Contact is too brief, or out of order: the first is not added (R20).
     desk.no(&some("d", 1, vec![contact("sip:b@h", Some(600)), contact("sip:c@h", Some(5))]));
@@ -204,20 +207,73 @@ fn the_same_phone_replaces_itself() {
     assert_eq!(instances, ["urn:2"]);
 }
 
+fn phone(instance: &str, n: u16) -> Register {
+    let contact = AskedContact { instance: instance.into(), ..contact(&format!("sip:{n}@h"), Some(600)) };
+    some(&format!("c{n}"), 1, vec![contact])
+}
+
 #[test]
-fn a_full_account_gives_way_only_where_nobody_can_be_reached() {
+fn a_full_account_of_phones_that_name_themselves_gives_way_only_where_nobody_can_be_reached() {
     let mut desk = Desk::new();
     for n in 0..MAX_CONTACTS_PER_AOR as u16 {
-        let one = some(&format!("c{n}"), 1, vec![contact(&format!("sip:{n}@h"), Some(600))]);
-        desk.try_on(4000 + n, &one, NOW).expect("accepted");
+        desk.try_on(4000 + n, &phone(&format!("urn:{n}"), n), NOW).expect("accepted");
     }
-    let eleventh = some("x", 1, vec![contact("sip:x@h", Some(600))]);
-    assert_eq!(desk.no(&eleventh).status, 403);
-    desk.ok(&some("c0", 2, vec![contact("sip:0@h", Some(900))]));
+    for eleventh in [phone("urn:x", 99), phone("c-x", 99)] {
+        assert_eq!(desk.no(&eleventh).status, 403);
+    }
+    desk.ok(&some("c0", 2, vec![AskedContact { instance: "urn:0".into(), ..contact("sip:0@h", Some(900)) }]));
     desk.bindings.flow_closed(&flow(4003));
-    desk.ok(&eleventh);
-    assert!(!desk.uris().contains(&"sip:3@h") && desk.uris().contains(&"sip:x@h"));
+    desk.ok(&phone("urn:x", 99));
+    assert!(!desk.uris().contains(&"sip:3@h") && desk.uris().contains(&"sip:99@h"));
     assert_eq!(desk.uris().len(), MAX_CONTACTS_PER_AOR);
+}
+
+/// A phone without an instance that comes back from another port each time, far more often than the table has places.
+#[test]
+fn a_nameless_phone_on_ever_new_ports_never_locks_its_owner_out() {
+    let mut desk = Desk::new();
+    desk.try_on(5000, &phone("urn:desk", 500), NOW).expect("the phone on the desk");
+    desk.try_on(5001, &phone("c-other", 501), NOW).expect("another one without a name");
+    for n in 0..40u16 {
+        desk.try_on(4000 + n, &phone(&format!("c-{n}"), n), NOW).expect("accepted");
+        // The other one stays as long as it refreshes in time, whatever it asks for.
+        let brief = AskedContact { instance: "c-other".into(), ..contact("sip:501@h", Some(60)) };
+        desk.try_on(5001, &some("c501", u32::from(n) + 2, vec![brief]), NOW).expect("a refresh");
+    }
+    let uris = desk.uris();
+    assert_eq!(uris.len(), MAX_CONTACTS_PER_AOR);
+    for stays in ["sip:500@h", "sip:501@h", "sip:39@h", "sip:32@h"] {
+        assert!(uris.contains(&stays), "{stays}: {uris:?}");
+    }
+    assert!(!uris.contains(&"sip:31@h"), "the least recently refreshed went: {uris:?}");
+}
+
+/// A PBX starts again on its port, with a Contact that it has not had before.
+#[test]
+fn one_socket_is_one_target_after_a_restart() {
+    for (why, instance, path, call_id, is_one) in [
+        ("restarted", "c-2", None, "d", true),
+        ("the same run: a second Contact", "c-2", None, "c", false),
+        ("it names itself", "urn:2", None, "d", false),
+        ("an edge proxy with several phones", "c-2", Some("<sip:edge;lr>"), "d", false),
+    ] {
+        let mut desk = Desk::new();
+        let one = |instance: &str, uri| AskedContact { instance: instance.into(), ..contact(uri, Some(600)) };
+        let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+        desk.ok(&Register { path: path.clone(), ..some("c", 1, vec![one("c-1", "sip:s@h;line=1")]) });
+        desk.ok(&Register { path, ..some(call_id, 2, vec![one(instance, "sip:x@h;line=2")]) });
+        assert_eq!(desk.uris().len(), if is_one { 1 } else { 2 }, "{why}");
+        // Taking one away takes no other.
+        desk.ok(&some(
+            "e",
+            1,
+            vec![one("c-3", "sip:nobody@h"), one(instance, "sip:x@h;line=2")]
+                .into_iter()
+                .map(|c| AskedContact { expires_s: Some(0), ..c })
+                .collect(),
+        ));
+        assert_eq!(desk.uris().len(), usize::from(!is_one), "{why}");
+    }
 }
 
 #[test]
@@ -228,7 +284,7 @@ fn the_200_lists_all_and_the_newest_first() {
     newest.params = ";expires=9999;q=0.5;+sip.instance=\"<urn:z;>\";x=\"a;b\"".into();
     let path = vec!["<sip:edge;lr>".to_owned()];
     let register = Register { path, ..some("d", 1, vec![newest]) };
-    let decision = desk.ok(&register);
+    let decision = desk.try_on(4001, &register, NOW).expect("accepted");
     let headers = ok_headers(&register, &decision, &desk.bindings, NOW + 500);
     assert_eq!(
         headers[..3],
@@ -241,19 +297,40 @@ fn the_200_lists_all_and_the_newest_first() {
     assert_eq!(headers[3].0, "Date");
 }
 
+/// A q that is none says nothing, and is not given back.
+#[test]
+fn the_200_repeats_only_a_good_q() {
+    for (params, expected) in [
+        (";q=0.5;a=b", ";q=0.5;a=b"),
+        (";q=5;a=b", ";a=b"),
+        (";a=b;q=-1", ";a=b"),
+        (";q", ""),
+        (";Q=1.0000", ""),
+        (";q=0.333", ";q=0.333"),
+    ] {
+        let mut desk = Desk::new();
+        let one = AskedContact { params: params.into(), ..contact("sip:z@h", Some(600)) };
+        let register = some("c", 1, vec![one]);
+        let decision = desk.ok(&register);
+        let headers = ok_headers(&register, &decision, &desk.bindings, NOW);
+        assert_eq!(headers[0].1, format!("<sip:z@h>;expires=600{expected}"));
+    }
+}
+
 #[test]
 fn a_long_200_loses_its_ornaments() {
     let mut desk = Desk::new();
     let mut register = some("c", 1, vec![]);
     for n in 0..MAX_CONTACTS_PER_AOR {
         let mut one = contact(&format!("sip:{n}@h"), Some(600));
+        one.instance = format!("urn:{n}");
         one.params = format!(";q=1;audio;description=\"{}\"", "x".repeat(300));
         register = some(&format!("c{n}"), 1, vec![one]);
         desk.ok(&register);
     }
     let decision = Decision {
         change: BindingChange { aor: AOR.into(), put: vec![], removed: vec![] },
-        first: vec!["i-sip:9@h".into()],
+        first: vec!["urn:9".into()],
     };
     let headers = ok_headers(&register, &decision, &desk.bindings, NOW);
     let contacts: Vec<&str> =
