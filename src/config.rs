@@ -54,6 +54,9 @@ pub struct Settings {
     /// this peer or for one (repeatable) [default: both]
     #[arg(long, value_name = "[REALM=]OFFER")]
     pub digest: Vec<String>,
+    /// Answer 423 to a registration for less than a minute, instead of raising it
+    #[arg(long)]
+    pub refuse_brief: bool,
     /// Do not look for peers on the local network
     #[arg(long)]
     pub no_mdns: bool,
@@ -93,6 +96,8 @@ pub struct Options {
     pub realms: Vec<String>,
     /// (realm; none: all of this peer's, what its phones are offered), the later one wins.
     pub digest: Vec<(Option<String>, DigestOffer)>,
+    /// Refuse a brief registration (423) instead of raising it to the minimum.
+    pub refuse_brief: bool,
     pub mdns: bool,
     pub network: String,
     pub log: String,
@@ -154,6 +159,7 @@ impl Settings {
             bootstrap: list(self.bootstrap, file.bootstrap),
             realm: list(self.realm, file.realm),
             digest: list(self.digest, file.digest),
+            refuse_brief: self.refuse_brief || file.refuse_brief,
             no_mdns: self.no_mdns || file.no_mdns,
             network: self.network.or(file.network),
             log: self.log.or(file.log),
@@ -205,6 +211,7 @@ impl Settings {
             bootstrap: self.bootstrap,
             realms: self.realm.iter().map(|r| realm(r)).collect::<Result<_, _>>()?,
             digest: self.digest.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
+            refuse_brief: self.refuse_brief,
             mdns: !self.no_mdns,
             network,
             log: self.log.unwrap_or_else(|| LOG.to_owned()),
@@ -294,7 +301,7 @@ pub fn print(o: &Options) -> String {
         quote(&a.port.map_or(host.clone(), |p| format!("{host}:{p}")))
     });
     let sip = o.sip.as_ref().map(|l| list(l.iter().map(SocketAddr::to_string).collect()));
-    let keys: [(&str, &str, Option<String>, &str); 14] = [
+    let keys: [(&str, &str, Option<String>, &str); 15] = [
         ("data", "Data directory: keys, accounts, log and receipts.", Some(path(&o.data)), ""),
         ("user", "Name of the account that the first start makes.", Some(quote(&o.user)), ""),
         (
@@ -340,6 +347,12 @@ pub fn print(o: &Options) -> String {
             Some(list(o.digest.iter().map(digest_text).collect())),
             "",
         ),
+        (
+            "refuse-brief",
+            "Answer 423 to a registration for less than a minute, instead of raising it.",
+            Some(o.refuse_brief.to_string()),
+            "",
+        ),
         ("no-mdns", "Do not look for peers on the local network.", Some((!o.mdns).to_string()), ""),
         ("network", "Peers of different networks never mix.", Some(quote(&o.network)), ""),
         ("log", "What to log.", Some(quote(&o.log)), ""),
@@ -380,7 +393,7 @@ mod tests {
         let full = format!(
             "user='u'\nsip=['127.0.0.1:0','[::1]:5070']\nsip-advertise='[::1]:5080'\ntrust-realm=['a.test={key}']\n\
              p2p=['/ip4/127.0.0.1/tcp/0']\nhttp='127.0.0.1:0'\nbootstrap=['/dns/b.test/tcp/1']\nrealm=['A.test.']\n\
-             digest=['md5','a.test=sha256']\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
+             digest=['md5','a.test=sha256']\nrefuse-brief=true\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
         );
         for text in ["", &full] {
             let o = options(text).expect("good");

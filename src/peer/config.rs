@@ -16,7 +16,7 @@ use dots_sip::{
     address::{Addressing, realm_of},
     auth::DigestOffer,
     core::Core as Sip,
-    registrar::Binding,
+    registrar::{Binding, Brief, ExpiryRules},
 };
 use dots_trust::nonce::Minter;
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
@@ -41,6 +41,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// What the phones of our realms are offered, where it is not both algorithms.
     pub digest: BTreeMap<String, DigestOffer>,
+    /// What becomes of a registration for less than the minimum.
+    pub brief: Brief,
     /// Shown by `status`.
     pub sip: Vec<String>,
     pub p2p: Vec<String>,
@@ -176,7 +178,7 @@ fn sip_core(config: &Config, aliases: &BTreeMap<String, String>, seed: u64) -> S
         label: label.as_str().into(),
         advertise: config.advertise.clone(),
         digest: config.digest.clone(),
-        ..dots_sip::core::Config::default()
+        expiry: ExpiryRules { brief: config.brief, ..ExpiryRules::default() },
     };
     Sip::new(sip, config.token_key, seed)
 }

@@ -17,7 +17,7 @@ use crate::{
     http::{self, ApiHandle, App, Metrics},
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };
-use dots_sip::auth::DigestOffer;
+use dots_sip::{auth::DigestOffer, registrar::Brief};
 use dots_wire::{PeerId, PublicKey};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -64,6 +64,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         token_key: *dir.token_key()?,
         own_hosts: hosts.known().to_vec(),
         digest: digests(options, &realms),
+        brief: if options.refuse_brief { Brief::Refuse } else { Brief::Raise },
         realms,
         trusted: trusted(options)?,
         advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),

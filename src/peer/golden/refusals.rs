@@ -23,6 +23,7 @@ impl Victim {
             own_hosts: vec!["192.0.2.1".into()],
             advertise: None,
             digest: Default::default(),
+            brief: Default::default(),
             sip: Vec::new(),
             p2p: Vec::new(),
             http: String::new(),

@@ -69,6 +69,7 @@ impl World {
             own_hosts: vec![address.ip().to_string()],
             advertise: None,
             digest: Default::default(),
+            brief: Default::default(),
             sip: vec![address.to_string()],
             p2p: Vec::new(),
             http: String::new(),
