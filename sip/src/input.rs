@@ -3,12 +3,12 @@
 use crate::{
     Flow,
     auth::{AuthFailure, Challenge, Vouch},
+    location::Place,
     registrar::Binding,
 };
 use std::sync::Arc;
 
-/// Chosen by the core in an output; the answer carries it back.
-pub type AskId = u64;
+pub use crate::ids::{AskId, PingId};
 
 /// The 20-byte label of a peer in lower-case base32, as in the host `p<label>.peer.dots`.
 pub type PeerLabel = Arc<str>;
@@ -32,6 +32,8 @@ pub enum Input {
     Verified { id: AskId, result: Result<Vouch, AuthFailure> },
     /// Answers `Output::Journal`: the change is written; its 200 may go.
     Journaled { id: AskId },
+    /// Answers `Output::Locate`.
+    Located { id: AskId, aor: Arc<str>, places: Vec<Place> },
     /// Answers `Output::Resolve`.
     Resolved { id: AskId, resolution: Resolution },
     /// The account is gone or has a new password: its phones here are bound no longer. Told by `Output::Expired`.
@@ -41,7 +43,7 @@ pub enum Input {
     /// The program ends: new requests outside dialogs get 503, what is under way may finish.
     Drain,
     /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.
-    Ping { id: AskId, aor: String, instance: String },
+    Ping { id: PingId, aor: String, instance: String },
 }
 
 /// Where an AOR may be found beyond this peer's own bindings.

@@ -1,21 +1,30 @@
 //! SIP for DOTS, sans-IO: messages, transactions, digest, registrar and proxy as plain state machines.
 
 pub mod address;
+mod agent;
 pub mod auth;
 pub mod core;
+mod cx;
 pub mod flow;
 pub mod framing;
+pub mod hop;
+pub mod ids;
 pub mod input;
 pub mod limits;
+pub mod location;
 pub mod message;
 pub mod output;
 pub mod ping;
+mod proxy;
 pub mod registrar;
+pub mod shards;
+pub mod status;
+mod timers;
 pub mod token;
 pub mod transaction;
 pub mod uri;
 
-pub use self::core::Now;
+pub use cx::Now;
 pub use flow::{Flow, Transport};
 pub use input::Input;
 pub use output::Output;

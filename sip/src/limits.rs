@@ -1,4 +1,6 @@
-//! The bounds of what we read. Nothing grows with what a stranger sends.
+//! The bounds of what we read and keep. Nothing grows with what a stranger sends.
+
+use std::time::Duration;
 
 /// A whole message: what fits one datagram, and what a TCP phone may send.
 pub const MESSAGE_BYTES_MAX: usize = 65_535;
@@ -6,3 +8,34 @@ pub const MESSAGE_BYTES_MAX: usize = 65_535;
 pub const HEADERS_MAX: usize = 256;
 /// Route / Record-Route values that we look at.
 pub const ROUTES_MAX: usize = 70;
+/// One of a branch, a tag or a Call-ID: they name things in our tables.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// All server and client transactions together, bytes: the answers of 30 s at 15,000 requests a second.
+pub const TRANSACTION_BYTES_MAX: usize = 384 << 20;
+/// What only hops that have proved themselves may use of it: phones that are registered here, and connected peers.
+pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
+/// What one network may hold of it before it has proved itself.
+pub const TRANSACTION_BYTES_PER_NETWORK: usize = TRANSACTION_BYTES_MAX / 2;
+/// What a row costs beyond the bytes of its messages.
+pub const TRANSACTION_ROW_BYTES: usize = 320;
+/// Requests that wait for a nonce to be challenged with; a home answers within a round trip.
+pub const CHALLENGES_MAX: usize = 16_384;
+/// What is remembered of dialogs.
+pub const DIALOG_BYTES_MAX: usize = 64 << 20;
+/// A Contact, From or To of a phone that is remembered for its dialog; a longer one is not.
+pub const DIALOG_FIELD_BYTES_MAX: usize = 512;
+/// Branches of one request, all groups together (RFC 5393 §5.3 bounds the breadth of a search).
+pub const BRANCHES_MAX: usize = 64;
+
+/// RFC 3261 §16.6 step 11: longer than three minutes.
+pub const TIMER_C: Duration = Duration::from_secs(185);
+/// A peer says 100 at once; one that does not within this time hangs.
+pub const TRYING_WITHIN: Duration = Duration::from_secs(2);
+
+/// A home cannot be asked, or the program ends: long enough for either to be over.
+pub const RETRY_AFTER_UNAVAILABLE_S: &str = "10";
+/// A table is full: what fills it lasts 32 s at most.
+pub const RETRY_AFTER_FULL_S: &str = "10";
+
+const _: () = assert!(TRANSACTION_BYTES_RESERVED + TRANSACTION_BYTES_PER_NETWORK < TRANSACTION_BYTES_MAX);

@@ -3,7 +3,7 @@
 use crate::{
     Flow,
     auth::{Answer, Vouch},
-    input::{AskId, PeerLabel},
+    input::{AskId, PeerLabel, PingId},
     registrar::BindingChange,
 };
 use std::{net::IpAddr, sync::Arc};
@@ -21,13 +21,15 @@ pub enum Output {
     Verify { id: AskId, answer: Box<Answer>, source: IpAddr },
     /// Write this change of a binding before its 200. Answer with `Input::Journaled`.
     Journal { id: AskId, change: BindingChange },
-    /// Where is this canonical AOR, beyond our own bindings? `caller`: who asks (authenticated by us). Answer with
-    /// `Input::Resolved`.
-    Resolve { id: AskId, aor: String, caller: String },
+    /// Where is this canonical AOR, beyond our own bindings? Answer with `Input::Resolved`.
+    Resolve { id: AskId, aor: String },
+    /// Where are our own phones of this AOR? Asked of the shard that holds its bindings; a core alone never asks. Answer
+    /// with `Input::Located`.
+    Locate { id: AskId, aor: Arc<str> },
     /// Bindings ended by time; nothing to answer.
     Expired { change: BindingChange },
     /// The answer to `Input::Ping`: `true` if the phone answered anything at all.
-    Pinged { id: AskId, alive: bool },
+    Pinged { id: PingId, alive: bool },
     /// A call changed state; for receipts and `dots calls`.
     Call(CallEvent),
     /// Something worth counting (static names, for metrics).

@@ -4,17 +4,17 @@
 //! (RFC 3261 §11.1). What we make ourselves when nothing came (408) or could be sent (503) is not. A ping keeps the
 //! NAT open as a side effect.
 //!
-//! [`build_options`] writes the request; [`Pings`] remembers who asked, by the branch of our Via. Retransmission is the
-//! business of the client transaction (RFC 3261 §17.1.2) whose events this table is told.
+//! [`build_options`] writes the request; [`Pings`] remembers who asked. Retransmission is the business of the client
+//! transaction (RFC 3261 §17.1.2) whose events this table is told.
 
-use crate::{input::AskId, registrar::Binding};
+use crate::{ids::PingId, registrar::Binding};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
-/// Pings under way at once; more are answered "dead" by nobody: [`Pings::start`] refuses.
+/// Pings under way at once; [`Pings::start`] refuses more.
 pub const MAX_PINGS: usize = 1024;
 /// Long enough for three retransmissions over UDP (0.5, 1.5 and 3.5 s), short enough for a verifier that waits.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,44 +65,41 @@ pub fn request_uri(contact: &str) -> &str {
 /// Pings that wait for their phone.
 #[derive(Debug, Default)]
 pub struct Pings {
-    by_branch: BTreeMap<String, (Instant, AskId)>,
+    waiting: BTreeMap<PingId, Instant>,
+    due: BTreeSet<(Instant, PingId)>,
 }
 
 impl Pings {
-    /// `false`: too many at once, or this branch is in use; answer `Pinged { alive: false }` without sending.
+    /// `false`: too many at once, or this number is in use; answer `Pinged { alive: false }` without sending.
     #[must_use]
-    pub fn start(&mut self, now: Instant, branch: &str, id: AskId) -> bool {
-        if self.by_branch.len() >= MAX_PINGS || self.by_branch.contains_key(branch) {
+    pub fn start(&mut self, now: Instant, id: PingId) -> bool {
+        if self.waiting.len() >= MAX_PINGS || self.waiting.contains_key(&id) {
             return false;
         }
-        self.by_branch.insert(branch.to_owned(), (now + PING_TIMEOUT, id));
+        let deadline = now + PING_TIMEOUT;
+        self.waiting.insert(id, deadline);
+        self.due.insert((deadline, id));
         true
     }
 
-    /// Any response that came off the wire, provisional ones too: the phone is alive. `None`: not a ping of ours.
-    pub fn on_response(&mut self, branch: &str) -> Option<AskId> {
-        self.by_branch.remove(branch).map(|(_, id)| id)
-    }
-
-    /// Its transaction failed (transport error, timer F): dead.
-    pub fn on_failure(&mut self, branch: &str) -> Option<AskId> {
-        self.by_branch.remove(branch).map(|(_, id)| id)
+    /// Any response that came off the wire, provisional ones too: the phone is alive. `false`: nobody waits for it.
+    pub fn answered(&mut self, id: PingId) -> bool {
+        let deadline = self.waiting.remove(&id);
+        deadline.is_some_and(|deadline| self.due.remove(&(deadline, id)))
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.by_branch.values().map(|(deadline, _)| *deadline).min()
+        self.due.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Those that waited long enough: dead. In the order of their branches.
-    pub fn expire(&mut self, now: Instant) -> Vec<AskId> {
+    /// Those that waited long enough: dead.
+    pub fn expire(&mut self, now: Instant) -> Vec<PingId> {
         let mut dead = Vec::new();
-        self.by_branch.retain(|_, (deadline, id)| {
-            let waits = *deadline > now;
-            if !waits {
-                dead.push(*id);
-            }
-            waits
-        });
+        while let Some((deadline, id)) = self.due.first().copied().filter(|(deadline, _)| *deadline <= now) {
+            self.due.remove(&(deadline, id));
+            self.waiting.remove(&id);
+            dead.push(id);
+        }
         dead
     }
 }
@@ -160,14 +157,13 @@ mod tests {
     fn any_answer_is_life_and_silence_is_not() {
         let now = Instant::now();
         let mut pings = Pings::default();
-        assert!(pings.start(now, "z1", 1) && pings.start(now, "z2", 2) && pings.start(now, "z3", 3));
-        assert!(!pings.start(now, "z1", 9), "a branch is used once");
-        assert_eq!(pings.on_response("z1"), Some(1));
-        assert_eq!(pings.on_response("z1"), None, "the 200 after a 100");
-        assert_eq!(pings.on_failure("z2"), Some(2));
+        assert!(pings.start(now, 1) && pings.start(now, 2));
+        assert!(!pings.start(now, 1), "a number is used once");
+        assert!(pings.answered(1));
+        assert!(!pings.answered(1), "the 200 after a 100");
         assert_eq!(pings.poll_timeout(), Some(now + PING_TIMEOUT));
         assert!(pings.expire(now).is_empty());
-        assert_eq!(pings.expire(now + PING_TIMEOUT), [3]);
+        assert_eq!(pings.expire(now + PING_TIMEOUT), [2]);
         assert_eq!(pings.poll_timeout(), None);
     }
 
@@ -176,8 +172,8 @@ mod tests {
         let now = Instant::now();
         let mut pings = Pings::default();
         for n in 0..MAX_PINGS {
-            assert!(pings.start(now, &n.to_string(), n as AskId));
+            assert!(pings.start(now, n as PingId));
         }
-        assert!(!pings.start(now, "one more", 0));
+        assert!(!pings.start(now, PingId::MAX));
     }
 }

@@ -67,7 +67,8 @@ fn the_overlay_leg_knows_no_address_of_a_phone_and_the_phone_gets_its_via_back()
     assert!(!String::from_utf8_lossy(sent.raw()).contains("127.0.0.1:1"), "the phone's address");
     w.carry();
     let ringing = w.b.got(2);
-    assert_eq!(ringing.values(&Name::Via).count(), 2, "both peers");
+    assert_eq!(ringing.values(&Name::Via).count(), 1, "its own peer's");
+    assert!(!String::from_utf8_lossy(ringing.raw()).contains("SIP/2.0/DOTS"), "standard parsers refuse it");
     w.b.phone(w.now, 2, &answer(&ringing, "486 Busy Here", 2));
     w.carry();
     let busy = w.a.got(1);
@@ -144,12 +145,8 @@ fn a_peer_that_invents_dialogs_holds_no_transaction_of_ours() {
         w.b.drain(w.now);
     }
     assert!(w.b.silent(2));
-    assert!(w.b.to_peer.iter().all(|b| b.starts_with(b"SIP/2.0 100") || b.starts_with(b"SIP/2.0 403")));
-    while w.b.core.poll_timeout() == before {
-        w.b.wait(&mut w.now);
-    }
-    let next = w.b.core.poll_timeout().map_or(0, |at| (at - w.now.mono).as_secs());
-    assert!(next > 60, "after bob's own transaction nothing waits but his registration: {next} s");
+    assert!(w.b.to_peer.iter().all(|b| b.starts_with(b"SIP/2.0 481")));
+    assert_eq!(w.b.core.poll_timeout(), before, "nothing waits that did not wait before");
 }
 
 #[test]
@@ -157,7 +154,7 @@ fn an_account_that_is_gone_is_bound_no_longer() {
     let mut w = World::new();
     w.b.register(w.now, "bob", 2);
     w.b.core.handle(w.now, Input::Unbind { aor: "bob@b.test".into() });
-    assert_eq!(w.b.core.bindings().len(), 0);
+    assert_eq!(w.b.core.bindings().count(), 0);
     assert!(
         matches!(w.b.core.poll_output(), Some(dots_sip::Output::Expired { change }) if change.removed.len() == 1)
     );

@@ -35,8 +35,8 @@ use std::net::IpAddr;
 
 /// Nonces that one request may ask for.
 const NONCES_MAX: u8 = 32;
-/// Methods for which a call grant may be asked.
-const GRANTED_METHODS: [&str; 5] = ["INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER"];
+/// Methods for which no call grant is asked: they exist inside a dialog or a transaction only, or have a grant of their own.
+const UNGRANTED_METHODS: [&str; 6] = ["REGISTER", "ACK", "CANCEL", "BYE", "UPDATE", "PRACK"];
 
 /// What an auth answer is for.
 pub enum Asked {
@@ -196,7 +196,7 @@ impl Peer {
     fn admit_foreign(&mut self, now: Now, serving: PeerId, inbound: InboundId, answer: Answer, source: Hash) {
         let method_fits = match answer.purpose {
             Purpose::Register { .. } => answer.method == "REGISTER",
-            Purpose::Request { .. } => GRANTED_METHODS.contains(&answer.method.as_str()),
+            Purpose::Request { .. } => !UNGRANTED_METHODS.contains(&answer.method.as_str()),
         };
         if !method_fits || !self.config.is_home(&answer.realm) {
             return self.outside.respond(inbound, &AuthReply::Forbidden);

@@ -164,13 +164,14 @@ mod tests {
         assert_eq!(guest.take(t0, "b.test"), None);
         assert!(guest.wants_fetch("b.test"));
         assert!(!guest.wants_fetch("b.test"), "one fetch at a time");
-        assert!(guest.wait("b.test", 1));
-        assert!(guest.wait("b.test", 2));
-        assert_eq!(guest.fetched(t0, "b.test", home, vec!["n1".into()]), [(1, Some("n1".into()))]);
+        let [one, two] = [1, 2].map(|n| AskId::new(0, n));
+        assert!(guest.wait("b.test", one));
+        assert!(guest.wait("b.test", two));
+        assert_eq!(guest.fetched(t0, "b.test", home, vec!["n1".into()]), [(one, Some("n1".into()))]);
         assert!(guest.is_waiting("b.test"));
         assert_eq!(guest.minted_by("n1"), Some(home));
         assert!(guest.wants_fetch("b.test"));
-        assert_eq!(guest.fetched(t0, "b.test", home, vec![]), [(2, None)], "the home is gone: say so");
+        assert_eq!(guest.fetched(t0, "b.test", home, vec![]), [(two, None)], "the home is gone: say so");
         assert!(guest.wants_fetch("b.test"));
         guest.fetched(t0, "b.test", home, vec!["n2".into()]);
         assert_eq!(guest.take(t0 + NONCE_FRESH, "b.test"), None);

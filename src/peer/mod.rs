@@ -193,7 +193,8 @@ impl Peer {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
             }
-            Sip::Resolve { id, aor, .. } => self.finder(now).on_resolve(id, aor),
+            Sip::Locate { .. } => unreachable!("a core alone holds all bindings"),
+            Sip::Resolve { id, aor } => self.finder(now).on_resolve(id, aor),
             Sip::Expired { change } => {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_expired(&mut log, outside, &change);

@@ -1,44 +1,35 @@
-//! What one message is: an answer, a repetition, an ACK, a CANCEL, or something new.
+//! What one message is: an answer, something that a transaction knows, or something new; and whose it is then.
 
-use super::{Core, Hop, Now, ServerKey, ServerMachine, ServerTx, TRANSACTIONS_MAX, host_of};
+use super::Parts;
 use crate::{
-    auth::AuthFailure,
-    message::{Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
-    transaction::{InviteServer, NonInviteServer, Server},
+    agent,
+    hop::{Hop, host_of},
+    ids::Method,
+    limits::RETRY_AFTER_UNAVAILABLE_S,
+    message::{Editor, Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
+    proxy::{check, is_for_us},
+    status,
+    transaction::{NewRequest, Received, Standing, User},
 };
 
-/// What we answer to `Allow`.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, REFER, PUBLISH, INFO, UPDATE, PRACK";
-
-impl Core {
-    pub(super) fn on_bytes(&mut self, now: Now, hop: Hop, bytes: Vec<u8>, caller: Option<String>) {
+impl Parts<'_> {
+    pub(super) fn on_bytes(&mut self, hop: Hop, bytes: Vec<u8>, caller: Option<String>) {
         let message = match Message::parse(bytes.clone()) {
             Ok(message) => message,
             Err(ParseError::Empty) => return,
             Err(why) => return self.on_broken(&hop, bytes, why),
         };
         if message.is_request() {
-            let message = self.stamped(&hop, message);
-            self.on_request(now, hop, message, caller);
-        } else {
-            self.on_response(now, &hop, message);
+            let message = stamped(&hop, message);
+            self.on_request(hop, message, caller);
+        } else if let Some(event) = self.transactions.on_response(&mut self.cx, &hop, message) {
+            self.on_event(event);
         }
-    }
-
-    /// RFC 3261 §18.2.1, RFC 3581 §4: the top Via of a phone's request says where it really came from.
-    fn stamped(&self, hop: &Hop, message: Message) -> Message {
-        let Hop::Phone(flow) = hop else { return message };
-        let Some(via) = message.values(&Name::Via).next() else { return message };
-        let stamped = stamp_via(via, flow.remote);
-        let mut edit = crate::message::Editor::new(&message);
-        edit.remove_first_values(&Name::Via, 1).prepend(&Name::Via, &stamped);
-        let bytes = edit.build();
-        Message::parse(bytes).unwrap_or(message)
     }
 
     /// 400 (or 505) where enough of a request can be read to answer it; never to an ACK, never to a peer.
     fn on_broken(&mut self, hop: &Hop, bytes: Vec<u8>, why: ParseError) {
-        self.count("sip_malformed");
+        self.cx.count("sip_malformed");
         let Hop::Phone(flow) = hop else { return };
         let Ok(message) = Message::parse_lenient(bytes) else { return };
         // A sender finds its request again by branch and CSeq (§17.1.3), even where From, To or Call-ID are broken; an
@@ -50,194 +41,86 @@ impl Core {
         if !answerable || message.method() == "ACK" {
             return;
         }
-        let (status, reason) =
-            if why == ParseError::Version { (505, "Version Not Supported") } else { (400, "Bad Request") };
-        let tag = self.random_text();
-        let bytes = ResponseBuilder::new(&message, status, reason).to_tag(&tag).source(flow.remote).build();
-        self.send(hop, bytes, None, false);
+        let status = match why {
+            ParseError::Version => status::VERSION_NOT_SUPPORTED,
+            _ => status::BAD_REQUEST,
+        };
+        let tag = self.cx.base.secret.to_tag(&message, self.cx.base.shard);
+        let answer =
+            ResponseBuilder::new(&message, status.0, status.1).to_tag(&tag).source(flow.remote).build();
+        self.cx.send(hop, answer);
     }
 
-    fn on_request(&mut self, now: Now, hop: Hop, request: Message, caller: Option<String>) {
+    fn on_request(&mut self, hop: Hop, request: Message, caller: Option<String>) {
         // A peer speaks for itself: responses go back to it, and so must say its own Via.
         if let Hop::Peer(label) = &hop
             && !request.via().is_some_and(|v| v.host().eq_ignore_ascii_case(&host_of(label)))
         {
-            self.count("overlay_via_refused");
-            return self.refuse_stateless(&hop, &request, 403, "Forbidden");
-        }
-        let key = server_key(&request, &hop);
-        match request.method() {
-            "ACK" => return self.on_ack(now, &hop, &key, &request),
-            "CANCEL" => return self.on_cancel(now, hop, key, request),
-            _ => {}
-        }
-        if let Some(tx) = self.servers.get(&key) {
-            let verdict = match &tx.machine {
-                ServerMachine::Invite(m) => m.on_retransmission(),
-                ServerMachine::Other(m) => m.on_retransmission(),
-            };
-            if verdict == Server::Resend {
-                self.resend(&key);
+            self.cx.count("overlay_via_refused");
+            if Method::of(&request) != Method::Ack {
+                let answer = self.cx.answer(&request, status::FORBIDDEN, &[]);
+                self.cx.send(&hop, answer);
             }
             return;
         }
-        if !self.open(now, &key, hop.clone(), request) {
-            return;
+        match self.transactions.received(&mut self.cx, hop.clone(), request) {
+            Received::New(new) => self.on_new(new, caller),
+            Received::Ack(ack) => {
+                let new = NewRequest::of(&self.cx, hop, ack);
+                self.proxy.on_ack(&mut self.cx, self.transactions, new);
+            }
+            Received::Cancel { user: User::Proxy(id), reason } => {
+                self.proxy.on_cancel(&mut self.cx, self.transactions, id, reason.as_deref());
+            }
+            Received::Cancel { .. } | Received::Nothing => {}
         }
-        self.route(now, &key, hop, caller);
     }
 
-    fn refuse_stateless(&mut self, hop: &Hop, request: &Message, status: u16, reason: &str) {
-        if request.method() == "ACK" {
-            return;
-        }
-        let tag = self.random_text();
-        let bytes = ResponseBuilder::new(request, status, reason).to_tag(&tag).build();
-        self.send(hop, bytes, None, false);
-    }
-
-    /// A new server transaction; `false`: too many, answered 503.
-    fn open(&mut self, now: Now, key: &ServerKey, hop: Hop, request: Message) -> bool {
-        let to_tag = self.random_text();
-        if self.servers.len() >= TRANSACTIONS_MAX {
-            self.count("sip_overload");
-            let bytes = ResponseBuilder::new(&request, 503, "Service Unavailable")
-                .to_tag(&to_tag)
-                .header("Retry-After", "10")
-                .build();
-            self.send(&hop, bytes, None, false);
-            return false;
-        }
-        let is_invite = request.method() == "INVITE";
-        let reliable = hop.is_reliable();
-        let machine = if is_invite {
-            ServerMachine::Invite(InviteServer::new(reliable))
-        } else {
-            ServerMachine::Other(NonInviteServer::new(reliable))
+    /// A request that no transaction knows: the user that answers it.
+    fn on_new(&mut self, new: NewRequest, caller: Option<String>) {
+        let standing = match &new.hop {
+            Hop::Phone(flow) if !self.registrar.knows(flow) => Standing::Stranger,
+            Hop::Phone(_) | Hop::Peer(_) => Standing::Known,
         };
-        let tx = ServerTx { machine, hop, request, last: None, to_tag, context: None };
-        self.servers.insert(key.clone(), tx);
-        if is_invite {
-            // §17.2.1: within 200 ms; at once is simpler and stops retransmissions soonest.
-            self.respond(now, key, 100, "Trying", &[]);
-        }
-        true
-    }
-
-    fn route(&mut self, now: Now, key: &ServerKey, hop: Hop, caller: Option<String>) {
-        let Some(tx) = self.servers.get(key) else { return };
-        let request = tx.request.clone();
-        if let Some(refusal) = check(&request) {
-            let (status, reason, headers) = refusal;
-            return self.respond(now, key, status, reason, &headers);
-        }
-        let has_to_tag = request.to().and_then(|t| t.tag()).is_some();
-        if self.draining && !has_to_tag {
-            return self.refuse(now, key, AuthFailure::Unavailable);
-        }
-        match (request.method(), has_to_tag) {
-            ("REGISTER", _) => self.on_register(now, key, &hop, &request),
-            (_, true) => self.on_dialog_request(now, Some(key), &hop, &request),
-            (_, false) => self.on_initial(now, key, &hop, &request, caller),
-        }
-    }
-
-    fn on_ack(&mut self, now: Now, hop: &Hop, key: &ServerKey, ack: &Message) {
-        if let Some(tx) = self.servers.get_mut(key)
-            && let ServerMachine::Invite(machine) = &mut tx.machine
-            && !machine.is_accepted()
-        {
-            if machine.on_ack(now.mono) == Server::Done {
-                self.servers.remove(key);
+        let Parts { cx, transactions: tx, registrar, proxy, draining, .. } = self;
+        let method = Method::of(&new.request);
+        let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
+        let for_us = is_for_us(cx, &new.request);
+        if let Err(refusal) = check(&new.request, for_us || method == Method::Register) {
+            if let Some(counter) = refusal.counter {
+                cx.count(counter);
             }
-            return self.reschedule_server(key);
+            let answer = cx.answer(&new.request, refusal.status, &refusal.headers);
+            return tx.refuse(cx, &new, answer);
         }
-        if ack.max_forwards() == Some(0) {
-            return;
+        if *draining && !has_to_tag {
+            let retry = [("Retry-After", RETRY_AFTER_UNAVAILABLE_S.to_owned())];
+            let answer = cx.answer(&new.request, status::SERVICE_UNAVAILABLE, &retry);
+            return tx.refuse(cx, &new, answer);
         }
-        // The ACK of a 2xx travels end to end, by its route tokens.
-        self.on_dialog_request(now, None, hop, ack);
+        match method {
+            Method::Register => registrar.on_register(cx, tx, new, standing),
+            Method::Options if for_us && !has_to_tag => agent::on_options(cx, tx, &new),
+            Method::Other(_) if for_us && !has_to_tag => agent::on_unknown_method(cx, tx, &new),
+            _ => proxy.on_request(cx, tx, new, caller, standing),
+        }
     }
 
-    fn on_cancel(&mut self, now: Now, hop: Hop, key: ServerKey, cancel: Message) {
-        if self.servers.contains_key(&key) {
-            return self.resend(&key);
-        }
-        let reason = cancel.header(&Name::Reason).map(str::to_owned);
-        let invite_key = (key.0.clone(), key.1.clone(), "INVITE".to_owned());
-        if !self.open(now, &key, hop, cancel) {
-            return;
-        }
-        match self.servers.get(&invite_key).map(|tx| tx.context) {
-            Some(context) => {
-                self.respond(now, &key, 200, "OK", &[]);
-                match context {
-                    Some(context) => self.cancel_context(now, context, reason),
-                    // Still being authenticated or resolved: nothing to cancel behind us.
-                    None => {
-                        self.asks.retain(|_, ask| !ask_is_for(ask, &invite_key));
-                        self.respond(now, &invite_key, 487, "Request Terminated", &[]);
-                    }
-                }
-            }
-            None => self.respond(now, &key, 481, "Call/Transaction Does Not Exist", &[]),
+    /// This message of `Output::SendPeer` had no room on its link.
+    pub(super) fn on_not_queued(&mut self, bytes: Vec<u8>) {
+        let Ok(message) = Message::parse_lenient(bytes) else { return };
+        if let Some(event) = self.transactions.not_queued(&message) {
+            self.on_event(event);
         }
     }
 }
 
-fn ask_is_for(ask: &super::Ask, wanted: &ServerKey) -> bool {
-    use super::Ask;
-    match ask {
-        Ask::Challenge { key, .. }
-        | Ask::Register { key, .. }
-        | Ask::Journal { key, .. }
-        | Ask::Request { key, .. }
-        | Ask::Resolve { key, .. } => key == wanted,
-    }
-}
-
-/// §17.2.3: branch, sent-by and method; without the cookie, what RFC 2543 compared.
-fn server_key(request: &Message, hop: &Hop) -> ServerKey {
-    let method = if request.method() == "ACK" { "INVITE" } else { request.method() };
-    let via = request.via();
-    let sent_by = via.map(|v| format!("{}:{:?}", v.host(), v.port())).unwrap_or_default();
-    // Peers and phones live in different name spaces.
-    let from = match hop {
-        Hop::Phone(_) => sent_by,
-        Hop::Peer(label) => format!("peer {label}"),
-    };
-    let branch = via.and_then(|v| v.branch()).filter(|b| b.starts_with("z9hG4bK"));
-    let branch = branch.map(str::to_owned).unwrap_or_else(|| {
-        let tag = request.from().and_then(|f| f.tag()).unwrap_or_default().to_owned();
-        let (cseq, _) = request.cseq().unwrap_or_default();
-        format!(
-            "2543 {} {tag} {cseq} {}",
-            request.call_id().unwrap_or_default(),
-            request.uri().unwrap_or_default()
-        )
-    });
-    (branch, from, method.to_owned())
-}
-
-type Refusal = (u16, &'static str, Vec<(&'static str, String)>);
-
-/// §16.3: what is refused before anybody is asked.
-fn check(request: &Message) -> Option<Refusal> {
-    let scheme = request.uri().unwrap_or_default().split(':').next().unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
-        return Some((416, "Unsupported URI Scheme", Vec::new()));
-    }
-    let forwards = request.header(&Name::MaxForwards).map(|text| text.trim().parse::<u32>());
-    match forwards {
-        Some(Ok(0)) if request.method() != "OPTIONS" && request.method() != "REGISTER" => {
-            return Some((483, "Too Many Hops", Vec::new()));
-        }
-        Some(Err(_)) => return Some((400, "Bad Max-Forwards", Vec::new())),
-        _ => {}
-    }
-    let required = request.header_lines(&Name::ProxyRequire).collect::<Vec<_>>().join(", ");
-    if !required.is_empty() {
-        return Some((420, "Bad Extension", vec![("Unsupported", required)]));
-    }
-    None
+/// RFC 3261 §18.2.1, RFC 3581 §4: the top Via of a phone's request says where it really came from.
+fn stamped(hop: &Hop, message: Message) -> Message {
+    let Hop::Phone(flow) = hop else { return message };
+    let Some(via) = message.values(&Name::Via).next() else { return message };
+    let stamped = stamp_via(via, flow.remote);
+    let mut edit = Editor::new(&message);
+    edit.remove_first_values(&Name::Via, 1).prepend(&Name::Via, &stamped);
+    Message::parse(edit.build()).unwrap_or(message)
 }

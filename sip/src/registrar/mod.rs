@@ -11,6 +11,7 @@ mod register;
 mod request;
 mod response;
 mod sameness;
+pub(crate) mod session;
 mod store;
 
 pub use refresh::{vouch_for_flow, vouch_for_refresh};

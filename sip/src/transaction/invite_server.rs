@@ -98,3 +98,61 @@ impl InviteServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    enum Step {
+        Send(u16),
+        Again,
+        Ack,
+        Wait(u64),
+    }
+    use Step::{Ack, Again, Send, Wait};
+
+    #[test]
+    fn section_17_2_1() {
+        let rows: &[(&str, bool, &[Step], Server)] = &[
+            ("in Proceeding the last provisional is sent again", false, &[Send(100), Again], Server::Resend),
+            (
+                "RFC 6026 §7.1: after a 2xx the INVITE is absorbed",
+                false,
+                &[Send(200), Again],
+                Server::Nothing,
+            ),
+            ("RFC 6026 §7.1: timer L ends Accepted", false, &[Send(200), Wait(32_000)], Server::Done),
+            ("in Completed the final is sent again", false, &[Send(486), Again], Server::Resend),
+            ("timer G fires at T1", false, &[Send(486), Wait(500)], Server::Resend),
+            ("timer G doubles", false, &[Send(486), Wait(500), Wait(999)], Server::Nothing),
+            ("timer G is not set over TCP", true, &[Send(486), Wait(500)], Server::Nothing),
+            ("timer H: no ACK came", false, &[Send(486), Wait(32_000)], Server::Done),
+            ("an ACK in Completed: Confirmed, quiet", false, &[Send(486), Ack, Again], Server::Nothing),
+            ("timer I: T4 over UDP", false, &[Send(486), Ack, Wait(4_999)], Server::Nothing),
+            ("timer I ends it", false, &[Send(486), Ack, Wait(5_000)], Server::Done),
+            ("timer I is zero over TCP", true, &[Send(486), Ack], Server::Done),
+            ("an ACK in Proceeding says nothing", false, &[Ack], Server::Nothing),
+        ];
+        for (why, reliable, steps, expected) in rows {
+            let mut now = Instant::now();
+            let mut machine = InviteServer::new(*reliable);
+            let mut verdict = Server::Nothing;
+            for step in *steps {
+                verdict = match step {
+                    Send(status) => {
+                        machine.on_send(now, *status);
+                        Server::Nothing
+                    }
+                    Again => machine.on_retransmission(),
+                    Ack => machine.on_ack(now),
+                    Wait(ms) => {
+                        now += Duration::from_millis(*ms);
+                        machine.on_deadline(now)
+                    }
+                };
+            }
+            assert_eq!(verdict, *expected, "{why}");
+        }
+    }
+}

@@ -1,15 +1,22 @@
 //! The four transactions of RFC 3261 §17, with RFC 6026's Accepted state. Four types in four files; each knows only its
-//! states and deadlines, and says what to do. Messages, keys and the way to send are the core's.
+//! states and deadlines, and says what to do. Messages, keys and the way to send are the [`layer`]'s.
 
 mod invite_client;
 mod invite_server;
+mod layer;
 mod non_invite_client;
 mod non_invite_server;
+mod shares;
+#[cfg(test)]
+mod tests;
 
 pub use invite_client::InviteClient;
 pub use invite_server::InviteServer;
+pub(crate) use layer::{Event, NewRequest, Outgoing, Received, Transactions};
+pub use layer::{Lost, User};
 pub use non_invite_client::NonInviteClient;
 pub use non_invite_server::NonInviteServer;
+pub use shares::Standing;
 
 use std::time::Duration;
 

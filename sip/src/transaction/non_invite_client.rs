@@ -69,3 +69,52 @@ impl NonInviteClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Step {
+        Hear(u16),
+        Wait(u64),
+    }
+    use Step::{Hear, Wait};
+
+    #[test]
+    fn section_17_1_2() {
+        let rows: &[(&str, bool, &[Step], Client)] = &[
+            ("timer E fires at T1", false, &[Wait(500)], Client::Resend),
+            ("timer E doubles", false, &[Wait(500), Wait(1_000)], Client::Resend),
+            (
+                "timer E is capped at T2",
+                false,
+                &[Wait(500), Wait(1_000), Wait(2_000), Wait(4_000), Wait(4_000)],
+                Client::Resend,
+            ),
+            ("in Proceeding timer E is T2", false, &[Hear(100), Wait(500), Wait(3_999)], Client::Nothing),
+            ("timer E is not set over TCP", true, &[Wait(500)], Client::Nothing),
+            ("timer F", true, &[Wait(32_000)], Client::TimedOut),
+            ("timer F in Proceeding", false, &[Hear(100), Wait(32_000)], Client::TimedOut),
+            ("a provisional passes", false, &[Hear(100)], Client::Pass),
+            ("a final passes", false, &[Hear(404)], Client::Pass),
+            ("a repeated final is absorbed", false, &[Hear(200), Hear(200)], Client::Nothing),
+            ("timer K: T4", false, &[Hear(200), Wait(5_000)], Client::Done),
+            ("timer K is zero over TCP", true, &[Hear(200), Wait(0)], Client::Done),
+        ];
+        for (why, reliable, steps, expected) in rows {
+            let mut now = Instant::now();
+            let mut machine = NonInviteClient::new(now, *reliable);
+            let mut verdict = Client::Nothing;
+            for step in *steps {
+                verdict = match step {
+                    Hear(status) => machine.on_response(now, *status),
+                    Wait(ms) => {
+                        now += Duration::from_millis(*ms);
+                        machine.on_deadline(now)
+                    }
+                };
+            }
+            assert_eq!(verdict, *expected, "{why}");
+        }
+    }
+}

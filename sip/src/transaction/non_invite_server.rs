@@ -57,3 +57,31 @@ impl NonInviteServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn section_17_2_2() {
+        let now = Instant::now();
+        // Why; reliable; statuses sent; what a repetition of the request gets; what 32 s later brings.
+        let rows: &[(&str, bool, &[u16], Server, Server)] = &[
+            ("in Trying a repetition is discarded", false, &[], Server::Nothing, Server::Nothing),
+            ("in Proceeding the last provisional again", false, &[100], Server::Resend, Server::Nothing),
+            ("in Completed the final again; timer J", false, &[200], Server::Resend, Server::Done),
+            ("a final after a provisional", false, &[100, 404], Server::Resend, Server::Done),
+            ("only the first final counts", false, &[404, 200], Server::Resend, Server::Done),
+        ];
+        for (why, reliable, sent, again, later) in rows {
+            let mut machine = NonInviteServer::new(*reliable);
+            sent.iter().for_each(|status| machine.on_send(now, *status));
+            assert_eq!(machine.on_retransmission(), *again, "{why}");
+            assert_eq!(machine.on_deadline(now + Duration::from_secs(32)), *later, "{why}");
+        }
+        let mut machine = NonInviteServer::new(true);
+        machine.on_send(now, 200);
+        assert_eq!(machine.on_deadline(now), Server::Done, "timer J is zero over TCP");
+    }
+}

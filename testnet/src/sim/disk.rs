@@ -64,25 +64,30 @@ impl Disk {
         Some(segment.busy_until)
     }
 
-    /// The oldest unacknowledged record of `stream` is on disk.
-    pub fn acknowledge(&mut self, stream: Stream) {
-        if let Some(segment) = self.streams.get_mut(&stream) {
-            segment.acknowledged = (segment.acknowledged + 1).min(segment.records.len());
-        }
+    /// The oldest unacknowledged record of `stream` is on disk; here it is.
+    pub fn acknowledge(&mut self, stream: Stream) -> Option<&[u8]> {
+        let segment = self.streams.get_mut(&stream)?;
+        let record = segment.records.get(segment.acknowledged)?;
+        segment.acknowledged += 1;
+        Some(record)
     }
 
-    /// The process dies at this moment.
-    pub fn crash(&mut self, rng: &mut impl Rng) {
+    /// The process dies at this moment. The records that stay although nobody was told so.
+    pub fn crash(&mut self, rng: &mut impl Rng) -> Vec<(Stream, Vec<u8>)> {
         let fault = self.fault;
+        let mut kept_untold = Vec::new();
         for (stream, segment) in &mut self.streams {
             let kept = rng.random_range(segment.acknowledged..=segment.records.len());
             segment.records.truncate(kept);
             if fault == Fault::Forgets(*stream) {
                 segment.records.clear();
             }
+            let untold = segment.records.iter().skip(segment.acknowledged);
+            kept_untold.extend(untold.map(|record| (*stream, record.clone())));
             segment.acknowledged = segment.records.len();
             segment.busy_until = Duration::ZERO;
         }
+        kept_untold
     }
 
     /// What the next life finds. `compact`: the journals are cut down first, as a long-lived peer's are.

@@ -26,7 +26,6 @@ impl World {
                 if stream == dots::peer::Stream::Bindings {
                     self.changed();
                 }
-                self.watch.append(stream, &record);
                 let done = self.hosts[host].disk.append(self.at, stream, record, sync, &mut self.rng);
                 if let Some(done) = done {
                     self.schedule(done - self.at, Event::Written { host, life, stream, token });
@@ -100,7 +99,9 @@ impl World {
             return;
         }
         *life += 1;
-        Disk::crash(disk, &mut self.rng);
+        for (stream, record) in Disk::crash(disk, &mut self.rng) {
+            self.watch.append(stream, &record);
+        }
         self.lose_host(host);
         self.changed();
     }

@@ -214,7 +214,9 @@ impl World {
             Event::LinkDown { me, other, generation } => self.on_link_down(me, other, generation),
             Event::Connect { a, b } => self.connect(a, b),
             Event::Written { host, life, stream, token } if self.lives(host, life) => {
-                self.hosts[host].disk.acknowledge(stream);
+                if let Some(record) = self.hosts[host].disk.acknowledge(stream) {
+                    self.watch.append(stream, record);
+                }
                 self.feed(host, Input::Appended { token });
             }
             Event::AccountPut { host, life, id, account } if self.lives(host, life) => {

@@ -1,0 +1,173 @@
+//! What every layer of the SIP core may use: who we are, what time it is, chance, and the way out.
+
+use crate::{
+    Flow, Output,
+    address::Addressing,
+    auth::DigestOffer,
+    hop::{Hop, host_of},
+    ids::{AskId, Branch, Secret, Shard},
+    input::PeerLabel,
+    message::{Message, ResponseBuilder},
+    registrar::ExpiryRules,
+    status::Status,
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub addressing: Addressing,
+    /// Our label and so our host on the overlay leg: `p<label>.peer.dots`. Empty for a core that has no overlay.
+    pub label: PeerLabel,
+    /// What Via and Record-Route name instead of the local address, `host[:port]`.
+    pub advertise: Option<String>,
+    pub expiry: ExpiryRules,
+    /// What the phones of these realms are offered; of others [`DigestOffer::Both`].
+    pub digest: BTreeMap<String, DigestOffer>,
+}
+
+impl Config {
+    pub(crate) fn digest_of(&self, realm: &str) -> DigestOffer {
+        self.digest.get(realm).copied().unwrap_or_default()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            addressing: Addressing::default(),
+            label: "".into(),
+            advertise: None,
+            expiry: ExpiryRules::default(),
+            digest: BTreeMap::new(),
+        }
+    }
+}
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub mono: Instant,
+    /// UTC, ms.
+    pub wall_ms: u64,
+}
+
+/// What a core keeps of itself between two inputs.
+pub(crate) struct Base {
+    pub config: Config,
+    pub shard: Shard,
+    /// Signs route tokens; survives restarts.
+    pub token_key: [u8; 32],
+    /// Hashes what strangers write; made from the token key, so tags of answers survive restarts too.
+    pub secret: Secret,
+    rng: ChaCha20Rng,
+    next: u64,
+    pub out: VecDeque<Output>,
+    /// Own phones asked for, `Output::Locate` for those of another shard.
+    pub wanted: VecDeque<(AskId, Arc<str>)>,
+}
+
+impl Base {
+    pub fn new(config: Config, token_key: [u8; 32], seed: u64, shard: Shard) -> Base {
+        let mut hash = Sha256::new();
+        hash.update(b"dots/sip/names/1");
+        hash.update(token_key);
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        rng.set_stream(u64::from(shard));
+        Base {
+            config,
+            shard,
+            token_key,
+            secret: Secret::new(hash.finalize().into()),
+            rng,
+            next: 0,
+            out: VecDeque::new(),
+            wanted: VecDeque::new(),
+        }
+    }
+}
+
+/// [`Base`] during one input.
+pub(crate) struct Cx<'a> {
+    pub now: Now,
+    pub base: &'a mut Base,
+}
+
+impl Cx<'_> {
+    pub fn config(&self) -> &Config {
+        &self.base.config
+    }
+    pub fn addressing(&self) -> &Addressing {
+        &self.base.config.addressing
+    }
+
+    /// The number of a new session: the questions that it asks carry it.
+    pub fn session(&mut self) -> AskId {
+        self.base.next += 1;
+        AskId::new(self.base.shard, self.base.next)
+    }
+
+    pub fn branch(&mut self) -> Branch {
+        Branch::new(self.base.shard, self.base.rng.random())
+    }
+
+    pub fn random_text(&mut self) -> String {
+        data_encoding::HEXLOWER.encode(&self.base.rng.random::<[u8; 8]>())
+    }
+
+    pub fn own_host(&self) -> String {
+        host_of(&self.base.config.label)
+    }
+
+    /// Does a Route with this host name us?
+    pub fn is_own_route(&self, host: &str) -> bool {
+        self.addressing().is_own_host(host) || host.eq_ignore_ascii_case(&self.own_host())
+    }
+
+    /// `host:port` that stands for us toward this flow.
+    pub fn sent_by(&self, flow: &Flow) -> String {
+        self.config().advertise.clone().unwrap_or_else(|| flow.local.to_string())
+    }
+
+    pub fn out(&mut self, output: Output) {
+        self.base.out.push_back(output);
+    }
+
+    pub fn count(&mut self, name: &'static str) {
+        self.out(Output::Count(name));
+    }
+
+    /// Where are the phones of this AOR? Answered by `Input::Located`, or at once where they are ours.
+    pub fn locate(&mut self, id: AskId, aor: &str) {
+        self.base.wanted.push_back((id, aor.into()));
+    }
+
+    /// A message that no grant goes with: responses, ACK, CANCEL, what is in a dialog.
+    pub fn send(&mut self, hop: &Hop, bytes: Vec<u8>) {
+        self.send_with(hop, bytes, None, false);
+    }
+
+    /// `grant` and `initial`: see [`Output::SendPeer`].
+    pub fn send_with(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, initial: bool) {
+        self.out(match hop {
+            Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
+            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, initial },
+        });
+    }
+
+    /// An answer of our own to `request`; its To-tag is a hash of the request.
+    pub fn answer(&self, request: &Message, status: Status, headers: &[(&str, String)]) -> Vec<u8> {
+        let tag = self.base.secret.to_tag(request, self.base.shard);
+        let mut builder = ResponseBuilder::new(request, status.0, status.1).to_tag(&tag);
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        builder.build()
+    }
+}

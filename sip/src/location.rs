@@ -1,0 +1,58 @@
+//! Where a phone is: what the proxy has to know of a binding, handed over as a value. So the proxy reads no table of the
+//! registrar's, and both may live in different shards.
+
+use crate::{Flow, auth::Vouch, ping::request_uri, registrar::Binding, token::short_instance};
+use std::sync::Arc;
+
+/// One binding of an AOR, at the moment when it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub aor: Arc<str>,
+    pub instance: String,
+    /// 0..=1000.
+    pub q: u16,
+    pub flow: Flow,
+    /// Its Contact as a Request-URI.
+    pub uri: String,
+    pub path: Vec<String>,
+    /// See [`Binding::server`].
+    pub server: Option<String>,
+    /// Its flow is there; else it is bound, and cannot be called now.
+    pub is_reachable: bool,
+    /// What the home gave for it, and until when, UTC ms.
+    pub grant: Arc<[u8]>,
+    pub granted_until_ms: u64,
+}
+
+impl Place {
+    pub fn of(binding: &Binding, is_reachable: bool) -> Place {
+        Place {
+            aor: binding.aor.as_str().into(),
+            instance: binding.instance.clone(),
+            q: binding.q,
+            flow: binding.flow,
+            uri: request_uri(&binding.contact).to_owned(),
+            path: binding.path.clone(),
+            server: binding.server.clone(),
+            is_reachable,
+            grant: binding.grant.clone(),
+            granted_until_ms: binding.granted_until_ms,
+        }
+    }
+
+    /// Is it the phone that a route token names by the hash of its instance?
+    pub fn is_instance(&self, short: &str) -> bool {
+        short_instance(&self.instance) == short
+    }
+
+    /// The grant under which the phone on this flow is bound: for an INVITE while its home cannot be asked (design: home
+    /// unreachable).
+    pub fn vouch_for(&self, flow: &Flow, now_ms: u64) -> Option<Vouch> {
+        let holds = self.flow == *flow && self.is_reachable && self.granted_until_ms > now_ms;
+        holds.then(|| Vouch {
+            aor: self.aor.to_string(),
+            grant: self.grant.clone(),
+            not_after_ms: self.granted_until_ms,
+        })
+    }
+}

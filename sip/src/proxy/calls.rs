@@ -1,0 +1,57 @@
+//! What is told of calls, once for each side that is served here.
+
+use super::topology::Parties;
+use crate::{
+    Output,
+    cx::Cx,
+    message::Message,
+    output::{CallEvent, CallProgress, CallSide},
+    token::Side,
+};
+
+/// The call that an event is about.
+pub(super) struct Call<'a> {
+    pub call_id: &'a str,
+    pub from_tag: &'a str,
+    pub caller: &'a Side,
+    pub callee: &'a Side,
+    pub parties: &'a Parties,
+}
+
+impl<'a> Call<'a> {
+    /// The call that this INVITE is to begin.
+    pub fn of(
+        invite: &'a Message,
+        caller: &'a Side,
+        callee: &'a Side,
+        parties: &'a Parties,
+    ) -> Option<Call<'a>> {
+        let (call_id, from_tag) = (invite.call_id()?, invite.from()?.tag()?);
+        Some(Call { call_id, from_tag, caller, callee, parties })
+    }
+
+    pub fn tell(&self, cx: &mut Cx<'_>, what: CallProgress, sdp: &[u8]) {
+        let sides =
+            [(CallSide::Caller, self.caller, self.callee), (CallSide::Callee, self.callee, self.caller)];
+        for (side, own, other) in sides {
+            if matches!(own, Side::Peer(_)) {
+                continue;
+            }
+            let peer = match other {
+                Side::Peer(label) => Some(label.clone()),
+                Side::Phone { .. } | Side::Flow(_) => None,
+            };
+            cx.out(Output::Call(CallEvent {
+                call_id: self.call_id.to_owned(),
+                from_tag: self.from_tag.to_owned(),
+                side,
+                caller: self.parties.caller.clone(),
+                callee: self.parties.callee.clone(),
+                peer,
+                vouch: self.parties.vouch.clone(),
+                what,
+                sdp: sdp.to_vec(),
+            }));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A request inside a dialog on its way to being forwarded: by its token, from the side that it says, to the other one.
+
+use super::{
+    Hands, Proxy,
+    calls::Call,
+    dialog::{NoPass, Pass, reach, speaks_for},
+    forwarding::InDialog,
+    session::{Session, Stage},
+};
+use crate::{
+    cx::Cx,
+    hop::Hop,
+    ids::Method,
+    location::Place,
+    output::CallProgress,
+    status,
+    token::Side,
+    transaction::{NewRequest, Standing, Transactions, User},
+};
+
+impl Proxy {
+    /// A request with a To-tag, or the ACK of a 2xx.
+    pub(super) fn enter(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        new: NewRequest,
+        standing: Standing,
+    ) {
+        let is_ack = Method::of(&new.request) == Method::Ack;
+        let pass = match Pass::find(cx, &new.request) {
+            Ok(pass) => pass,
+            Err(why) => {
+                cx.count("dialog_refused");
+                // §12.2.2 where the dialog is unknown, so that the phone ends it; 403 where somebody forges.
+                let status = if why == NoPass::Unknown { status::NO_SUCH_DIALOG } else { status::FORBIDDEN };
+                if !is_ack {
+                    let answer = cx.answer(&new.request, status, &[]);
+                    tx.refuse(cx, &new, answer);
+                }
+                return;
+            }
+        };
+        let id = cx.session();
+        if !is_ack && !tx.accept(cx, &new, User::Proxy(id), standing) {
+            return;
+        }
+        let mut wait = |side: &Side| match side {
+            Side::Phone { aor, .. } => {
+                cx.locate(id, aor);
+                None
+            }
+            Side::Flow(_) | Side::Peer(_) => Some(Vec::new()),
+        };
+        let (sender, recipient) = (wait(pass.sender()), wait(pass.recipient()));
+        let is_known = sender.is_some() && recipient.is_some();
+        self.begin(id, new, standing, Stage::Entering { pass: Box::new(pass), sender, recipient });
+        if is_known {
+            self.with(cx, tx, id, Session::enter_known);
+        }
+    }
+}
+
+impl Session {
+    /// Neither side is a phone that would have to be located.
+    fn enter_known(&mut self, hands: &mut Hands<'_, '_>) {
+        if let Stage::Entering { pass, sender, recipient } = self.take_stage() {
+            self.entered(hands, pass, sender, recipient);
+        }
+    }
+
+    /// Goes on once both sides are located.
+    pub(super) fn entered(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        mut pass: Box<Pass>,
+        sender: Option<Vec<Place>>,
+        recipient: Option<Vec<Place>>,
+    ) {
+        let (Some(sender), Some(recipient)) = (&sender, &recipient) else {
+            self.stage = Stage::Entering { pass, sender, recipient };
+            return;
+        };
+        let is_ack = Method::of(&self.new.request) == Method::Ack;
+        if !speaks_for(&self.new.hop, pass.sender(), sender) {
+            hands.cx.count("dialog_refused");
+            if !is_ack {
+                hands.refuse(&self.new, status::FORBIDDEN, &[]);
+            }
+            return;
+        }
+        let target = reach(pass.recipient(), recipient);
+        let (from, to) = match pass.by_caller {
+            true => (sender, recipient),
+            false => (recipient, sender),
+        };
+        name_instance(&mut pass.token.caller, from);
+        name_instance(&mut pass.token.callee, to);
+        pass.remember(hands.dialogs, &self.new.request);
+        if is_ack {
+            let Some(target) = target else { return };
+            let branch = hands.cx.branch();
+            let copy =
+                pass.copy(hands.cx, hands.dialogs, (&self.new.request, &self.new.hop), &target, branch);
+            if let Some(copy) = copy {
+                hands.cx.send(&target.hop(), copy.raw().to_vec());
+            }
+            return;
+        }
+        let parties = pass.parties(hands.cx, hands.dialogs, &self.new.request);
+        if Method::of(&self.new.request) == Method::Bye {
+            self.tell_bye(hands.cx, &pass, &parties);
+        }
+        let Some(target) = target else {
+            // §16.9: as a 503 of its only branch; in a dialog that is 500.
+            hands.cx.count("branch_unreachable");
+            hands.respond(&self.new, status::SERVER_INTERNAL_ERROR);
+            return;
+        };
+        self.forward_in_dialog(hands, InDialog { pass: *pass, parties, target });
+    }
+
+    fn tell_bye(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &super::topology::Parties) {
+        let Some(call_id) = self.new.request.call_id() else { return };
+        let call = Call {
+            call_id,
+            from_tag: &pass.caller_tag,
+            caller: &pass.token.caller,
+            callee: &pass.token.callee,
+            parties,
+        };
+        let seen_from_phone = matches!(self.new.hop, Hop::Phone(_));
+        call.tell(cx, CallProgress::Ended { by_caller: pass.by_caller, seen_from_phone }, &[]);
+    }
+}
+
+/// The whole name of an instance that a token names by its hash; without a binding it stays so.
+fn name_instance(side: &mut Side, places: &[Place]) {
+    if let Side::Phone { instance, .. } = side
+        && let Some(place) = places.iter().find(|place| place.is_instance(instance))
+    {
+        instance.clone_from(&place.instance);
+    }
+}

@@ -1,0 +1,308 @@
+//! A request that is being forwarded: does what its response context says.
+
+use super::{
+    Hands,
+    calls::Call,
+    dialog::Pass,
+    inbound::Passing,
+    memory::{Dialogs, short},
+    outbound::Original,
+    response_context::{Action, BranchNumber, Final, Kind, ResponseContext},
+    rewrite::contact_uri,
+    session::{Session, Stage},
+    target::Target,
+    topology::Parties,
+};
+use crate::{
+    cx::Cx,
+    ids::{ClientKey, DialogKey, Method},
+    limits::{TIMER_C, TRYING_WITHIN},
+    message::Message,
+    output::CallProgress,
+    status,
+    token::Side,
+    transaction::{NewRequest, Outgoing, User},
+};
+use std::collections::VecDeque;
+
+pub(super) struct Forwarding {
+    pub context: ResponseContext<Target, Message>,
+    branches: Vec<Branch>,
+    from: Side,
+    parties: Parties,
+    /// In a dialog: by which token. Nothing is told of it as a new call.
+    pass: Option<Pass>,
+}
+
+/// A branch that was tried, by its number in the context.
+struct Branch {
+    target: Target,
+    /// `None`: it could not be sent.
+    client: Option<ClientKey>,
+}
+
+/// What a request in a dialog is forwarded with.
+pub(super) struct InDialog {
+    pub pass: Pass,
+    pub parties: Parties,
+    pub target: Target,
+}
+
+type Actions = Vec<Action<Target, Message>>;
+
+impl Session {
+    fn kind(&self, in_dialog: bool) -> Kind {
+        Kind { is_invite: Method::of(&self.new.request) == Method::Invite, in_dialog }
+    }
+
+    pub(super) fn forward(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        from: Side,
+        parties: Parties,
+        targets: Vec<(u16, Target)>,
+    ) {
+        let kind = self.kind(false);
+        if kind.is_invite {
+            remember_caller(hands.cx, hands.dialogs, &self.new.request, &from, &parties);
+        }
+        self.start(hands, ResponseContext::new(kind, targets), from, parties, None);
+    }
+
+    pub(super) fn forward_in_dialog(&mut self, hands: &mut Hands<'_, '_>, request: InDialog) {
+        let InDialog { pass, parties, target } = request;
+        let context = ResponseContext::new(self.kind(true), vec![(0, target)]);
+        let from = pass.sender().clone();
+        self.start(hands, context, from, parties, Some(pass));
+    }
+
+    fn start(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        mut context: ResponseContext<Target, Message>,
+        from: Side,
+        parties: Parties,
+        pass: Option<Pass>,
+    ) {
+        let actions = context.start();
+        let forwarding = Forwarding { context, branches: Vec::new(), from, parties, pass };
+        self.stage = Stage::Forwarding(Box::new(forwarding));
+        self.act(hands, actions);
+    }
+
+    pub fn on_branch_response(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, response: Message) {
+        let status = response.status().unwrap_or_default();
+        self.on_branch(hands, client, |context, branch| match status {
+            ..200 => context.on_provisional(branch, status, response),
+            200..300 => context.on_success(branch, status, response),
+            _ => context.on_failure(branch, status, response),
+        });
+    }
+
+    /// Something happened on the branch of this client transaction.
+    pub fn on_branch(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        client: ClientKey,
+        happen: impl FnOnce(&mut ResponseContext<Target, Message>, BranchNumber) -> Actions,
+    ) {
+        let Stage::Forwarding(forwarding) = &mut self.stage else { return };
+        let branch = forwarding.branches.iter().position(|branch| branch.client == Some(client));
+        if let Some(branch) = branch {
+            let actions = happen(&mut forwarding.context, branch);
+            self.act(hands, actions);
+        }
+    }
+
+    pub fn on_timer_c(&mut self, hands: &mut Hands<'_, '_>) {
+        if let Stage::Forwarding(forwarding) = &mut self.stage {
+            let actions = forwarding.context.on_timer_c();
+            self.act(hands, actions);
+        }
+    }
+
+    pub fn act(&mut self, hands: &mut Hands<'_, '_>, actions: Actions) {
+        let Session { id, new, stage, timer_c, .. } = self;
+        let Stage::Forwarding(forwarding) = stage else { return };
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Try { branch, target } => {
+                    if !forwarding.try_target(hands, new, User::Proxy(*id), target) {
+                        hands.cx.count("branch_unreachable");
+                        actions.extend(forwarding.context.on_lost(branch, status::SERVICE_UNAVAILABLE.0));
+                    }
+                }
+                Action::Cancel { branch, reason } => {
+                    if let Some(client) = forwarding.client(branch) {
+                        hands.tx.cancel(hands.cx, client, reason.as_deref());
+                    }
+                }
+                Action::Pass { branch, status, response } => {
+                    forwarding.pass(hands, new, branch, status, &response);
+                }
+                Action::TimerC { runs } => {
+                    let at = runs.then(|| hands.cx.now.mono + TIMER_C);
+                    hands.timers.set(*id, timer_c, at);
+                }
+                Action::Finish(end) => forwarding.finish(hands, new, end),
+                Action::Forget => {
+                    forwarding.drop_branches(hands);
+                    self.stage = Stage::Ended;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Forwarding {
+    fn client(&self, branch: BranchNumber) -> Option<ClientKey> {
+        self.branches.get(branch).and_then(|branch| branch.client)
+    }
+
+    /// `false`: it could not be sent.
+    fn try_target(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        user: User,
+        target: Target,
+    ) -> bool {
+        let branch = hands.cx.branch();
+        let copy = match &self.pass {
+            Some(pass) => pass.copy(hands.cx, hands.dialogs, (&new.request, &new.hop), &target, branch),
+            None => self.original(new).copy(hands.cx, hands.dialogs, &target, branch),
+        };
+        let initial = self.pass.is_none();
+        let first_word_within = target.peer().filter(|_| initial).map(|_| TRYING_WITHIN);
+        let client = copy.and_then(|request| {
+            let grant = self.parties.vouch.as_ref().filter(|_| initial).map(|vouch| vouch.grant.clone());
+            let outgoing = Outgoing { hop: target.hop(), branch, request, grant, initial, first_word_within };
+            hands.tx.request(hands.cx, outgoing, user)
+        });
+        if client.is_some() {
+            self.tell(hands.cx, new, &target.side(), CallProgress::Started, new.request.body());
+        }
+        self.branches.push(Branch { target, client });
+        client.is_some()
+    }
+
+    fn original<'a>(&'a self, new: &'a NewRequest) -> Original<'a> {
+        Original { request: &new.request, hop: &new.hop, from: &self.from, parties: &self.parties }
+    }
+
+    /// A 1xx or 2xx on its way to the asker.
+    fn pass(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        branch: BranchNumber,
+        status: u16,
+        response: &Message,
+    ) {
+        let Some(side) = self.branches.get(branch).map(|branch| branch.target.side()) else { return };
+        if status < 200 {
+            self.tell(hands.cx, new, &side, CallProgress::Ringing, &[]);
+        } else {
+            self.remember_callee(hands, new, &side, response);
+            self.tell(hands.cx, new, &side, CallProgress::Answered, response.body());
+        }
+        self.send_back(hands, new, branch, response, &[]);
+    }
+
+    fn finish(&mut self, hands: &mut Hands<'_, '_>, new: &NewRequest, end: Final<Message>) {
+        let status = match &end {
+            Final::Best { status, .. } | Final::Own(status) => *status,
+        };
+        if let Some(side) = self.branches.first().map(|branch| branch.target.side()) {
+            self.tell(hands.cx, new, &side, CallProgress::Failed { status }, &[]);
+        }
+        if self.is_call(new)
+            && let Some(key) = self.original(new).dialog(hands.cx)
+        {
+            hands.dialogs.forget_unanswered(key);
+        }
+        match end {
+            Final::Best { branch, response, others, .. } => {
+                self.send_back(hands, new, branch, &response, &others);
+            }
+            Final::Own(status) => hands.respond(new, status::of(status)),
+        }
+    }
+
+    fn send_back(
+        &self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        branch: BranchNumber,
+        response: &Message,
+        others: &[Message],
+    ) {
+        let Some(branch) = self.branches.get(branch) else { return };
+        let passing = Passing {
+            request: &new.request,
+            asker: &new.hop,
+            from_phone: branch.target.peer().is_none(),
+            in_dialog: self.pass.is_some(),
+            parties: &self.parties,
+        };
+        match passing.response(hands.cx, response, others) {
+            Some(response) => hands.pass(new, &response),
+            None => hands.respond(new, status::FORBIDDEN),
+        }
+    }
+
+    /// Only a first INVITE is news of a call.
+    fn is_call(&self, new: &NewRequest) -> bool {
+        self.pass.is_none() && Method::of(&new.request) == Method::Invite
+    }
+
+    fn tell(&self, cx: &mut Cx<'_>, new: &NewRequest, callee: &Side, what: CallProgress, sdp: &[u8]) {
+        let call = Call::of(&new.request, &self.from, callee, &self.parties);
+        if let Some(call) = call.filter(|_| self.is_call(new)) {
+            call.tell(cx, what, sdp);
+        }
+    }
+
+    fn remember_callee(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, side: &Side, response: &Message) {
+        if !self.is_call(new) {
+            return;
+        }
+        if let Some(key) = self.original(new).dialog(hands.cx) {
+            let is_ours = !matches!(side, Side::Peer(_));
+            let contact = contact_uri(response).and_then(short).filter(|_| is_ours);
+            hands.dialogs.note(key, |dialog| {
+                dialog.is_answered = true;
+                if is_ours {
+                    dialog.callee_contact = contact;
+                }
+            });
+        }
+    }
+
+    /// A request other than INVITE that was answered: what other branches say is waited for no longer.
+    fn drop_branches(&self, hands: &mut Hands<'_, '_>) {
+        if !self.context.kind().is_invite && self.branches.len() > 1 {
+            for client in self.branches.iter().filter_map(|branch| branch.client) {
+                hands.tx.drop_client(client);
+            }
+        }
+    }
+}
+
+/// What the calling phone wrote, to be given back to it later.
+fn remember_caller(cx: &Cx<'_>, dialogs: &mut Dialogs, request: &Message, from: &Side, parties: &Parties) {
+    let (Some(call_id), Some(from_addr)) = (request.call_id(), request.from()) else { return };
+    let Some(tag) = from_addr.tag() else { return };
+    let key = DialogKey::new(call_id, tag, &cx.base.secret);
+    let from_phone = !matches!(from, Side::Peer(_));
+    dialogs.note(key, |dialog| {
+        dialog.parties = Some(parties.clone());
+        if from_phone {
+            dialog.caller_contact = contact_uri(request).and_then(short);
+            dialog.caller_from = short(from_addr.uri().to_owned());
+            dialog.caller_to = request.to().and_then(|to| short(to.uri().to_owned()));
+        }
+    });
+}

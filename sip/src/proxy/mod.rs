@@ -1,0 +1,226 @@
+//! The proxy (RFC 3261 §16): a transaction user that answers a request by asking others.
+//!
+//! ```text
+//!   a request ─▶ admission ─▶ who is it? ─▶ where to? ──▶ response context ─▶ copies (outbound, dialog)
+//!                    │        Challenging    Resolving     Forwarding      ◀─ responses (inbound)
+//!                    ▼        Verifying      Entering
+//!                 refused     Naming
+//! ```
+//!
+//! One [`Session`] per request; its [`Stage`] says what it waits for. Questions leave as outputs that carry the session's
+//! number, and an answer that comes after the session has ended finds nothing. So nothing is searched when a call is
+//! cancelled early.
+
+mod admission;
+mod calls;
+mod dialog;
+mod entering;
+mod forwarding;
+mod inbound;
+mod memory;
+mod outbound;
+mod response_context;
+mod rewrite;
+mod session;
+mod target;
+mod topology;
+
+pub(crate) use admission::{ALLOW, check, is_for_us};
+
+use crate::{
+    auth::{AuthFailure, Challenge, Vouch},
+    cx::Cx,
+    ids::AskId,
+    input::Resolution,
+    location::Place,
+    message::Message,
+    status::{self, Status},
+    timers::Timers,
+    transaction::{Event, Lost, NewRequest, Standing, Transactions},
+};
+use memory::Dialogs;
+use response_context::ResponseContext;
+use session::{Session, Stage};
+use std::{collections::BTreeMap, time::Instant};
+
+pub(crate) struct Proxy {
+    sessions: BTreeMap<AskId, Session>,
+    /// Timer C of each session that has one.
+    timers: Timers<AskId>,
+    dialogs: Dialogs,
+    /// Sessions that wait for a nonce and hold no transaction yet.
+    challenging: usize,
+}
+
+impl Proxy {
+    pub fn new() -> Proxy {
+        Proxy {
+            sessions: BTreeMap::new(),
+            timers: Timers::new(),
+            dialogs: Dialogs::default(),
+            challenging: 0,
+        }
+    }
+
+    /// A request that is not for this peer itself and has passed [`check`]. `caller`: who a peer vouches for.
+    pub fn on_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        new: NewRequest,
+        caller: Option<String>,
+        standing: Standing,
+    ) {
+        let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
+        match has_to_tag {
+            true => self.enter(cx, tx, new, standing),
+            false => self.admit(cx, tx, new, caller, standing),
+        }
+    }
+
+    /// The ACK of a 2xx: by its route tokens, like any request in its dialog, but nobody answers it.
+    pub fn on_ack(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, new: NewRequest) {
+        if new.request.max_forwards() != Some(0) {
+            self.enter(cx, tx, new, Standing::Known);
+        }
+    }
+
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        id: AskId,
+        result: Result<Challenge, AuthFailure>,
+    ) {
+        self.with(cx, tx, id, |session, hands| session.on_challenge(hands, result));
+    }
+
+    pub fn on_verified(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        id: AskId,
+        result: Result<Vouch, AuthFailure>,
+    ) {
+        self.with(cx, tx, id, |session, hands| session.on_verified(hands, result));
+    }
+
+    pub fn on_located(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        id: AskId,
+        aor: &str,
+        places: Vec<Place>,
+    ) {
+        self.with(cx, tx, id, |session, hands| session.on_located(hands, aor, places));
+    }
+
+    pub fn on_resolved(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId, resolution: Resolution) {
+        self.with(cx, tx, id, |session, hands| session.on_resolved(hands, resolution));
+    }
+
+    /// The CANCEL of this request came and is answered.
+    pub fn on_cancel(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId, reason: Option<&str>) {
+        self.with(cx, tx, id, |session, hands| session.on_cancel(hands, reason));
+    }
+
+    /// News of a branch.
+    pub fn on_event(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId, event: Event) {
+        match event {
+            Event::Response { client, response, .. } => {
+                self.with(cx, tx, id, |session, hands| session.on_branch_response(hands, client, response));
+            }
+            Event::Lost { client, why, .. } => {
+                if why == Lost::Silent {
+                    cx.count("peer_said_nothing");
+                }
+                let status = if why == Lost::TimedOut { 408 } else { 503 };
+                self.with(cx, tx, id, |session, hands| {
+                    session.on_branch(hands, client, |context, branch| context.on_lost(branch, status));
+                });
+            }
+            Event::Ended { client, .. } => {
+                self.with(cx, tx, id, |session, hands| {
+                    session.on_branch(hands, client, ResponseContext::on_ended);
+                });
+            }
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions) {
+        while let Some(id) = self.timers.due(cx.now.mono) {
+            let session = self.sessions.get_mut(&id).expect("timer C belongs to a session");
+            self.timers.set(id, &mut session.timer_c, None);
+            cx.count("timer_c");
+            self.with(cx, tx, id, Session::on_timer_c);
+        }
+    }
+
+    /// Does no phone wait for an answer? What only waits for repetitions of an answer given may be cut.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.values().all(Session::is_answered)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn begin(&mut self, id: AskId, new: NewRequest, standing: Standing, stage: Stage) {
+        self.challenging += usize::from(matches!(stage, Stage::Challenging { .. }));
+        let session = Session { id, new, standing, stage, timer_c: None };
+        let before = self.sessions.insert(id, session);
+        assert!(before.is_none(), "a session's number is used once");
+    }
+
+    /// Lets a session do something, and forgets it when it has ended. One that is unknown has ended before.
+    fn with(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        id: AskId,
+        act: impl FnOnce(&mut Session, &mut Hands<'_, '_>),
+    ) {
+        let Proxy { sessions, timers, dialogs, challenging } = self;
+        let Some(session) = sessions.get_mut(&id) else { return };
+        let was_challenging = matches!(session.stage, Stage::Challenging { .. });
+        let mut hands = Hands { cx, tx, dialogs, timers };
+        act(session, &mut hands);
+        let is_challenging = matches!(session.stage, Stage::Challenging { .. });
+        *challenging = *challenging + usize::from(is_challenging) - usize::from(was_challenging);
+        if matches!(session.stage, Stage::Ended) {
+            timers.set(id, &mut session.timer_c, None);
+            sessions.remove(&id);
+        }
+    }
+}
+
+/// All that a session may use while it acts.
+struct Hands<'a, 'b> {
+    cx: &'a mut Cx<'b>,
+    tx: &'a mut Transactions,
+    dialogs: &'a mut Dialogs,
+    timers: &'a mut Timers<AskId>,
+}
+
+impl Hands<'_, '_> {
+    /// A final answer to one who has proved nothing: nothing is kept.
+    fn refuse(&mut self, new: &NewRequest, status: Status, headers: &[(&str, String)]) {
+        let answer = self.cx.answer(&new.request, status, headers);
+        self.tx.refuse(self.cx, new, answer);
+    }
+
+    fn respond(&mut self, new: &NewRequest, status: Status) {
+        let answer = self.cx.answer(&new.request, status, &[]);
+        self.tx.respond(self.cx, new.key, status.0, answer);
+    }
+
+    fn pass(&mut self, new: &NewRequest, response: &Message) {
+        let status = response.status().unwrap_or(status::SERVER_INTERNAL_ERROR.0);
+        self.tx.respond(self.cx, new.key, status, response.raw().to_vec());
+    }
+}

@@ -1,0 +1,346 @@
+//! One request outside a dialog on its way to being forwarded: who sends it, and where is it to go?
+//!
+//! ```text
+//!   no credentials ─▶ Challenging ─ a nonce ─▶ 407, and nothing is kept
+//!   credentials ────▶ Verifying ─ vouched for ─▶ Naming ─▶ Resolving ─▶ Forwarding
+//!                        └ wrong, stale ─▶ 407, and nothing is kept
+//!   a peer's ────────────────────────────────────────────▶ Resolving (own phones only)
+//! ```
+
+use super::{
+    Hands, Proxy,
+    admission::{self, Refusal, is_own_account_only},
+    dialog::Pass,
+    forwarding::Forwarding,
+    target::Target,
+    topology::Parties,
+};
+use crate::{
+    Output,
+    address::realm_of,
+    auth::{Answer, AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    cx::Cx,
+    hop::Hop,
+    ids::{AskId, Method},
+    input::Resolution,
+    limits::{CHALLENGES_MAX, RETRY_AFTER_UNAVAILABLE_S},
+    location::Place,
+    message::Name,
+    status::{self, Status},
+    token::Side,
+    transaction::{NewRequest, Standing, Transactions, User},
+};
+use std::time::Instant;
+
+pub(super) struct Session {
+    pub id: AskId,
+    pub new: NewRequest,
+    pub standing: Standing,
+    pub stage: Stage,
+    pub timer_c: Option<Instant>,
+}
+
+/// What a session waits for.
+pub(super) enum Stage {
+    /// A nonce. No transaction is open, unless it was stale.
+    Challenging {
+        caller: String,
+        target: String,
+        stale: bool,
+    },
+    /// The home's word.
+    Verifying {
+        caller: String,
+        target: String,
+        nonce: String,
+    },
+    /// The caller's own bindings: a registered phone is named by its binding, so that its dialogs survive a change of its
+    /// address. `vouch`: none while its home cannot be asked.
+    Naming {
+        caller: String,
+        target: String,
+        vouch: Option<Vouch>,
+    },
+    /// Where the target is.
+    Resolving {
+        from: Side,
+        parties: Parties,
+        own: Option<Vec<Place>>,
+        others: Option<Resolution>,
+    },
+    /// Where the two sides of a dialog are, those that are phones of ours.
+    Entering {
+        pass: Box<Pass>,
+        sender: Option<Vec<Place>>,
+        recipient: Option<Vec<Place>>,
+    },
+    Forwarding(Box<Forwarding>),
+    Ended,
+}
+
+impl Proxy {
+    /// A request without a To-tag.
+    pub(super) fn admit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        new: NewRequest,
+        caller: Option<String>,
+        standing: Standing,
+    ) {
+        let target = match admission::target(cx, &new.request) {
+            Ok(target) => target,
+            Err(refusal) => return refuse(cx, tx, &new, refusal),
+        };
+        match (&new.hop, caller) {
+            (Hop::Phone(_), _) => self.authenticate(cx, tx, new, target, standing),
+            (Hop::Peer(label), Some(caller)) if !is_own_account_only(&new.request) || caller == target => {
+                let from = Side::Peer(label.clone());
+                let parties = Parties { caller, callee: target.clone(), vouch: None };
+                let id = cx.session();
+                if tx.accept(cx, &new, User::Proxy(id), standing) {
+                    // Only our own phones: what a peer sends us goes to no third one.
+                    let others = Some(Resolution::Offline);
+                    self.begin(id, new, standing, Stage::Resolving { from, parties, own: None, others });
+                    cx.locate(id, &target);
+                }
+            }
+            (Hop::Peer(_), _) => {
+                let answer = cx.answer(&new.request, status::FORBIDDEN, &[]);
+                tx.refuse(cx, &new, answer);
+            }
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        new: NewRequest,
+        target: String,
+        standing: Standing,
+    ) {
+        let from = new.request.from().map(|f| f.uri().to_owned()).unwrap_or_default();
+        let refuse_with = |cx: &mut Cx<'_>, tx: &mut Transactions, status: Status| {
+            let answer = cx.answer(&new.request, status, &[]);
+            tx.refuse(cx, &new, answer);
+        };
+        let Ok(caller) = cx.addressing().canonical_aor(&from) else {
+            return refuse_with(cx, tx, status::FORBIDDEN);
+        };
+        let realm = realm_of(&caller).to_owned();
+        let purpose = Purpose::Request { target: target.clone() };
+        let id = cx.session();
+        match answer_for(&new.request, ChallengeKind::Proxy, &realm, &caller, purpose) {
+            Err(bad) => {
+                let (status, reason) = bad.status();
+                refuse_with(cx, tx, Status(status, reason));
+            }
+            Ok(None) if self.challenging >= CHALLENGES_MAX => cx.count("challenges_dropped"),
+            Ok(None) => {
+                self.begin(id, new, standing, Stage::Challenging { caller, target, stale: false });
+                cx.out(Output::Challenge { id, realm });
+            }
+            Ok(Some(answer)) => {
+                if tx.accept(cx, &new, User::Proxy(id), standing) {
+                    let nonce = answer.nonce.clone();
+                    verify(cx, id, answer, &new.hop);
+                    self.begin(id, new, standing, Stage::Verifying { caller, target, nonce });
+                }
+            }
+        }
+    }
+}
+
+fn verify(cx: &mut Cx<'_>, id: AskId, answer: Answer, hop: &Hop) {
+    let Hop::Phone(flow) = hop else { unreachable!("only phones are challenged") };
+    cx.out(Output::Verify { id, answer: Box::new(answer), source: flow.remote.ip() });
+}
+
+pub(super) fn refuse(cx: &mut Cx<'_>, tx: &mut Transactions, new: &NewRequest, refusal: Refusal) {
+    if let Some(counter) = refusal.counter {
+        cx.count(counter);
+    }
+    let answer = cx.answer(&new.request, refusal.status, &refusal.headers);
+    tx.refuse(cx, new, answer);
+}
+
+impl Session {
+    pub fn is_answered(&self) -> bool {
+        match &self.stage {
+            Stage::Forwarding(forwarding) => forwarding.context.is_answered(),
+            _ => false,
+        }
+    }
+
+    pub fn on_challenge(&mut self, hands: &mut Hands<'_, '_>, result: Result<Challenge, AuthFailure>) {
+        let Stage::Challenging { caller, target, stale } = self.take_stage() else { return };
+        match result {
+            Ok(challenge) => self.challenge(hands, &challenge, stale),
+            // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
+            Err(AuthFailure::Unavailable) => {
+                let is_open = hands.tx.is_open(self.new.key)
+                    || hands.tx.accept(hands.cx, &self.new, User::Proxy(self.id), self.standing);
+                if is_open {
+                    hands.cx.locate(self.id, &caller);
+                    self.stage = Stage::Naming { caller, target, vouch: None };
+                }
+            }
+            Err(failure) => self.fail(hands, failure),
+        }
+    }
+
+    /// 407, and the session is over: the nonce carries all state.
+    fn challenge(&mut self, hands: &mut Hands<'_, '_>, challenge: &Challenge, stale: bool) {
+        let agent = self.new.request.header(&Name::UserAgent);
+        let kind = ChallengeKind::Proxy;
+        let offer = hands.cx.config().digest_of(&challenge.realm).toward(agent);
+        let headers = challenge_headers(kind, challenge, stale, offer);
+        hands.refuse(&self.new, Status(kind.status(), kind.reason()), &headers);
+        self.stage = Stage::Ended;
+    }
+
+    pub fn on_verified(&mut self, hands: &mut Hands<'_, '_>, result: Result<Vouch, AuthFailure>) {
+        let Stage::Verifying { caller, target, nonce } = self.take_stage() else { return };
+        match result {
+            Ok(vouch) if vouch.aor == caller => {
+                if is_own_account_only(&self.new.request) && caller != target {
+                    hands.respond(&self.new, Status(403, "Only To Own Phones"));
+                    return;
+                }
+                hands.cx.locate(self.id, &caller);
+                self.stage = Stage::Naming { caller, target, vouch: Some(vouch) };
+            }
+            Ok(_) => self.fail(hands, AuthFailure::Forbidden),
+            // The same nonce again: phones see from it that asking anew will not help (a new one sends some into a loop),
+            // and a corrected password answers it with the next count.
+            Err(AuthFailure::Wrong) => {
+                let challenge = Challenge { realm: realm_of(&caller).to_owned(), nonce };
+                self.challenge(hands, &challenge, false);
+            }
+            Err(AuthFailure::Stale) => {
+                let realm = realm_of(&caller).to_owned();
+                hands.cx.out(Output::Challenge { id: self.id, realm });
+                self.stage = Stage::Challenging { caller, target, stale: true };
+            }
+            Err(AuthFailure::Unavailable) => {
+                hands.cx.locate(self.id, &caller);
+                self.stage = Stage::Naming { caller, target, vouch: None };
+            }
+            Err(failure) => self.fail(hands, failure),
+        }
+    }
+
+    pub fn on_located(&mut self, hands: &mut Hands<'_, '_>, aor: &str, places: Vec<Place>) {
+        match self.take_stage() {
+            Stage::Naming { caller, target, vouch } => self.on_named(hands, caller, target, vouch, &places),
+            Stage::Resolving { from, parties, own: _, others } => {
+                self.resolve(hands, from, parties, Some(places), others);
+            }
+            Stage::Entering { pass, mut sender, mut recipient } => {
+                for (side, slot) in [(pass.sender(), &mut sender), (pass.recipient(), &mut recipient)] {
+                    if matches!(side, Side::Phone { aor: named, .. } if named == aor) {
+                        *slot = Some(places.clone());
+                    }
+                }
+                self.entered(hands, pass, sender, recipient);
+            }
+            other => self.stage = other,
+        }
+    }
+
+    fn on_named(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        caller: String,
+        target: String,
+        vouch: Option<Vouch>,
+        places: &[Place],
+    ) {
+        let Hop::Phone(flow) = &self.new.hop else { unreachable!("only phones are named") };
+        let is_call = Method::of(&self.new.request) == Method::Invite;
+        let old = || places.iter().filter(|_| is_call).find_map(|p| p.vouch_for(flow, hands.cx.now.wall_ms));
+        let Some(vouch) = vouch.or_else(old) else { return self.fail(hands, AuthFailure::Unavailable) };
+        let from = match places.iter().find(|place| place.flow == *flow) {
+            Some(place) => Side::Phone { aor: caller.clone(), instance: place.instance.clone() },
+            None => Side::Flow(*flow),
+        };
+        hands.cx.locate(self.id, &target);
+        hands.cx.out(Output::Resolve { id: self.id, aor: target.clone() });
+        let parties = Parties { caller, callee: target, vouch: Some(vouch) };
+        self.stage = Stage::Resolving { from, parties, own: None, others: None };
+    }
+
+    pub fn on_resolved(&mut self, hands: &mut Hands<'_, '_>, resolution: Resolution) {
+        match self.take_stage() {
+            Stage::Resolving { from, parties, own, .. } => {
+                self.resolve(hands, from, parties, own, Some(resolution));
+            }
+            other => self.stage = other,
+        }
+    }
+
+    /// §16.5: the target set, once both halves of it are known.
+    fn resolve(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        from: Side,
+        parties: Parties,
+        own: Option<Vec<Place>>,
+        others: Option<Resolution>,
+    ) {
+        let (Some(own), Some(others)) = (&own, &others) else {
+            self.stage = Stage::Resolving { from, parties, own, others };
+            return;
+        };
+        let reachable = own.iter().filter(|place| place.is_reachable);
+        let mut targets: Vec<(u16, Target)> =
+            reachable.map(|place| (place.q, Target::Phone(place.clone()))).collect();
+        match others {
+            Resolution::Peers(peers) => {
+                targets.extend(peers.iter().map(|t| (t.q, Target::Peer(t.peer.clone()))));
+            }
+            Resolution::Unknown => return hands.respond(&self.new, status::NOT_FOUND),
+            Resolution::Unavailable if targets.is_empty() => {
+                return self.fail(hands, AuthFailure::Unavailable);
+            }
+            Resolution::Offline | Resolution::Unavailable => {}
+        }
+        if targets.is_empty() {
+            return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
+        }
+        self.forward(hands, from, parties, targets);
+    }
+
+    pub fn on_cancel(&mut self, hands: &mut Hands<'_, '_>, reason: Option<&str>) {
+        match &mut self.stage {
+            Stage::Forwarding(forwarding) => {
+                let actions = forwarding.context.on_cancel(reason);
+                self.act(hands, actions);
+            }
+            // Still being authenticated or resolved: there is nothing behind us to cancel.
+            _ => {
+                self.stage = Stage::Ended;
+                hands.respond(&self.new, status::REQUEST_TERMINATED);
+            }
+        }
+    }
+
+    /// A final answer instead of the way on.
+    fn fail(&mut self, hands: &mut Hands<'_, '_>, failure: AuthFailure) {
+        self.stage = Stage::Ended;
+        let retry = [("Retry-After", RETRY_AFTER_UNAVAILABLE_S.to_owned())];
+        match failure {
+            AuthFailure::Forbidden => hands.refuse(&self.new, status::FORBIDDEN, &[]),
+            AuthFailure::UnknownRealm => hands.refuse(&self.new, status::NOT_FOUND, &[]),
+            AuthFailure::Unavailable | AuthFailure::Wrong | AuthFailure::Stale => {
+                hands.refuse(&self.new, status::SERVICE_UNAVAILABLE, &retry);
+            }
+        }
+    }
+
+    /// What is not put back has ended.
+    pub(super) fn take_stage(&mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::Ended)
+    }
+}
