@@ -21,6 +21,9 @@ pub struct Status {
     pub http: String,
     /// Connected peers.
     pub peers: u64,
+    /// Peers of this network that were met within a quarter of an hour and speak only another version of its protocols.
+    #[serde(default)]
+    pub old_peers: u64,
     /// Phones registered at this peer.
     pub bindings: u64,
     /// Bindings of others in the directory.

@@ -45,6 +45,7 @@ pub fn status(common: &Common) -> Result<(), Failure> {
             ("overlay", s.p2p.join("\n               ")),
             ("HTTP", s.http.clone()),
             ("peers", s.peers.to_string()),
+            ("old peers", s.old_peers.to_string()),
             ("phones here", s.bindings.to_string()),
             ("directory", s.directory.to_string()),
             ("calls up", s.calls_active.to_string()),

@@ -167,7 +167,7 @@ impl Peer {
         }
     }
 
-    /// `/dots/auth/1`, as the home.
+    /// `/dots/auth/2`, as the home.
     pub(super) fn on_auth_request(&mut self, now: Now, serving: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<AuthRequest>(body) {
             Ok(AuthRequest::Nonces { version: VERSION, realm, count }) => {

@@ -1,4 +1,4 @@
-//! What peers say to each other beyond the log: `/dots/auth/1`, `/dots/lookup/1` and the envelope of `/dots/sip/1`.
+//! What peers say to each other beyond the log: `/dots/auth/2`, `/dots/lookup/2` and the envelope of `/dots/sip/2`.
 //! CBOR arrays behind a version (`docs/spec/4-peer-messages.md`).
 
 use dots_sip::auth::{Answer, Purpose};

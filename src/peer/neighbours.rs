@@ -2,7 +2,10 @@
 //! the label of a peer, which is all that SIP knows, to its key.
 
 use dots_sip::input::PeerLabel;
-use dots_wire::{PeerId, Timestamp};
+use dots_wire::{
+    PeerId, Timestamp,
+    bounded::{Cache, Cause, Limits, Standing},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
@@ -13,6 +16,9 @@ use std::{
 const LABELS_MAX: usize = 100_000;
 /// A clock that differs from the median of its neighbours' by so much makes grants fail.
 const CLOCK_WARNING: Duration = Duration::from_secs(10);
+/// Peers of another version of this program, and how long each is counted: the driver does not dial it before that.
+const OTHER_VERSIONS: Limits = Limits::new(256 * 1024, 1_000);
+const OTHER_VERSION_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// A peer that we are connected to.
 #[derive(Clone, Debug)]
@@ -34,11 +40,23 @@ impl Neighbour {
     }
 }
 
-#[derive(Default)]
 pub struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
     labels: BTreeMap<PeerLabel, PeerId>,
     labels_by_age: VecDeque<PeerLabel>,
+    /// When each was met last.
+    other_versions: Cache<PeerId, Instant>,
+}
+
+impl Default for Neighbours {
+    fn default() -> Neighbours {
+        Neighbours {
+            connected: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            labels_by_age: VecDeque::new(),
+            other_versions: Cache::new(OTHER_VERSIONS),
+        }
+    }
 }
 
 impl Neighbours {
@@ -52,7 +70,19 @@ impl Neighbours {
             names_again: None,
         };
         self.connected.entry(peer).or_insert(fresh);
+        self.other_versions.remove(&peer);
         self.label(peer);
+    }
+
+    /// `peer` speaks only another version of our protocols. It is no neighbour.
+    pub fn other_version(&mut self, peer: PeerId, now: Instant) {
+        self.other_versions.insert(Cause::new(Standing::Other), peer, now);
+    }
+
+    /// How many of these were met lately.
+    pub fn other_versions(&self, now: Instant) -> usize {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < OTHER_VERSION_FOR;
+        self.other_versions.iter().filter(|(_, at)| lately(at)).count()
     }
 
     pub fn disconnected(&mut self, peer: PeerId) {
@@ -148,6 +178,18 @@ mod tests {
         n.disconnected(peer(1));
         assert_eq!(n.of_label(&label), Some(peer(1)));
         assert!(!n.contains(peer(1)));
+    }
+
+    #[test]
+    fn peers_of_another_version_are_counted_while_they_are_about() {
+        let (mut n, t0) = (Neighbours::default(), Instant::now());
+        for who in [1, 2, 1] {
+            n.other_version(peer(who), t0);
+        }
+        assert_eq!(n.other_versions(t0), 2);
+        n.connected(peer(1), Timestamp(0));
+        assert_eq!(n.other_versions(t0), 1, "it was updated");
+        assert_eq!(n.other_versions(t0 + OTHER_VERSION_FOR), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
     link::LinkOutput,
-    transport::{InboundId, NetCommand, NetEvent, Protocol, RequestError},
+    transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
 };
 use dots_wire::{Now, PeerId, decode};
 
@@ -29,6 +29,7 @@ impl Peer {
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
             }
+            NetEvent::OtherVersion { peer } => self.neighbours.other_version(peer, now.mono),
             NetEvent::Seen { peer, address, agent, rtt } => {
                 self.neighbours.seen(peer, address, agent, rtt);
             }
@@ -52,28 +53,21 @@ impl Peer {
     }
 
     fn on_request(&mut self, now: Now, peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8>) {
-        let kind = match protocol {
-            Protocol::Auth => Kind::Auth,
-            Protocol::Lookup => Kind::Lookup,
-            Protocol::Receipt => Kind::Receipt,
-            Protocol::Log => Kind::Log,
-            Protocol::Verify => Kind::Verify,
-        };
-        if !self.rates.take(now.mono, peer, kind) {
+        if !self.rates.take(now.mono, peer, Kind::Request(protocol)) {
             self.outside.count("peer_throttled");
             return self.outside.refuse_request(id);
         }
-        match protocol {
-            Protocol::Auth => self.on_auth_request(now, peer, id, &body),
-            Protocol::Lookup => self.on_lookup_request(now, peer, id, &body),
-            Protocol::Receipt => self.receipts.on_request(now, peer, id, &body),
-            Protocol::Log | Protocol::Verify => {
+        match protocol.owner() {
+            Owner::Trust => self.on_auth_request(now, peer, id, &body),
+            Owner::Lookup => self.on_lookup_request(now, peer, id, &body),
+            Owner::Ledger => self.receipts.on_request(now, peer, id, &body),
+            Owner::Overlay => {
                 self.overlay.handle_net(now, NetEvent::Request { peer, protocol, id, body });
             }
         }
     }
 
-    /// `/dots/lookup/1`.
+    /// `/dots/lookup/2`.
     fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<LookupRequest>(body) {
             Ok(LookupRequest::Realms { version: VERSION, records, time_ms }) => {

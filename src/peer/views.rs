@@ -22,7 +22,7 @@ const ALIASES_MAX: usize = 10_000;
 impl Peer {
     pub(super) fn on_api(&mut self, now: Now, id: u64, request: Request) {
         match request {
-            Request::Status => self.outside.reply(id, 200, self.status()),
+            Request::Status => self.outside.reply(id, 200, self.status(now)),
             Request::Bindings => self.outside.reply(id, 200, self.binding_list(now)),
             Request::Lookup { aor } => {
                 self.finder(now).on_api_lookup(id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
@@ -117,7 +117,7 @@ impl Peer {
         self.outside.append(Pending::Noted { api, body }, Stream::Realms, encode(note), true);
     }
 
-    fn status(&self) -> Value {
+    fn status(&self, now: Now) -> Value {
         json!({
             "peer_id": self.me.to_string(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -129,6 +129,7 @@ impl Peer {
             "p2p": self.config.p2p,
             "http": self.config.http,
             "peers": self.neighbours.len(),
+            "old_peers": self.neighbours.other_versions(now.mono),
             "bindings": self.sip.bindings().len(),
             "directory": self.overlay.len(),
             "calls_active": self.calls.up(),

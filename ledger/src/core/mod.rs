@@ -93,7 +93,7 @@ pub enum ReceiptOutput {
         token: u64,
         record: Vec<u8>,
     },
-    /// Ask `peer` over `/dots/receipt/1`, and call [`ReceiptCore::on_response`].
+    /// Ask `peer` over `/dots/receipt/2`, and call [`ReceiptCore::on_response`].
     Request {
         id: u64,
         peer: PeerId,

@@ -1,4 +1,4 @@
-//! What the two sides say to each other over `/dots/receipt/1`: requests and answers alike (RCPT-7).
+//! What the two sides say to each other over `/dots/receipt/2`: requests and answers alike (RCPT-7).
 
 use super::{Claim, Receipt, Refusal, VERSION, Whole};
 use crate::limits::MESSAGE_MAX;

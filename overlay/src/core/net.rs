@@ -54,13 +54,15 @@ impl OverlayCore {
                     let is_ours = |aor: Hash, instance: Hash| directory.holds(aor, instance, me);
                     self.pinger.on_request(now, peer, id, &body, is_ours);
                 }
-                Protocol::Auth | Protocol::Lookup | Protocol::Receipt => {}
+                // Answered by other rooms.
+                _ => {}
             },
             NetEvent::Response { id, result } => self.on_response(now, id, result),
             NetEvent::Gossip { from, id, body } => self.on_gossip(now, from, id, &body),
             NetEvent::DhtOffer { key, value, held, .. } => self.on_offer(now, &key, &value, held.as_deref()),
             NetEvent::DhtValue { .. } | NetEvent::DhtDone { .. } => {}
-            NetEvent::Seen { .. }
+            NetEvent::OtherVersion { .. }
+            | NetEvent::Seen { .. }
             | NetEvent::StreamOpened { .. }
             | NetEvent::StreamRefused { .. }
             | NetEvent::StreamFrame { .. }

@@ -1,4 +1,4 @@
-//! Anti-entropy over `/dots/log/1`: gossip is fast and loses things; this finds what it lost.
+//! Anti-entropy over `/dots/log/2`: gossip is fast and loses things; this finds what it lost.
 //!
 //! Every 10 s we show one random neighbour the root over our heads. The same root there: done. Else it answers with
 //! its heads, and we fetch what is ahead of ours, chain by chain; and because our root told it that we differ, it asks

@@ -1,7 +1,7 @@
 //! The swarm: which transports and protocols, and what is changed of their defaults.
 
 use super::{NetError, codec::Codec, identity, limits::*, streams};
-use crate::transport::Protocol;
+use crate::transport::{KADEMLIA, LOG_TOPIC, Protocol, SIP_STREAM, for_each_protocol};
 use dots_wire::{SecretKey, sha256};
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, connection_limits, gossipsub, identify, identity::Keypair, kad,
@@ -13,7 +13,34 @@ use std::collections::HashMap;
 pub type Requests = request_response::Behaviour<Codec>;
 
 // A request names its protocol, and one behaviour with five names would send each request by whichever name the other
-// side likes: so there are five.
+// side likes: so there is one for each row of the table.
+macro_rules! asking {
+    ($($(#[$doc:meta])* $variant:ident $field:ident $row:tt)*) => {
+        #[derive(NetworkBehaviour)]
+        pub struct Asking {
+            $(pub $field: Requests,)*
+        }
+
+        impl Asking {
+            fn new(mut requests: impl FnMut(Protocol) -> Result<Requests, NetError>) -> Result<Asking, NetError> {
+                Ok(Asking { $($field: requests(Protocol::$variant)?,)* })
+            }
+
+            pub fn of(&mut self, protocol: Protocol) -> &mut Requests {
+                match protocol { $(Protocol::$variant => &mut self.$field,)* }
+            }
+        }
+
+        impl AskingEvent {
+            /// Of which protocol it is, and what happened there.
+            pub fn of(self) -> (Protocol, request_response::Event<Vec<u8>, Vec<u8>>) {
+                match self { $(AskingEvent::$variant(event) => (Protocol::$variant, event),)* }
+            }
+        }
+    };
+}
+for_each_protocol!(asking);
+
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     /// First, so that nobody else keeps a connection that is refused.
@@ -23,24 +50,8 @@ pub struct Behaviour {
     pub kad: kad::Behaviour<kad::store::MemoryStore>,
     pub gossip: gossipsub::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
-    pub auth: Requests,
-    pub log: Requests,
-    pub lookup: Requests,
-    pub verify: Requests,
-    pub receipt: Requests,
+    pub requests: Asking,
     pub streams: streams::Behaviour,
-}
-
-impl Behaviour {
-    pub fn requests(&mut self, protocol: Protocol) -> &mut Requests {
-        match protocol {
-            Protocol::Auth => &mut self.auth,
-            Protocol::Log => &mut self.log,
-            Protocol::Lookup => &mut self.lookup,
-            Protocol::Verify => &mut self.verify,
-            Protocol::Receipt => &mut self.receipt,
-        }
-    }
 }
 
 /// What identify says of the network; who says another is of another.
@@ -49,11 +60,11 @@ pub fn network_version(network: &str) -> String {
 }
 
 pub fn topic(network: &str) -> gossipsub::IdentTopic {
-    gossipsub::IdentTopic::new(format!("/dots/log/1/{network}"))
+    gossipsub::IdentTopic::new(format!("{LOG_TOPIC}/{network}"))
 }
 
 /// `what` of one network: two networks have no protocol in common.
-fn name(what: &str, network: &str) -> Result<StreamProtocol, NetError> {
+pub fn name(what: &str, network: &str) -> Result<StreamProtocol, NetError> {
     StreamProtocol::try_from_owned(format!("{what}/{network}"))
         .map_err(|_| NetError::Network(network.to_owned()))
 }
@@ -113,7 +124,8 @@ fn behaviour(keypair: &Keypair, network: &str, mdns: bool) -> Result<Behaviour, 
             .with_request_timeout(REQUEST_TIMEOUT)
             .with_max_concurrent_streams(REQUESTS_PER_CONNECTION);
         let name = name(protocol.name(), network)?;
-        Ok(Requests::new([(name, request_response::ProtocolSupport::Full)], config))
+        let codec = Codec { request_max: protocol.request_max() };
+        Ok(Requests::with_codec(codec, [(name, request_response::ProtocolSupport::Full)], config))
     };
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(HANDSHAKES_MAX))
@@ -131,15 +143,11 @@ fn behaviour(keypair: &Keypair, network: &str, mdns: bool) -> Result<Behaviour, 
         limits: connection_limits::Behaviour::new(limits),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
-        kad: kademlia(me, name("/dots/kad/1", network)?),
+        kad: kademlia(me, name(KADEMLIA, network)?),
         gossip: gossip(network)?,
         mdns: multicast(me, mdns).into(),
-        auth: requests(Protocol::Auth)?,
-        log: requests(Protocol::Log)?,
-        lookup: requests(Protocol::Lookup)?,
-        verify: requests(Protocol::Verify)?,
-        receipt: requests(Protocol::Receipt)?,
-        streams: streams::Behaviour::new(name("/dots/sip/1", network)?),
+        requests: Asking::new(requests)?,
+        streams: streams::Behaviour::new(name(SIP_STREAM, network)?),
     })
 }
 

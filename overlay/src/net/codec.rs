@@ -1,12 +1,14 @@
 //! Bodies on the wire of a request/response protocol: a big-endian `u32` length, then that many bytes.
 
-use super::limits::{REQUEST_MAX, RESPONSE_MAX};
+use super::limits::RESPONSE_MAX;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 use std::io;
 
-#[derive(Clone, Copy, Default)]
-pub struct Codec;
+#[derive(Clone, Copy)]
+pub struct Codec {
+    pub request_max: usize,
+}
 
 impl request_response::Codec for Codec {
     type Protocol = StreamProtocol;
@@ -17,7 +19,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, REQUEST_MAX).await
+        read(io, self.request_max).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
@@ -31,7 +33,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, &body, REQUEST_MAX).await
+        write(io, &body, self.request_max).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, body: Vec<u8>) -> io::Result<()>
@@ -69,6 +71,7 @@ async fn write<T: AsyncWrite + Unpin>(io: &mut T, body: &[u8], max: usize) -> io
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::limits::REQUEST_MAX;
     use futures::{executor::block_on, io::Cursor};
 
     #[test]

@@ -24,6 +24,8 @@ counters! {
     foreign_key,
     /// Peers of another network.
     foreign_network,
+    /// Peers of our network that speak none of our protocols' versions.
+    other_version,
     /// Peers that did not say who they are.
     silent,
     /// Connections beyond those that one address may have.

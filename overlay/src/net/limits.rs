@@ -79,6 +79,7 @@ pub const FOREIGN_MAX: usize = 256;
 
 // Requests.
 
+/// The longest of any protocol; each row of their table has its own.
 pub const REQUEST_MAX: usize = 64 * 1024;
 pub const RESPONSE_MAX: usize = 1 << 20;
 /// From request to answer, or to an open stream.

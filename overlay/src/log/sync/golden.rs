@@ -1,4 +1,4 @@
-//! The bytes of `/dots/log/1`, and what is refused there.
+//! The bytes of `/dots/log/2`, and what is refused there.
 
 use super::*;
 use crate::hostile::attack;

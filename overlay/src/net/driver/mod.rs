@@ -8,7 +8,7 @@ mod streams;
 mod swarm;
 
 use super::{NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*};
-use crate::transport::{NetCommand, NetEvent};
+use crate::transport::{NetCommand, NetEvent, SIP_STREAM};
 use dots_wire::PeerId;
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, multiaddr};
@@ -27,6 +27,8 @@ pub struct Driver {
     counters: Arc<Counters>,
     me: PeerId,
     version: String,
+    /// By this protocol a peer of our version is known.
+    known_by: libp2p::StreamProtocol,
     dialer: Dialer,
     peers: peers::Peers,
     requests: requests::Requests,
@@ -63,6 +65,7 @@ impl Driver {
             counters,
             me,
             version: super::behaviour::network_version(&config.network),
+            known_by: super::behaviour::name(SIP_STREAM, &config.network).expect("the swarm speaks it"),
             dialer,
             peers: peers::Peers::default(),
             requests: requests::Requests::default(),

@@ -153,7 +153,13 @@ impl Driver {
         let Some(entry) = self.peers.connected.get_mut(&peer_id) else { return };
         let ours = entry.peer;
         if info.protocol_version != self.version {
+            self.counters.foreign_network.add();
             return self.on_foreign(peer_id, ours, &info.protocol_version);
+        }
+        if !info.protocols.contains(&self.known_by) {
+            self.counters.other_version.add();
+            self.say(NetEvent::OtherVersion { peer: ours });
+            return self.on_foreign(peer_id, ours, &info.agent_version);
         }
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
         let Some(seen) = entry.connections.get(&connection_id) else { return };
@@ -171,8 +177,7 @@ impl Driver {
     }
 
     fn on_foreign(&mut self, peer: libp2p::PeerId, ours: PeerId, version: &str) {
-        self.counters.foreign_network.add();
-        tracing::debug!(peer = %ours, ?version, "a peer of another network");
+        tracing::debug!(peer = %ours, ?version, "a peer of another network or version");
         self.dialer.foreign(Instant::now(), ours);
         self.swarm.behaviour_mut().kad.remove_peer(&peer);
         let _ = self.swarm.disconnect_peer_id(peer);

@@ -51,7 +51,7 @@ struct Reaching {
 
 impl Driver {
     pub(super) fn on_request(&mut self, id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8>) {
-        if body.len() > REQUEST_MAX {
+        if body.len() > protocol.request_max() {
             return self.say(NetEvent::Response { id, result: Err(RequestError::Refused) });
         }
         self.reach(peer, Work::Request { id, protocol, body });
@@ -133,7 +133,7 @@ impl Driver {
                 self.say(NetEvent::Response { id, result: Err(RequestError::Timeout) });
             }
             Work::Request { id, protocol, body } => {
-                let sent = self.swarm.behaviour_mut().requests(protocol).send_request(&libp2p, body);
+                let sent = self.swarm.behaviour_mut().requests.of(protocol).send_request(&libp2p, body);
                 self.requests.asked.insert((protocol, sent), id);
             }
             Work::Stream => self.swarm.behaviour_mut().streams.open(libp2p),
@@ -202,7 +202,7 @@ impl Driver {
         let Some(Inbound { protocol, channel, .. }) = self.requests.inbound.remove(&id) else { return };
         // A channel that is dropped ends the stream without an answer.
         if let Some(body) = body.filter(|b| b.len() <= RESPONSE_MAX) {
-            let _ = self.swarm.behaviour_mut().requests(protocol).send_response(channel, body);
+            let _ = self.swarm.behaviour_mut().requests.of(protocol).send_response(channel, body);
         }
     }
 

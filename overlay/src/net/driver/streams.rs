@@ -1,4 +1,4 @@
-//! `/dots/sip/1` streams: opening them, their writers, their ends.
+//! `/dots/sip/2` streams: opening them, their writers, their ends.
 
 use super::Driver;
 use crate::{

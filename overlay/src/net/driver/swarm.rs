@@ -1,10 +1,7 @@
 //! What the swarm says: a table of contents.
 
 use super::Driver;
-use crate::{
-    net::behaviour::{Behaviour, BehaviourEvent},
-    transport::Protocol,
-};
+use crate::net::behaviour::{Behaviour, BehaviourEvent};
 use libp2p::swarm::SwarmEvent;
 
 impl Driver {
@@ -39,11 +36,10 @@ impl Driver {
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
-            BehaviourEvent::Auth(event) => self.on_requests(Protocol::Auth, event),
-            BehaviourEvent::Log(event) => self.on_requests(Protocol::Log, event),
-            BehaviourEvent::Lookup(event) => self.on_requests(Protocol::Lookup, event),
-            BehaviourEvent::Verify(event) => self.on_requests(Protocol::Verify, event),
-            BehaviourEvent::Receipt(event) => self.on_requests(Protocol::Receipt, event),
+            BehaviourEvent::Requests(event) => {
+                let (protocol, event) = event.of();
+                self.on_requests(protocol, event);
+            }
             BehaviourEvent::Streams(event) => self.on_streams(event),
             BehaviourEvent::Limits(never) => match never {},
         }

@@ -1,4 +1,4 @@
-//! `/dots/sip/1`: opening and accepting streams, and the frames on them.
+//! `/dots/sip/2`: opening and accepting streams, and the frames on them.
 //!
 //! `libp2p-stream` would do, but it drops streams that arrive in a burst without a word to either side, and keeps a
 //! queue for every connection there ever was. This is the same thing in small: [`Behaviour`] knows connections,

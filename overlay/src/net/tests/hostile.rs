@@ -123,7 +123,7 @@ async fn records_and_messages_beyond_the_limits_are_not_shown() {
     for record in records {
         swarm.behaviour_mut().kad.put_record_to(record, [victim].into_iter(), kad::Quorum::One);
     }
-    swarm.behaviour_mut().log.send_request(&victim, vec![0; REQUEST_MAX + 1]);
+    swarm.behaviour_mut().requests.lookup.send_request(&victim, vec![0; REQUEST_MAX + 1]);
     let swarm = tokio::spawn(async move {
         loop {
             swarm.select_next_some().await;
@@ -219,4 +219,31 @@ async fn both_families_share_a_port() {
         b.net.shutdown().await;
         a.disconnected(id).await;
     }
+}
+
+/// A program of this network and of version 1: it says who it is and speaks none of our protocols.
+#[tokio::test]
+async fn a_peer_of_another_version_is_counted_and_left() {
+    let mut a = peer(1, &[]).await;
+    let key = SecretKey::from_bytes(&[66; 32]).expect("a scalar");
+    let mut old = libp2p::SwarmBuilder::with_existing_identity(identity::keypair(&key))
+        .with_tokio()
+        .with_quic()
+        .with_behaviour(|k| {
+            let version = behaviour::network_version("test");
+            libp2p::identify::Behaviour::new(libp2p::identify::Config::new(version, k.public()))
+        })
+        .expect("a behaviour")
+        .build();
+    let address = a.net.listen_addrs().iter().find(|l| l.contains("/quic-v1")).expect("it listens");
+    old.dial(address.parse::<Multiaddr>().expect("a multiaddr")).expect("dialled");
+    let old = tokio::spawn(async move {
+        loop {
+            old.select_next_some().await;
+        }
+    });
+    let event = a.event("who it is", |_| true).await;
+    assert_eq!(event, NetEvent::OtherVersion { peer: key.peer_id() });
+    assert_eq!(a.count("net_other_version"), 1);
+    old.abort();
 }

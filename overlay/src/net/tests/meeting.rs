@@ -12,7 +12,7 @@ async fn two_peers_meet_and_speak_each_protocol() {
     let mut b = peer(2, &[&a]).await;
     a.connected(b.id).await;
     b.connected(a.id).await;
-    for (n, protocol) in Protocol::ALL.into_iter().enumerate() {
+    for (n, protocol) in Protocol::ALL.iter().copied().enumerate() {
         let (id, body) = (n as u64, vec![n as u8; 100]);
         b.say(NetCommand::Request { id, peer: a.id, protocol, body: body.clone() });
         let (from, heard, inbound, asked) = a.request().await;
@@ -28,7 +28,7 @@ async fn bodies_up_to_the_limits_pass() {
     let mut a = peer(1, &[]).await;
     let mut b = peer(2, &[&a]).await;
     let to = a.id;
-    let ask = |id, len| NetCommand::Request { id, peer: to, protocol: Protocol::Log, body: vec![7; len] };
+    let ask = |id, len| NetCommand::Request { id, peer: to, protocol: Protocol::Lookup, body: vec![7; len] };
     b.connected(to).await;
     b.say(ask(1, REQUEST_MAX));
     let (_, _, inbound, body) = a.request().await;

@@ -81,6 +81,8 @@ weightless!(
     crate::Hash,
     crate::PeerId,
     crate::Timestamp,
+    crate::Label20,
+    crate::TokenBucket,
     std::time::Instant
 );
 

@@ -4,45 +4,19 @@
 //! of a core, and carries out every [`NetCommand`]. It decides nothing: retries, sequence numbers, limits per peer
 //! and the meaning of bytes belong to the cores.
 
+mod protocol;
+
 use dots_wire::PeerId;
+#[cfg(feature = "net")]
+pub(crate) use protocol::for_each_protocol;
+pub use protocol::{KADEMLIA, LOG_TOPIC, Owner, Protocol, SIP_STREAM};
 use std::time::Duration;
-
-/// Request/response protocols. Each is one libp2p protocol name and one numbered spec in `docs/spec/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// `/dots/auth/1`: nonces minted by a home, answers returned to it, grants back.
-    Auth,
-    /// `/dots/log/1`: heads, ranges of log entries, realm records.
-    Log,
-    /// `/dots/lookup/1`: a realm's home says which bindings an AOR has and whether it exists.
-    Lookup,
-    /// `/dots/verify/1`: "ping this binding of yours", answered with a signed outcome.
-    Verify,
-    /// `/dots/receipt/1`: proposals and co-signatures of call receipts.
-    Receipt,
-}
-
-impl Protocol {
-    pub const ALL: [Protocol; 5] =
-        [Protocol::Auth, Protocol::Log, Protocol::Lookup, Protocol::Verify, Protocol::Receipt];
-
-    /// The libp2p protocol name. A network's name is added by the driver: `/dots/auth/1/<network>`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Auth => "/dots/auth/1",
-            Protocol::Log => "/dots/log/1",
-            Protocol::Lookup => "/dots/lookup/1",
-            Protocol::Verify => "/dots/verify/1",
-            Protocol::Receipt => "/dots/receipt/1",
-        }
-    }
-}
 
 /// Chosen by whoever asks; the answer carries it back.
 pub type RequestId = u64;
 /// Chosen by the driver for a request from outside; [`NetCommand::Respond`] names it.
 pub type InboundId = u64;
-/// One opened `/dots/sip/1` stream, chosen by the driver, never reused within a process.
+/// One opened `/dots/sip/2` stream, chosen by the driver, never reused within a process.
 pub type StreamId = u64;
 /// One gossip message, chosen by the driver.
 pub type GossipId = u64;
@@ -64,13 +38,15 @@ pub enum NetEvent {
     Connected { peer: PeerId },
     /// The last connection to `peer` is gone.
     Disconnected { peer: PeerId },
+    /// `peer` is of our network and speaks none of our protocols: another version of this program. It was left.
+    OtherVersion { peer: PeerId },
     /// `peer` is there, at `address`, running `agent`; `rtt` once a ping was answered. For people to read.
     Seen { peer: PeerId, address: String, agent: String, rtt: Option<Duration> },
     /// `peer` asks; answer once with [`NetCommand::Respond`].
     Request { peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8> },
     /// The answer to [`NetCommand::Request`] `id`.
     Response { id: RequestId, result: Result<Vec<u8>, RequestError> },
-    /// A `/dots/sip/1` stream is open. `outbound`: we opened it (an answer to [`NetCommand::OpenStream`]).
+    /// A `/dots/sip/2` stream is open. `outbound`: we opened it (an answer to [`NetCommand::OpenStream`]).
     StreamOpened { peer: PeerId, stream: StreamId, outbound: bool },
     /// [`NetCommand::OpenStream`] failed.
     StreamRefused { peer: PeerId },
@@ -96,7 +72,7 @@ pub enum NetCommand {
     Request { id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8> },
     /// Answer [`NetEvent::Request`]; `None` refuses (the stream is reset).
     Respond { id: InboundId, body: Option<Vec<u8>> },
-    /// Open a `/dots/sip/1` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
+    /// Open a `/dots/sip/2` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
     OpenStream { peer: PeerId },
     /// Queue one frame (<= 64 KiB) on the stream.
     StreamSend { stream: StreamId, frame: Vec<u8> },
