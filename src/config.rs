@@ -2,7 +2,7 @@
 //! the file, under the same name; a key that is not one of them is an error, so a typing mistake is never silence.
 //! [`Settings`] is what was said, [`Options`] what it means.
 
-use crate::cli::exit::Failure;
+use crate::failure::Failure;
 use clap::Args;
 use dots_sip::auth::DigestOffer;
 use serde::Deserialize;

@@ -9,7 +9,7 @@
 //! | `me.password` | the generated password, where standard output is no terminal |
 //! | `ports` | the ports that were free at the first start, kept so that phones stay right |
 
-use crate::cli::exit::Failure;
+use crate::failure::Failure;
 use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use dots_wire::SecretKey;
 use fs4::fs_std::FileExt;

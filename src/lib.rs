@@ -9,5 +9,7 @@ pub mod datadir;
 #[cfg(feature = "node")]
 pub mod drivers;
 #[cfg(feature = "node")]
+pub mod failure;
+#[cfg(feature = "node")]
 pub mod http;
 pub mod peer;

@@ -1,11 +1,12 @@
 //! `dots account …`. Where no peer holds the data directory the command takes the lock and works on the store itself;
 //! else it asks the peer. Either way the change is durable when the command returns.
 
-use super::{Common, exit::Failure, table::table, table::utc};
+use super::{Common, table::table, table::utc};
 use crate::{
     config::Settings,
     datadir::{self, DataDir, Held},
     drivers::store::{self, AccountStore, BadAccount, Imported, StoreError},
+    failure::Failure,
 };
 use clap::Subcommand;
 use dots_clients::{

@@ -2,7 +2,6 @@
 //! either works on the data directory (accounts, where no peer holds it) or asks the running peer over HTTP.
 
 mod account;
-pub mod exit;
 mod show;
 mod table;
 #[cfg(test)]
@@ -11,10 +10,10 @@ mod tests;
 use crate::{
     config::{self, Options, Settings},
     datadir,
+    failure::Failure,
 };
 use clap::{Args, Parser, Subcommand};
 use dots_clients::Client;
-use exit::Failure;
 use serde::Serialize;
 use std::{future::Future, io::Write, path::PathBuf, process::ExitCode};
 

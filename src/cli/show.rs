@@ -2,9 +2,9 @@
 
 use super::{
     Common,
-    exit::Failure,
     table::{duration, short, table, utc},
 };
+use crate::failure::Failure;
 use clap::Subcommand;
 use dots_clients::types::*;
 use serde_json::json;

@@ -12,9 +12,9 @@ use super::{
     store::{AccountStore, Ack, Acks, Append, Disk},
 };
 use crate::{
-    cli::exit::Failure,
     config::Options,
     datadir::{DataDir, Held},
+    failure::Failure,
     http::Metrics,
     peer::{Input, Output, Peer, api},
 };

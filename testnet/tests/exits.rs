@@ -1,4 +1,4 @@
-//! How `dots` ends when it cannot go on (the table in `src/cli/exit.rs`), and what the HTTP API says to those who ask
+//! How `dots` ends when it cannot go on (the table in `src/failure.rs`), and what the HTTP API says to those who ask
 //! wrongly.
 
 use dots_testnet::{

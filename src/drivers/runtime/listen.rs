@@ -3,10 +3,10 @@
 
 use super::hosts::interfaces;
 use crate::{
-    cli::exit::Failure,
     config::{HTTP_PORT, Options, P2P_PORT, SIP_PORT},
     datadir::Ports,
     drivers::sip::SipSockets,
+    failure::Failure,
 };
 use dots_overlay::net::{Net, NetConfig, NetError};
 use dots_wire::SecretKey;

@@ -7,13 +7,13 @@ use super::{
     welcome::{self, Ready},
 };
 use crate::{
-    cli::exit::Failure,
     config::Options,
     datadir::{DataDir, generate_password},
     drivers::{
         dns::Resolver,
         store::{AccountStore, Stores, account},
     },
+    failure::Failure,
     http::{self, ApiHandle, App, Metrics},
     peer::{Config, Peer, Recovered, Stream, journal, notes},
 };

@@ -1,10 +1,10 @@
 //! What a peer says once it listens: to people on standard output, to scripts in the ready file.
 
 use crate::{
-    cli::exit::Failure,
     config::{Options, SIP_PORT},
     datadir::DataDir,
     drivers::sip::local_ip_toward,
+    failure::Failure,
     peer::Config,
 };
 use serde::Serialize;
