@@ -81,12 +81,32 @@ impl Client {
     pub fn account_remove(&self, aor: &str) -> Result<Changed, ClientError> {
         self.delete(&format!("/v1/accounts/{}", escape(aor)))
     }
-    /// At most [`Client::IMPORT_MAX`] at once.
+    /// New accounts, or none of them where one would change an account that is there. At most [`Client::IMPORT_MAX`] at
+    /// once.
     pub fn account_import(&self, import: &AccountImport) -> Result<(), ClientError> {
-        let url = self.url("/v1/accounts/import");
-        let request = self.agent.post(&url);
+        self.account_import_as(import, false, false).map(drop)
+    }
+    /// `is_ha1`: what stands for the passwords is H(user:realm:password). `replace`: accounts that are there change.
+    pub fn account_import_as(
+        &self,
+        import: &AccountImport,
+        is_ha1: bool,
+        replace: bool,
+    ) -> Result<Imported, ClientError> {
+        self.import(import, &format!("?ha1={is_ha1}&replace={replace}"))
+    }
+    /// Stores nothing: what would the import change?
+    pub fn account_import_check(
+        &self,
+        import: &AccountImport,
+        is_ha1: bool,
+    ) -> Result<Imported, ClientError> {
+        self.import(import, &format!("?ha1={is_ha1}&check=true"))
+    }
+    fn import(&self, import: &AccountImport, how: &str) -> Result<Imported, ClientError> {
+        let request = self.agent.post(self.url(&format!("/v1/accounts/import{how}")));
         let request = self.authorized(request);
-        self.read::<serde_json::Value>(request.send_json(import)).map(drop)
+        self.read(request.send_json(import))
     }
     pub fn aliases(&self) -> Result<Vec<AliasInfo>, ClientError> {
         self.list("aliases", "")

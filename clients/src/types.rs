@@ -196,6 +196,16 @@ pub struct AccountImport {
     pub accounts: Vec<AccountChange>,
 }
 
+/// The answer to `POST /v1/accounts/import`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Imported {
+    /// Accounts that are there now, as they were imported; 0 where it was only a check.
+    pub imported: u64,
+    /// Accounts that were there with another password, or other rights.
+    pub differ: Vec<String>,
+}
+
 /// `PUT /v1/aliases/{alias}`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

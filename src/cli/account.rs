@@ -1,12 +1,17 @@
 //! `dots account …`. Where no peer holds the data directory the command takes the lock and works on the store itself;
 //! else it asks the peer. Either way the change is durable when the command returns.
 
-use super::{Common, table::table, table::utc};
+use super::{
+    Common,
+    import::{self, Column, Lines},
+    table::{table, utc},
+};
 use crate::{
     config::Settings,
     datadir::{self, DataDir, Held},
-    drivers::store::{self, AccountStore, BadAccount, Imported, StoreError},
+    drivers::store::{self, AccountStore, Home, StoreError, Stores},
     failure::Failure,
+    peer::{Stream, notes},
 };
 use clap::Subcommand;
 use dots_clients::{
@@ -16,8 +21,9 @@ use dots_clients::{
 use dots_overlay::names::self_certifying;
 use serde_json::json;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -44,16 +50,27 @@ pub enum Command {
     Remove { aor: String },
     /// All accounts
     List,
-    /// Lines of user@realm,password ("-": standard input)
-    Import { file: String },
+    /// Lines of user@realm,password ("-": standard input); all of them, or none where one is wrong
+    Import {
+        file: String,
+        /// Give accounts that are there the passwords of the file
+        #[arg(long)]
+        replace: bool,
+        /// The second column is H(user:realm:password) in hex, MD5 or SHA-256: phones of these accounts answer with that
+        /// algorithm, and with the user name alone
+        #[arg(long)]
+        ha1: bool,
+        /// The second column is passwords, even where they look like digests
+        #[arg(long, conflicts_with = "ha1")]
+        plain: bool,
+    },
 }
 
-const LINE_MAX: usize = 1_024;
 const PASSWORD_MAX: u64 = 1_024;
 const LIST_CHUNK: usize = 4_096;
 
 enum Accounts {
-    Here { store: Box<AccountStore>, realm: String, _lock: DataDir },
+    Here { store: Box<AccountStore>, realms: Vec<String>, lock: DataDir },
     Peer(Client),
 }
 
@@ -81,7 +98,11 @@ pub fn run(common: &Common, command: Command) -> Result<(), Failure> {
         }
         Command::Remove { aor } => {
             let accounts = accounts()?;
-            let aor = accounts.aor(&aor)?;
+            // An account of an earlier version may have a name that none gets any more.
+            let aor = match accounts.find(&aor)? {
+                Some(found) => found.aor,
+                None => accounts.aor(&aor)?,
+            };
             if !accounts.remove(&aor)? {
                 return Err(absent(&aor));
             }
@@ -97,13 +118,27 @@ pub fn run(common: &Common, command: Command) -> Result<(), Failure> {
                 table(&["ACCOUNT", "ROAMING", "CHANGED (UTC)"], &rows, "no accounts")
             })
         }
-        Command::Import { file } => {
-            let changes = read_import(&file)?;
-            let count = changes.len();
-            accounts()?.import(changes)?;
-            common.print(&json!({ "imported": count }), || format!("imported {count} accounts\n"))
+        Command::Import { file, replace, ha1, plain } => {
+            let column = match (ha1, plain) {
+                (true, _) => Column::Ha1,
+                (_, true) => Column::Plain,
+                _ => Column::Passwords,
+            };
+            import_all(common, &file, column, replace)
         }
     }
+}
+
+fn import_all(common: &Common, file: &str, column: Column, replace: bool) -> Result<(), Failure> {
+    let lines = read_import(file, column)?;
+    let file = said_file(file);
+    let weak = lines.iter().filter(|(_, c)| column != Column::Ha1 && is_weak(&c.password)).count();
+    let count = lines.len();
+    Accounts::open(common)?.import(file, lines, column == Column::Ha1, replace)?;
+    if weak > 0 {
+        warn(common, &format!("{weak} of these passwords are weak: {WEAK}"));
+    }
+    common.print(&json!({ "imported": count }), || format!("imported {count} accounts\n"))
 }
 
 fn absent(aor: &str) -> Failure {
@@ -120,17 +155,29 @@ fn set(
 ) -> Result<(), Failure> {
     let told = given.is_none();
     let password = given.unwrap_or_else(datadir::generate_password);
-    if password.chars().count() < 10 && !common.json {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"dots: that password is weak: a peer at which the phone registers could guess it offline\n",
-        );
+    if is_weak(&password) {
+        warn(common, &format!("that password is weak: {WEAK}"));
     }
     accounts.put(aor, &password, roaming)?;
     if !told {
         return common.print(&json!({ "aor": aor }), || format!("{aor}\n"));
     }
     common.print(&json!({ "aor": aor, "password": password }), || format!("{aor}\npassword: {password}\n"))
+}
+
+const WEAK: &str = "a peer at which the phone registers could guess it offline";
+/// Characters of a password that is not weak.
+const STRONG_CHARS: usize = 10;
+
+fn is_weak(password: &str) -> bool {
+    password.chars().count() < STRONG_CHARS
+}
+
+/// To people only: whoever asks for JSON reads no advice.
+fn warn(common: &Common, advice: &str) {
+    if !common.json {
+        let _ = writeln!(std::io::stderr(), "dots: {advice}");
+    }
 }
 
 fn read_password() -> Result<String, Failure> {
@@ -147,20 +194,26 @@ impl Accounts {
             Held::Here(lock) => lock,
             Held::Peer { http, token } => return Ok(Accounts::Peer(Client::new(http, Some(token)))),
         };
-        let kept = lock.ports()?.realms;
-        let realm = match options.realms.first().or(kept.first()) {
-            Some(realm) => realm.clone(),
-            None => self_certifying(&lock.realm_key()?.public()),
-        };
+        // What the next start will be home of, as far as that is written down.
+        let mut realms = options.realms.clone();
+        if realms.is_empty() {
+            realms = lock.ports()?.realms;
+        }
+        let own = self_certifying(&lock.realm_key()?.public());
+        if !realms.contains(&own) {
+            realms.push(own);
+        }
         let store = AccountStore::open(&options.data).map_err(|e| broken(lock.path(), e))?;
-        Ok(Accounts::Here { store: Box::new(store), realm, _lock: lock })
+        Ok(Accounts::Here { store: Box::new(store), realms, lock })
     }
 
     /// `alice` is `alice@<default realm>`.
     fn aor(&self, text: &str) -> Result<String, Failure> {
         let full = match self {
             _ if text.contains('@') => text.to_owned(),
-            Accounts::Here { realm, .. } => format!("{text}@{realm}"),
+            Accounts::Here { realms, .. } => {
+                format!("{text}@{}", realms.first().map(String::as_str).unwrap_or_default())
+            }
             Accounts::Peer(client) => format!("{text}@{}", client.status()?.default_realm),
         };
         store::canonical(&full).map_err(|e| Failure::Usage(e.to_string()))
@@ -168,8 +221,8 @@ impl Accounts {
 
     fn find(&self, aor: &str) -> Result<Option<AccountInfo>, Failure> {
         match self {
-            Accounts::Here { store, _lock, .. } => {
-                let found = store.get(aor).map_err(|e| broken(_lock.path(), e))?;
+            Accounts::Here { store, lock, .. } => {
+                let found = store.get(aor).map_err(|e| broken(lock.path(), e))?;
                 Ok(found.map(|a| AccountInfo {
                     aor: a.aor,
                     roaming: a.roaming,
@@ -197,10 +250,13 @@ impl Accounts {
 
     fn put(&self, aor: &str, password: &str, roaming: bool) -> Result<(), Failure> {
         match self {
-            Accounts::Here { store, _lock, .. } => {
+            Accounts::Here { store, realms, lock } => {
+                let aliases = aliases(lock)?;
+                let home = Home { realms, aliases: &aliases };
+                home.admit(aor).map_err(|e| Failure::Refused(e.to_string()))?;
                 let account = store::account(aor, password, roaming, now_ms());
                 let account = account.map_err(|e| Failure::Usage(e.to_string()))?;
-                store.put(&account).map(drop).map_err(|e| broken(_lock.path(), e))
+                store.put(&account).map(drop).map_err(|e| broken(lock.path(), e))
             }
             Accounts::Peer(client) => Ok(client.account_put(aor, password, roaming).map(drop)?),
         }
@@ -208,8 +264,8 @@ impl Accounts {
 
     fn remove(&self, aor: &str) -> Result<bool, Failure> {
         match self {
-            Accounts::Here { store, _lock, .. } => {
-                store.remove(aor, now_ms()).map_err(|e| broken(_lock.path(), e))
+            Accounts::Here { store, lock, .. } => {
+                store.remove(aor, now_ms()).map_err(|e| broken(lock.path(), e))
             }
             Accounts::Peer(client) => Ok(client.account_remove(aor)?.existed),
         }
@@ -218,7 +274,7 @@ impl Accounts {
     fn list(&self) -> Result<Vec<AccountInfo>, Failure> {
         let (store, lock) = match self {
             Accounts::Peer(client) => return Ok(client.accounts()?),
-            Accounts::Here { store, _lock, .. } => (store, _lock),
+            Accounts::Here { store, lock, .. } => (store, lock),
         };
         let mut all: Vec<AccountInfo> = Vec::new();
         loop {
@@ -236,62 +292,80 @@ impl Accounts {
         }
     }
 
-    fn import(&self, changes: Vec<AccountChange>) -> Result<(), Failure> {
+    /// `lines` are right by themselves; here they are looked at beside the peer's realms, aliases and accounts.
+    fn import(&self, file: &str, lines: Lines, is_ha1: bool, replace: bool) -> Result<(), Failure> {
+        let (numbers, changes): (Vec<usize>, Vec<AccountChange>) = lines.into_iter().unzip();
+        let refuse = |why: &dyn Fn(&str) -> Option<String>| {
+            let line = |(number, change): (&usize, &AccountChange)| {
+                Some((*number, why(change.aor.as_deref().unwrap_or_default())?))
+            };
+            let wrong: Vec<_> = numbers.iter().zip(&changes).filter_map(line).collect();
+            if wrong.is_empty() { Ok(()) } else { Err(Failure::Refused(import::told(file, &wrong))) }
+        };
+        let there = |aor: &str| format!("{aor} is there with another password; --replace changes it");
+        let (realms, aliases) = self.home()?;
+        let home = Home { realms: &realms, aliases: &aliases };
+        refuse(&|aor| home.admit(aor).err().map(|why| why.to_string()))?;
         match self {
-            Accounts::Here { store, _lock, .. } => {
-                let now = now_ms();
-                let account = |c: AccountChange| {
-                    let aor = c.aor.as_deref().unwrap_or_default();
-                    let account = store::account(aor, &c.password, c.roaming.unwrap_or(true), now)?;
-                    Ok(Imported { account, keeps_roaming: c.roaming.is_none() })
-                };
-                let accounts: Result<Vec<_>, BadAccount> = changes.into_iter().map(account).collect();
-                let accounts = accounts.map_err(|e| Failure::Usage(e.to_string()))?;
-                store.import(accounts, true).map(drop).map_err(|e| broken(_lock.path(), e))
+            Accounts::Here { store, lock, .. } => {
+                let accounts = store::prepare(&changes, is_ha1, &home, now_ms());
+                let accounts = accounts.map_err(|wrong| {
+                    let first = wrong.first().map(|(_, why)| why.to_string()).unwrap_or_default();
+                    Failure::Refused(first)
+                })?;
+                let differ = store::differing(store, &accounts).map_err(|e| broken(lock.path(), e))?;
+                refuse(&|aor| (!replace && differ.contains(aor)).then(|| there(aor)))?;
+                store.import(accounts, true).map(drop).map_err(|e| broken(lock.path(), e))
             }
             Accounts::Peer(client) => {
-                for chunk in changes.chunks(Client::IMPORT_MAX) {
-                    client.account_import(&AccountImport { accounts: chunk.to_vec() })?;
+                let chunks =
+                    || changes.chunks(Client::IMPORT_MAX).map(|c| AccountImport { accounts: c.to_vec() });
+                // All of them are looked at before the first is stored.
+                let mut differ = BTreeSet::new();
+                for chunk in chunks() {
+                    differ.extend(client.account_import_check(&chunk, is_ha1)?.differ);
+                }
+                refuse(&|aor| (!replace && differ.contains(aor)).then(|| there(aor)))?;
+                for chunk in chunks() {
+                    client.account_import_as(&chunk, is_ha1, replace)?;
                 }
                 Ok(())
             }
         }
     }
+
+    /// Realms and aliases of the peer, running or not.
+    fn home(&self) -> Result<(Vec<String>, BTreeMap<String, String>), Failure> {
+        match self {
+            Accounts::Here { realms, lock, .. } => Ok((realms.clone(), aliases(lock)?)),
+            Accounts::Peer(client) => {
+                let aliases = client.aliases()?.into_iter().map(|a| (a.alias, a.target)).collect();
+                Ok((client.status()?.realms, aliases))
+            }
+        }
+    }
 }
 
-/// Every line is checked before anything is stored.
-fn read_import(file: &str) -> Result<Vec<AccountChange>, Failure> {
+/// What is dialled for what, as the stopped peer wrote it down.
+fn aliases(lock: &DataDir) -> Result<BTreeMap<String, String>, Failure> {
+    let stores = Stores::open(lock.path()).map_err(|e| Failure::data(lock.path(), e))?;
+    let notes = stores.recover(Stream::Realms).map_err(|e| Failure::data(lock.path(), e))?;
+    Ok(notes::replay(&notes).aliases)
+}
+
+/// Every line is read before anything is stored.
+fn read_import(file: &str, column: Column) -> Result<Lines, Failure> {
     let reader: Box<dyn BufRead> = if file == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         let opened = File::open(Path::new(file));
         Box::new(BufReader::new(opened.map_err(|e| Failure::Usage(format!("cannot read {file}: {e}")))?))
     };
-    parse_import(reader).map_err(|(line, why)| Failure::Usage(format!("{file} line {line}: {why}")))
+    import::parse(reader, column).map_err(|wrong| Failure::Usage(import::told(said_file(file), &wrong)))
 }
 
-pub(super) fn parse_import(reader: impl BufRead) -> Result<Vec<AccountChange>, (usize, String)> {
-    let mut changes = Vec::new();
-    for (i, line) in reader.lines().enumerate() {
-        let bad = |why: String| (i + 1, why);
-        let line = line.map_err(|e| bad(e.to_string()))?;
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        // The password is all behind the first comma: it may have commas in it.
-        let (aor, password) =
-            line.split_once(',').ok_or_else(|| bad("user@realm,password is wanted".into()))?;
-        if line.len() > LINE_MAX {
-            return Err(bad(format!("longer than {LINE_MAX} bytes")));
-        }
-        let aor = store::canonical(aor.trim()).map_err(|e| bad(e.to_string()))?;
-        let password = password.trim_end_matches('\r').to_owned();
-        if password.is_empty() || password.chars().any(char::is_control) {
-            return Err(bad("the password is empty or has a control character in it".into()));
-        }
-        changes.push(AccountChange { aor: Some(aor), password, roaming: None });
-    }
-    Ok(changes)
+fn said_file(file: &str) -> &str {
+    if file == "-" { "standard input" } else { file }
 }
 
 fn broken(path: &Path, error: StoreError) -> Failure {

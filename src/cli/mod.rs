@@ -2,6 +2,7 @@
 //! either works on the data directory (accounts, where no peer holds it) or asks the running peer over HTTP.
 
 mod account;
+mod import;
 mod show;
 mod table;
 #[cfg(test)]
@@ -117,7 +118,7 @@ fn serve<F: Future<Output = Result<(), Failure>>>(
     options: Options,
     up: impl FnOnce(Options) -> F,
 ) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&options.log)
+    let filter = tracing_subscriber::EnvFilter::try_new(options.filter())
         .map_err(|e| Failure::Usage(format!("--log {}: {e}", options.log)))?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();

@@ -4,7 +4,7 @@ use super::{
     Common,
     table::{duration, short, table, utc},
 };
-use crate::failure::Failure;
+use crate::{drivers::store::ascii_realm, failure::Failure};
 use clap::Subcommand;
 use dots_clients::types::*;
 use serde_json::json;
@@ -134,8 +134,16 @@ pub fn alias(common: &Common, command: Alias) -> Result<(), Failure> {
     let client = common.client()?;
     match command {
         Alias::Add { alias, target } => {
+            let before = client.aliases()?.into_iter().find(|a| a.alias == alias).map(|a| a.target);
             client.alias_put(&alias, &target)?;
-            common.print(&json!({ "alias": alias, "target": target }), || format!("{alias} -> {target}\n"))
+            let mut said = json!({ "alias": alias, "target": target });
+            if let Some(before) = &before {
+                said["replaced"] = json!(before);
+            }
+            common.print(&said, || match before {
+                Some(before) => format!("{alias} -> {target} (it was {before})\n"),
+                None => format!("{alias} -> {target}\n"),
+            })
         }
         Alias::Remove { alias } => {
             if !client.alias_remove(&alias)?.existed {
@@ -157,10 +165,12 @@ pub fn realms(common: &Common, command: Option<Realm>) -> Result<(), Failure> {
     let client = common.client()?;
     match command {
         Some(Realm::Pin { name, key }) => {
+            let name = ascii_realm(&name).unwrap_or(name);
             client.realm_pin(&name, &key)?;
             common.print(&json!({ "name": name, "key": key }), || format!("{name} is pinned to {key}\n"))
         }
         Some(Realm::Forget { name }) => {
+            let name = ascii_realm(&name).unwrap_or(name);
             if !client.realm_forget(&name)?.existed {
                 return Err(Failure::Refused(format!("nothing is believed of {name}")));
             }

@@ -1,5 +1,6 @@
 //! The way from an HTTP handler to the peer and back, through one bounded queue.
 
+use super::reply::problem;
 use crate::peer::api::{Reply, Request};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -31,8 +32,4 @@ impl ApiHandle {
             _ => problem(503, "the peer did not answer in time"),
         }
     }
-}
-
-pub fn problem(status: u16, error: impl Into<String>) -> Reply {
-    Reply { status, body: serde_json::json!({ "error": error.into() }) }
 }

@@ -1,6 +1,9 @@
 //! Who may ask: the Host header, the token, and how many at once.
 
-use super::{App, ask::problem, handlers::answer};
+use super::{
+    App,
+    reply::{answer, problem},
+};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},

@@ -1,27 +1,26 @@
 //! One handler per route: read the request, ask the peer (or the account store), cut the page.
 
-use super::{App, ask::problem, openapi, page};
+use super::{
+    App, page,
+    reply::{answer, good, problem},
+};
 use crate::{
-    drivers::store::{self, Imported},
-    peer::{
-        account::Account,
-        api::{Reply, Request},
-    },
+    drivers::store::{self, Home, Wrong},
+    peer::api::{Reply, Request},
 };
 use axum::{
     body::Bytes,
     extract::{FromRequestParts, Path, Query, State},
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
-use dots_clients::types::{AccountChange, AccountImport, AccountInfo, AliasChange, RealmChange, Status};
-use dots_sip::address::realm_of;
+use dots_clients::types::{AccountChange, AccountInfo, AliasChange, AliasInfo, RealmChange, Status};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Accounts in one import; the client sends the next ones in the next request.
-pub const IMPORT_MAX: usize = dots_clients::Client::IMPORT_MAX;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// `?limit=&after=`, or a sentence about what is wrong with them.
 pub struct Paged(page::Query);
@@ -38,15 +37,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Paged {
     }
 }
 
-pub fn answer(reply: Reply) -> Response {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(reply.body)).into_response()
-}
-
 pub async fn health(State(app): State<App>) -> Response {
     let reply = app.api.ask(Request::Status).await;
     match reply.status {
-        200 => answer(Reply { status: 200, body: json!({ "ok": true }) }),
+        200 => answer(good(&json!({ "ok": true }))),
         _ => answer(problem(503, "the peer does not answer")),
     }
 }
@@ -62,8 +56,8 @@ pub async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
 }
 
-pub async fn openapi() -> Response {
-    answer(Reply { status: 200, body: openapi::document() })
+pub async fn openapi(State(app): State<App>) -> Response {
+    answer(Reply { status: 200, body: (*app.document).clone() })
 }
 
 pub async fn status(State(app): State<App>) -> Response {
@@ -102,10 +96,35 @@ async fn paged(app: &App, request: Request, key: &str, by: &[&str], query: &page
 }
 
 pub async fn alias_put(State(app): State<App>, Path(alias): Path<String>, body: Bytes) -> Response {
-    match read::<AliasChange>(&body) {
-        Ok(change) => answer(app.api.ask(Request::AliasPut { alias, target: change.target }).await),
+    let change = match read::<AliasChange>(&body) {
+        Ok(change) => change,
+        Err(reply) => return answer(reply),
+    };
+    match hidden(&app, &alias).await {
+        Ok(None) => answer(app.api.ask(Request::AliasPut { alias, target: change.target }).await),
+        Ok(Some(aor)) => {
+            let error =
+                format!("there is an account {aor}: an alias {alias} would hide it; choose another name");
+            answer(problem(409, error))
+        }
         Err(reply) => answer(reply),
     }
+}
+
+/// The account of this home that nobody could call any more if `alias` meant something else.
+async fn hidden(app: &App, alias: &str) -> Result<Option<String>, Reply> {
+    let (realms, _) = own(app).await?;
+    let names: Vec<String> = realms.iter().map(|realm| format!("{alias}@{realm}")).collect();
+    let store = app.accounts.clone();
+    blocking(move || {
+        for aor in names {
+            if store.get(&aor)?.is_some() {
+                return Ok(Some(aor));
+            }
+        }
+        Ok(None)
+    })
+    .await
 }
 pub async fn alias_remove(State(app): State<App>, Path(alias): Path<String>) -> Response {
     answer(app.api.ask(Request::AliasRemove { alias }).await)
@@ -149,6 +168,10 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
         }
         Err(e) => Err(problem(400, e.to_string())),
     };
+    let known = match known {
+        Ok(None) => admitted(&app, &aor).await.map(|()| None),
+        known => known,
+    };
     let roaming = match known {
         Ok(known) => change.roaming.unwrap_or(known.is_none_or(|account| account.roaming)),
         Err(reply) => return answer(reply),
@@ -159,59 +182,45 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
     }
 }
 
+/// May there be a new account of this name?
+async fn admitted(app: &App, aor: &str) -> Result<(), Reply> {
+    let (realms, aliases) = own(app).await?;
+    let home = Home { realms: &realms, aliases: &aliases };
+    let aor = store::canonical(aor).map_err(|e| problem(400, e.to_string()))?;
+    home.admit(&aor).map_err(|why| match why {
+        Wrong::Alias { .. } => problem(409, why.to_string()),
+        why => problem(400, why.to_string()),
+    })
+}
+
 pub async fn account_remove(State(app): State<App>, Path(aor): Path<String>) -> Response {
+    // An account of an earlier version may have a name that none gets any more.
+    let (store, name) = (app.accounts.clone(), aor.clone());
+    if let Ok(Some(found)) = blocking(move || store.get(&name)).await {
+        return answer(app.api.ask(Request::AccountRemove { aor: found.aor }).await);
+    }
     match store::canonical(&aor) {
         Ok(aor) => answer(app.api.ask(Request::AccountRemove { aor }).await),
         Err(e) => answer(problem(400, e.to_string())),
     }
 }
 
-/// New accounts go to the store with one sync, and what is there as it is already is left alone; a changed password is the
-/// peer's business, for it voids grants.
-pub async fn account_import(State(app): State<App>, body: Bytes) -> Response {
-    let import = match read::<AccountImport>(&body) {
-        Ok(import) if import.accounts.len() <= IMPORT_MAX => import,
-        Ok(_) => return answer(problem(413, format!("at most {IMPORT_MAX} accounts in one import"))),
-        Err(reply) => return answer(reply),
-    };
-    let status = app.api.ask(Request::Status).await;
-    if status.status >= 300 {
-        return answer(status);
-    }
-    let own = serde_json::from_value::<Status>(status.body).unwrap_or_default().realms;
-    let is_own = |account: &Account| own.iter().any(|realm| realm_of(&account.aor) == realm);
-    let mut accounts = Vec::with_capacity(import.accounts.len());
-    for (i, change) in import.accounts.iter().enumerate() {
-        let aor = change.aor.as_deref().unwrap_or_default();
-        match store::account(aor, &change.password, change.roaming.unwrap_or(true), now_ms()) {
-            Ok(account) if is_own(&account) => {
-                accounts.push(Imported { account, keeps_roaming: change.roaming.is_none() });
-            }
-            Ok(_) => {
-                let why = "this peer is not home of that realm; start it with --realm; none was imported";
-                return answer(problem(400, format!("account {}: {aor}: {why}", i + 1)));
-            }
-            Err(e) => return answer(problem(400, format!("account {}: {e}; none was imported", i + 1))),
-        }
-    }
-    let count = accounts.len();
-    let store = app.accounts.clone();
-    let stored = blocking(move || store.import(accounts, false));
-    match stored.await {
-        Err(reply) => answer(reply),
-        Ok(changed) => {
-            for account in changed {
-                let reply = app.api.ask(Request::AccountPut { account }).await;
-                if reply.status >= 300 {
-                    return answer(reply);
-                }
-            }
-            answer(Reply { status: 200, body: json!({ "imported": count }) })
-        }
-    }
+/// Realms of which this peer is home, the default one first, and its aliases.
+pub async fn own(app: &App) -> Result<(Vec<String>, BTreeMap<String, String>), Reply> {
+    let status = asked::<Status>(app, Request::Status).await?;
+    let aliases = asked::<Vec<AliasInfo>>(app, Request::Aliases).await?;
+    Ok((status.realms, aliases.into_iter().map(|a| (a.alias, a.target)).collect()))
 }
 
-async fn blocking<T: Send + 'static>(
+async fn asked<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Reply> {
+    let reply = app.api.ask(request).await;
+    if reply.status >= 300 {
+        return Err(reply);
+    }
+    serde_json::from_value(reply.body).map_err(|e| problem(500, format!("the peer's answer: {e}")))
+}
+
+pub async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, store::StoreError> + Send + 'static,
 ) -> Result<T, Reply> {
     match tokio::task::spawn_blocking(f).await {
@@ -221,11 +230,11 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
     serde_json::from_slice(body).map_err(|e| problem(400, format!("the body is not what is wanted: {e}")))
 }
 
-fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

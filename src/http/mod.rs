@@ -7,9 +7,11 @@
 mod ask;
 mod guard;
 mod handlers;
+mod import;
 mod metrics;
 mod openapi;
 mod page;
+mod reply;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ pub struct App {
     token: Arc<str>,
     hosts: Arc<guard::Hosts>,
     slots: Arc<Semaphore>,
+    /// The OpenAPI document.
+    document: Arc<serde_json::Value>,
 }
 
 impl App {
@@ -52,6 +56,7 @@ impl App {
             token: token.into(),
             hosts: Arc::new(guard::Hosts { bound: bound.ip(), name: host.map(|h| h.to_ascii_lowercase()) }),
             slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            document: Arc::new(openapi::document(routes::ROUTES)),
         }
     }
 }

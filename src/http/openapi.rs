@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the table of routes and from the types of the SDK.
 
-use super::routes::{Answer, ROUTES, Route};
+use super::routes::{Answer, Route};
 use dots_clients::types::*;
 use serde_json::{Value, json};
 use utoipa::{
@@ -30,6 +30,7 @@ use utoipa::{
     AccountInfo,
     AccountChange,
     AccountImport,
+    Imported,
     AliasChange,
     RealmChange,
     Changed,
@@ -37,11 +38,11 @@ use utoipa::{
 )))]
 struct Schemas;
 
-pub fn document() -> Value {
+pub fn document(routes: &[Route]) -> Value {
     let mut components = Schemas::openapi().components.unwrap_or_else(Components::new);
     components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     let mut paths = PathsBuilder::new();
-    for route in ROUTES {
+    for route in routes {
         paths = paths.path(route.path, PathItem::new((route.method)(), operation(route)));
     }
     let info = InfoBuilder::new().title("DOTS peer").version(env!("CARGO_PKG_VERSION"));
@@ -59,6 +60,11 @@ fn operation(route: &Route) -> OperationBuilder {
         o = o.parameter(parameter("after", ParameterIn::Query, Type::String));
         if key == "receipts" {
             o = o.parameter(parameter("verify", ParameterIn::Query, Type::Boolean));
+        }
+    }
+    if route.path.ends_with("/import") {
+        for name in ["replace", "check", "ha1"] {
+            o = o.parameter(parameter(name, ParameterIn::Query, Type::Boolean));
         }
     }
     if let Some(body) = route.body {

@@ -1,7 +1,7 @@
 //! Lists are cut into pages: `?limit=&after=` in, `{"<key>": […], "next": "<cursor>" | null}` out. The cursor is the
 //! sort key of the last item of the page, so a page begins at the right place though items came or went since.
 
-use super::ask::problem;
+use super::reply::problem;
 use crate::peer::api::Reply;
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -1,6 +1,6 @@
 //! The table of routes: the router and the OpenAPI document are both made from it.
 
-use super::{App, guard, handlers};
+use super::{App, guard, handlers, import};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
@@ -88,11 +88,11 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: POST,
         path: "/v1/accounts/import",
-        summary: "Many accounts at once",
+        summary: "Many accounts at once: new ones, or ?replace=true; ?check=true stores nothing, ?ha1=true takes digests",
         token: true,
         body: Some("AccountImport"),
-        answer: Object,
-        serve: || post(handlers::account_import),
+        answer: One("Imported"),
+        serve: || post(import::account_import),
     },
     read("/v1/aliases", "Short names and what they dial", false, List("aliases", "AliasInfo"), || {
         get(handlers::aliases)

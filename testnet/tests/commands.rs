@@ -62,6 +62,12 @@ fn an_alias_is_dialled_until_it_is_removed() {
     let bob = phone(&peer, "bob@a.test").answer().unwrap();
     assert_eq!(text(&peer, "alias list"), "no aliases\n");
     assert_eq!(text(&peer, "alias add 12 sip:bob@a.test"), "12 -> sip:bob@a.test\n");
+    assert_eq!(text(&peer, "alias add 12 sip:alice@a.test"), "12 -> sip:alice@a.test (it was bob@a.test)\n");
+    let again = say(&peer, "alias add 12 sip:bob@a.test --json").json().unwrap();
+    assert_eq!(again["replaced"], "alice@a.test");
+    assert_fails(&say(&peer, "alias add bob sip:alice@a.test"), 7, "bob@a.test");
+    assert_fails(&say(&peer, "account add 12@a.test"), 7, "alias");
+    assert_fails(&peer.dots(&["account", "import", "-"], "12@a.test,pw\n").unwrap(), 7, "alias");
     let added = say(&peer, "alias add *7 bob@a.test --json").json().unwrap();
     assert_eq!(added, json!({ "alias": "*7", "target": "bob@a.test" }));
     let dial = format!("sip:12@{}", peer.sip().unwrap());
@@ -71,6 +77,7 @@ fn an_alias_is_dialled_until_it_is_removed() {
     assert_eq!(bob.ended(), 1);
 
     peer.kill().unwrap();
+    assert_fails(&say(&peer, "account add 12@a.test"), 7, "alias");
     peer.restart().unwrap();
     let table = text(&peer, "alias list");
     assert!(table.starts_with("ALIAS") && table.contains("12     bob@a.test\n"), "{table}");
@@ -188,8 +195,10 @@ fn accounts(peer: &Peer, dir: &Path) {
     assert_eq!(roaming("dave@a.test"), Some(false));
     assert!(say("account passwd dave@a.test", "").ok().unwrap().contains("password: "));
     assert_eq!(roaming("dave@a.test"), Some(false), "a new password changes nothing else");
-    say("account import -", "dave@a.test,yet another\n").ok().unwrap();
+    assert_fails(&say("account import -", "dave@a.test,yet another\n"), 7, "line 1");
+    say("account import - --replace", "dave@a.test,yet another\n").ok().unwrap();
     assert_eq!(roaming("dave@a.test"), Some(false), "an import says nothing of roaming");
+    say("account import -", "dave@a.test,yet another\n").ok().unwrap();
 
     assert_eq!(
         say("account import -", "u1@a.test,p,w\n\n# us\nu2@a.test,pw\n").ok().unwrap(),
@@ -197,10 +206,29 @@ fn accounts(peer: &Peer, dir: &Path) {
     );
     let file = dir.join("list");
     std::fs::write(&file, "u2@a.test,another\nu3@a.test,pw\n").unwrap();
-    let imported = say(&format!("account import {} --json", file.display()), "").json().unwrap();
+    assert_fails(&say(&format!("account import {}", file.display()), ""), 7, "u2@a.test is there");
+    assert_eq!(roaming("u3@a.test"), None, "all lines or none");
+    let imported = say(&format!("account import {} --replace --json", file.display()), "").json().unwrap();
     assert_eq!(imported, json!({ "imported": 2 }));
     assert_fails(&say("account import -", "u4@a.test,pw\nu5@a.test\n"), 2, "line 2");
     assert_eq!(roaming("u4@a.test"), None, "all lines or none");
+    assert_fails(&say("account import -", "u4@a.test,pw\nu5@elsewhere.test,pw\n"), 7, "line 2");
+    assert_fails(&say("account import -", "u4@a.test,pw\nu4@A.test,pw\n"), 2, "in line 1");
+    let three = say("account import -", "u4@a.test\nu5@a.test,\nu6,pw\nu7@a.test,pw\n");
+    assert_fails(&three, 2, "3 lines are wrong");
+    for line in 1..=3 {
+        assert!(three.err.contains(&format!("\n  line {line}: ")), "{three:?}");
+    }
+    assert_fails(&say("account import -", &format!("u4@a.test,{}\n", "0f".repeat(16))), 2, "--ha1");
+    assert_eq!((roaming("u4@a.test"), roaming("u7@a.test")), (None, None), "all lines or none");
+    let weak = say("account import -", "\u{feff}\"Account\";\"Password\"\r\nu4@a.test;\"short\"\r\n");
+    assert!(weak.code == Some(0) && weak.err.contains("1 of these passwords are weak"), "{weak:?}");
+    say("account remove u4@a.test", "").ok().unwrap();
+    for spelled in ["9902%232@a.test", "9902#2@a.test"] {
+        assert!(say(&format!("account add {spelled}"), "").ok().unwrap().starts_with("9902#2@a.test\n"));
+        say(&format!("account remove {spelled}"), "").ok().unwrap();
+    }
+    assert_fails(&say("account add x@elsewhere.test", ""), 7, "--realm");
     assert_fails(&say("account import /nowhere", ""), 2, "/nowhere");
     for n in 1..=3 {
         assert_eq!(
@@ -224,7 +252,6 @@ fn accounts_while_the_peer_runs_and_while_it_does_not() {
     let dir = tempfile::tempdir().unwrap();
     accounts(&peer, dir.path());
     assert!(text(&peer, "account add short").starts_with("short@a.test\n"), "the default realm is meant");
-    assert_fails(&say(&peer, "account add x@elsewhere.test"), 7, "--realm");
     peer.stop().unwrap();
     accounts(&peer, dir.path());
     peer.dots(&["account", "add", "erin@a.test", "--password-stdin"], PASSWORD).unwrap().ok().unwrap();
@@ -232,6 +259,12 @@ fn accounts_while_the_peer_runs_and_while_it_does_not() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut erin = Plain::new(peer.sip().unwrap(), "erin@a.test", PASSWORD, &mut rng).unwrap();
     assert_eq!(erin.register(3600, 1, SOON).unwrap(), Some(200));
+    // MD5 of hash:a.test:PASSWORD, as another server kept it.
+    let line = "hash@a.test,ba9f6fc85359100b6a1e7b77227cb324\n";
+    peer.dots(&["account", "import", "-", "--ha1"], line).unwrap().ok().unwrap();
+    peer.dots(&["account", "import", "-", "--ha1"], line).unwrap().ok().expect("nothing to replace");
+    let mut hash = Plain::new(peer.sip().unwrap(), "hash@a.test", PASSWORD, &mut rng).unwrap();
+    assert_eq!(hash.register(3600, 1, SOON).unwrap(), Some(200));
     // A new password holds at once.
     peer.dots(&["account", "passwd", "erin@a.test", "--password-stdin"], "another password")
         .unwrap()

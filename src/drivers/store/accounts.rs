@@ -87,6 +87,8 @@ impl AccountStore {
         match opened {
             Opened::Used => tracing::debug!(accounts = index.len(), "account index used"),
             Opened::Replayed { records } => tracing::info!(records, "account index was behind: replayed"),
+            // At a first start there is nothing to index yet.
+            Opened::Rebuilt { reason } if index.len() == 0 => tracing::debug!(reason, "account index made"),
             Opened::Rebuilt { reason } => tracing::info!(reason, "account index rebuilt"),
         }
         let book = Book::default();
