@@ -2,8 +2,9 @@
 //! the file, under the same name; a key that is not one of them is an error, so a typing mistake is never silence.
 //! [`Settings`] is what was said, [`Options`] what it means.
 
-use crate::failure::Failure;
+use crate::{drivers::store::ascii_realm, failure::Failure};
 use clap::Args;
+use dots_overlay::names::is_name;
 use dots_sip::auth::DigestOffer;
 use serde::Deserialize;
 use std::{
@@ -16,6 +17,11 @@ use std::{
 pub const NETWORK: &str = "dots";
 pub const USER: &str = "me";
 pub const LOG: &str = "info";
+/// Quieter for the libraries than for us: what goes on in one is of use to whoever looks for a fault (`--log debug` shows
+/// their INFO). Kademlia warns of having no peers at each start of a first peer, which is no fault at all.
+const LIBRARIES: [(&str, &str); 5] =
+    [("error", "error"), ("warn", "warn"), ("info", "warn"), ("debug", "info"), ("trace", "debug")];
+const KADEMLIA: &str = "libp2p_kad::behaviour=error";
 /// Where SIP and HTTP listen when nothing is said and nothing else is there.
 pub const SIP_PORT: u16 = 5060;
 pub const HTTP_PORT: u16 = 8080;
@@ -123,6 +129,18 @@ impl Advertise {
     }
 }
 
+impl Options {
+    /// The filter that `--log` means: a level alone is ours.
+    pub fn filter(&self) -> String {
+        let level = self.log.trim().to_ascii_lowercase();
+        match LIBRARIES.iter().find(|(ours, _)| *ours == level) {
+            Some((ours, theirs)) if *ours == "debug" || *ours == "trace" => format!("{theirs},dots={ours}"),
+            Some((ours, theirs)) => format!("{theirs},dots={ours},{KADEMLIA}"),
+            None => self.log.clone(),
+        }
+    }
+}
+
 impl Settings {
     pub fn read(path: &Path) -> Result<Settings, Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| {
@@ -209,7 +227,7 @@ impl Settings {
             p2p: self.p2p,
             http,
             bootstrap: self.bootstrap,
-            realms: self.realm.iter().map(|r| realm(r)).collect::<Result<_, _>>()?,
+            realms: self.realm.iter().map(|r| realm("--realm", r)).collect::<Result<_, _>>()?,
             digest: self.digest.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
             refuse_brief: self.refuse_brief,
             mdns: !self.no_mdns,
@@ -259,14 +277,36 @@ fn advertise(text: &str) -> Result<Advertise, Failure> {
         Some((host, port)) => (host, Some(port.parse().map_err(|_| bad())?)),
         None => (text, None),
     };
-    Ok(Advertise { host: realm(host).map_err(|_| bad())?, port })
+    // A host may be one label: it is resolved where the phones are.
+    let host = ascii_realm(host.trim_end_matches('.')).ok_or_else(bad)?.to_ascii_lowercase();
+    if !is_name(&host) {
+        return Err(bad());
+    }
+    Ok(Advertise { host, port })
 }
 
-fn realm(text: &str) -> Result<String, Failure> {
-    let name = text.trim_end_matches('.').to_ascii_lowercase();
-    if !dots_overlay::names::is_name(&name) || name.ends_with(".dots") {
-        return Err(Failure::Usage(format!(
-            "--realm {text}: a domain name is wanted, such as office.example"
+/// A domain name, in the form that phones write it. One label alone is hardly meant: nothing tells it from a host of the local
+/// network, or from the realm of the same name at somebody else's; with a dot behind it, it is.
+fn realm(flag: &str, text: &str) -> Result<String, Failure> {
+    let bad = |why: String| Failure::Usage(format!("{flag} {text}: {why}"));
+    let wanted = || bad("a domain name is wanted, such as office.example".into());
+    let name = ascii_realm(text.trim()).ok_or_else(wanted)?.to_ascii_lowercase();
+    let is_absolute = name.ends_with('.');
+    let name = name.trim_end_matches('.').to_owned();
+    if name == "localhost" || name.ends_with(".localhost") {
+        return Err(bad("that name means this very machine, at every peer: try home.lan".into()));
+    }
+    if name.ends_with(".dots") {
+        return Err(bad(
+            "names in .dots are made from a key; each peer has its own without being told".into()
+        ));
+    }
+    if !is_name(&name) {
+        return Err(wanted());
+    }
+    if !name.contains('.') && !is_absolute {
+        return Err(bad(format!(
+            "that is one label; try {name}.lan, or a domain of yours, or `{name}.` with the dot if just this is meant"
         )));
     }
     Ok(name)
@@ -278,14 +318,14 @@ fn trust(text: &str) -> Result<(String, String), Failure> {
     if key.len() != 66 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(bad());
     }
-    Ok((realm(name).map_err(|_| bad())?, key.to_ascii_lowercase()))
+    Ok((realm("--trust-realm", name)?, key.to_ascii_lowercase()))
 }
 
 fn digest(text: &str) -> Result<(Option<String>, DigestOffer), Failure> {
     let bad =
         || Failure::Usage(format!("--digest {text}: md5, both or sha256 is wanted, or REALM=… of these"));
     let (name, offer) = match text.split_once('=') {
-        Some((name, offer)) => (Some(realm(name).map_err(|_| bad())?), offer),
+        Some((name, offer)) => (Some(realm("--digest", name)?), offer),
         None => (None, text),
     };
     Ok((name, DigestOffer::parse(offer).ok_or_else(bad)?))
@@ -319,7 +359,7 @@ pub fn print(o: &Options) -> String {
         (
             "trust-realm",
             "NAME=KEY: this realm belongs to this key, whatever anybody says.",
-            Some(list(o.trust_realms.iter().map(|(n, k)| format!("{n}={k}")).collect())),
+            Some(list(o.trust_realms.iter().map(|(n, k)| format!("{}={k}", said_realm(n))).collect())),
             "",
         ),
         (
@@ -338,7 +378,7 @@ pub fn print(o: &Options) -> String {
         (
             "realm",
             "Domains for which this peer is home; the first is what a bare IP means.",
-            Some(list(o.realms.clone())),
+            Some(list(o.realms.iter().map(|r| said_realm(r)).collect())),
             "",
         ),
         (
@@ -373,8 +413,14 @@ pub fn print(o: &Options) -> String {
     out
 }
 
+/// As [`realm`] takes it.
+fn said_realm(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{name}.") }
+}
+
 fn digest_text((realm, offer): &(Option<String>, DigestOffer)) -> String {
-    realm.as_ref().map_or_else(|| offer.as_str().to_owned(), |r| format!("{r}={}", offer.as_str()))
+    let offer = offer.as_str();
+    realm.as_ref().map_or_else(|| offer.to_owned(), |r| format!("{}={offer}", said_realm(r)))
 }
 
 #[cfg(test)]
@@ -413,6 +459,10 @@ mod tests {
             ("p2p = ['127.0.0.1']", "--p2p"),
             ("bootstrap = ['x']", "--bootstrap"),
             ("realm = ['a..b']", "--realm"),
+            ("realm = ['localhost']", "try home.lan"),
+            ("realm = ['office']", "try office.lan"),
+            ("realm = ['192.0.2.1']", "domain name"),
+            ("realm = ['abc.dots']", "made from a key"),
             ("network = 'a b'", "--network"),
             ("trust-realm = ['a.test']", "--trust-realm"),
             ("trust-realm = ['a.test=02']", "--trust-realm"),
@@ -424,6 +474,31 @@ mod tests {
                 Err(Failure::Usage(why)) => assert!(why.contains(word), "{text}: {why}"),
                 other => panic!("{text}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_realm_is_taken_as_phones_write_it() {
+        for (said, taken) in [
+            ("Office.Example.", "office.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("office.", "office"),
+        ] {
+            let o = options(&format!("realm = ['{said}']")).expect(said);
+            assert_eq!(o.realms, [taken]);
+            assert_eq!(options(&print(&o)), Ok(o), "what is printed is taken again");
+        }
+    }
+
+    #[test]
+    fn a_level_is_ours_and_libraries_are_quieter() {
+        for (said, filter) in [
+            ("info", "warn,dots=info,libp2p_kad::behaviour=error"),
+            ("DEBUG", "info,dots=debug"),
+            ("dots_sip=trace,info", "dots_sip=trace,info"),
+        ] {
+            assert_eq!(options(&format!("log = '{said}'")).expect(said).filter(), filter);
         }
     }
 

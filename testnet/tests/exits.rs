@@ -51,6 +51,8 @@ fn two_what_was_said_is_wrong() {
     assert_ends(&at(&data, &["dance"]), 2, "dance");
     assert_ends(&up(&data, &["--sip", "nowhere"]), 2, "--sip nowhere");
     assert_ends(&up(&data, &["--realm", "a..b"]), 2, "--realm");
+    assert_ends(&up(&data, &["--realm", "localhost"]), 2, "home.lan");
+    assert_ends(&up(&data, &["--realm", "office"]), 2, "office.lan");
     assert_ends(&up(&data, &["--log", "!!"]), 2, "--log");
     assert_ends(&up(&data, &["--config", config]), 2, config);
     std::fs::write(&file, "realm = ['a.test']\nsipp = ['127.0.0.1:0']\n").unwrap();

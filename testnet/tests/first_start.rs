@@ -34,11 +34,16 @@ fn nothing_is_said_and_a_phone_registers() {
         "  user      me\n".to_owned(),
         format!("  password  in {}\n", file.display()),
         "HTTP http://127.0.0.1:8080\n".to_owned(),
+        "next: `dots account add bob`".to_owned(),
+        "more addresses: dots status\n".to_owned(),
         format!("peer /ip4/{at}/tcp/4001/p2p/16U"),
         format!("peer /ip4/{at}/udp/4001/quic-v1/p2p/16U"),
     ] {
         assert!(welcome.contains(&line), "{line:?} is not in\n{welcome}");
     }
+    assert_eq!(welcome.matches("peer /ip").count(), 2, "the best address alone: {welcome}");
+    let err = one.said("err");
+    assert!(!err.contains("known peers") && !err.contains("libp2p"), "{err}");
     assert!(!welcome.contains("0.0.0.0") && !welcome.contains("[::]"), "{welcome}");
     let password = fs::read_to_string(&file).unwrap().trim().to_owned();
     assert!(password.len() >= 16 && !welcome.contains(&password) && !one.said("err").contains(&password));
@@ -89,10 +94,22 @@ fn nothing_is_said_and_a_phone_registers() {
     let mut two = Up::start(&machine, &second, &up).unwrap();
     let welcome = two.welcome().unwrap();
     assert!(welcome.contains("  user      as before") && !welcome.contains("password"), "{welcome}");
+    assert!(welcome.contains("port 5070 for SIP is kept") && welcome.contains("port 4002"), "{welcome}");
     let again = two.ready().unwrap();
     concrete(&again);
     assert_eq!(again.peer_id, ready.peer_id);
     two.stop().unwrap();
+
+    // A name comes later: a second first account, and a word about the one that was there.
+    let realm = status["default_realm"].as_str().unwrap();
+    let mut one = Up::start(&machine, &first, &["up", "--realm", "a.test"]).unwrap();
+    let welcome = one.welcome().unwrap();
+    let moved = format!("the default realm is a.test now; me@{realm} is there as before");
+    assert!(welcome.contains("  user      me\n") && welcome.contains(&moved), "{welcome}");
+    one.stop().unwrap();
+    let mut one = Up::start(&machine, &first, &["up", "--realm", "a.test"]).unwrap();
+    assert!(!one.welcome().unwrap().contains("default realm"), "it is said once");
+    one.stop().unwrap();
 }
 
 #[test]

@@ -8,17 +8,22 @@ use super::{
 };
 use crate::{
     config::Options,
-    datadir::{DataDir, generate_password},
+    datadir::{DataDir, Ports, generate_password},
     drivers::{
         dns::Resolver,
-        store::{AccountStore, Stores, account},
+        store::{AccountStore, StoreError, Stores, account},
     },
     failure::Failure,
     http::{self, ApiHandle, App, Metrics},
-    peer::{Config, Peer, Recovered, Stream, journal, notes},
+    peer::{
+        Config, Peer, Recovered, Stream,
+        account::Account,
+        journal,
+        notes::{self, Note},
+    },
 };
-use dots_sip::{auth::DigestOffer, registrar::Brief};
-use dots_wire::{PeerId, PublicKey};
+use dots_sip::{address::realm_of, auth::DigestOffer, registrar::Brief};
+use dots_wire::{PeerId, PublicKey, encode};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IsTerminal,
@@ -39,6 +44,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         let _ = std::fs::remove_file(file);
     }
     let mut ports = dir.ports()?;
+    let kept = ports.clone();
     let sip = listen::sip(options, &mut ports).await?;
     let (listener, http_addr) = listen::http(options, &mut ports).await?;
     let (peer_key, realm_key) = (dir.peer_key()?, dir.realm_key()?);
@@ -53,8 +59,10 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
     dir.keep_ports(&ports)?;
     let accounts = AccountStore::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
     let password = first_account(&accounts, options, &realms, dir)?;
+    let moved = moved(&accounts, &kept, &realms).map_err(|e| Failure::data(dir.path(), e))?;
     let mut stores = Stores::open(dir.path()).map_err(|e| Failure::data(dir.path(), e))?;
     let mut recovered = recover(&mut stores, peer_key.peer_id()).map_err(|e| Failure::data(dir.path(), e))?;
+    unhide(&accounts, &realms, &mut recovered.realms).map_err(|e| Failure::data(dir.path(), e))?;
     recovered.changed = accounts.changed().map_err(|e| Failure::data(dir.path(), e))?;
     let hosts = Hosts::new(sip.bound.clone(), options.advertise.clone());
     let config = Config {
@@ -90,7 +98,8 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         let _ = stopped.await;
     }));
     dir.publish(&http_addr.to_string())?;
-    welcome::say(options, dir, &config, password.as_deref());
+    let news = welcome::News { password, moved, kept };
+    welcome::say(options, dir, &config, &news);
     if let Some(file) = &options.ready_file {
         welcome::write_ready(file, &ready)?;
     }
@@ -143,6 +152,44 @@ fn recover(stores: &mut Stores, me: PeerId) -> Result<Recovered, crate::drivers:
     Ok(Recovered { bindings, realms: kept, log, receipts, changed: BTreeMap::new() })
 }
 
+/// The first account of the realm that was the default one until now, where it is another today: its phone, which knows
+/// only this peer's address, means an account of the new one.
+fn moved(accounts: &AccountStore, kept: &Ports, realms: &[String]) -> Result<Option<String>, StoreError> {
+    let Some(before) = kept.realms.first().filter(|before| realms.first() != Some(before)) else {
+        return Ok(None);
+    };
+    Ok(of_realm(accounts, before)?.map(|account| account.aor))
+}
+
+fn of_realm(accounts: &AccountStore, realm: &str) -> Result<Option<Account>, StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let mut page = accounts.list(after.as_deref(), ACCOUNTS_PAGE)?;
+        if let Some(at) = page.iter().position(|a| realm_of(&a.aor) == realm) {
+            return Ok(Some(page.swap_remove(at)));
+        }
+        match page.pop() {
+            Some(last) => after = Some(last.aor),
+            None => return Ok(None),
+        }
+    }
+}
+
+/// An alias never hides an account. Neither can be made beside the other; but a new realm, or an earlier version, may have
+/// brought them together. Then the account is the one that is called.
+fn unhide(accounts: &AccountStore, realms: &[String], notes: &mut Vec<Vec<u8>>) -> Result<(), StoreError> {
+    for (alias, target) in notes::replay(notes).aliases {
+        for aor in realms.iter().map(|realm| format!("{alias}@{realm}")) {
+            if accounts.get(&aor)?.is_some() {
+                tracing::warn!(alias, target, "this alias is not used: there is an account {aor}");
+                let gone = Note::AliasGone { version: notes::VERSION, alias: alias.clone() };
+                notes.push(encode(&gone));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// `--digest`: what is said of one realm wins over what is said of all.
 fn digests(options: &Options, realms: &[String]) -> BTreeMap<String, DigestOffer> {
     let of = |realm: &String| {
@@ -173,17 +220,8 @@ fn first_account(
 ) -> Result<Option<String>, Failure> {
     let Some(realm) = realms.first() else { return Ok(None) };
     let broken = |e| Failure::data(dir.path(), e);
-    let suffix = format!("@{realm}");
-    let mut after: Option<String> = None;
-    loop {
-        let page = accounts.list(after.as_deref(), ACCOUNTS_PAGE).map_err(broken)?;
-        if page.iter().any(|a| a.aor.ends_with(&suffix)) {
-            return Ok(None);
-        }
-        match page.last() {
-            Some(last) => after = Some(last.aor.clone()),
-            None => break,
-        }
+    if of_realm(accounts, realm).map_err(broken)?.is_some() {
+        return Ok(None);
     }
     let password = generate_password();
     let made = account(&format!("{}@{realm}", options.user), &password, true, now().wall.0)
