@@ -8,9 +8,12 @@
 //!   remembered.
 //! - [`bench`]: what a REGISTER and a call cost, beside Kamailio.
 //! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
+//! - [`circles`]: files of one folder that depend on each other all around; [`trace`]: which clause of the specifications is
+//!   cited where.
 //! - [`tone`]: WAV files and how much of their power lies at one frequency, so that "they heard each other" is a number.
 
 pub mod bench;
+pub mod circles;
 pub mod command;
 pub mod crowd;
 pub mod machine;
@@ -20,6 +23,7 @@ pub mod phones;
 pub mod process;
 pub mod sim;
 pub mod tone;
+pub mod trace;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
