@@ -13,15 +13,17 @@ mod openapi;
 mod page;
 mod reply;
 mod routes;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use ask::{ASKED_MAX, ApiHandle};
 pub use metrics::Metrics;
+pub use serve::serve;
 
 use crate::drivers::store::AccountStore;
-use std::{future::Future, net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, sync::Semaphore};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::sync::Semaphore;
 
 /// Requests at work; more are answered 503.
 const REQUESTS_MAX: usize = 256;
@@ -59,13 +61,4 @@ impl App {
             document: Arc::new(openapi::document(routes::ROUTES)),
         }
     }
-}
-
-/// Serves until `stop` is ready and the requests at work are answered.
-pub async fn serve(
-    listener: TcpListener,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, routes::router(app)).with_graceful_shutdown(stop).await
 }

@@ -3,6 +3,7 @@ use crate::peer::api::{Reply, Request};
 use dots_clients::{Client, ClientError, types::*};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
+use tokio::net::TcpListener;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -212,4 +213,19 @@ fn a_limit_that_is_no_number_is_answered_with_a_sentence() {
     assert_eq!(status, 400);
     let problem: Problem = serde_json::from_str(&body).expect("JSON");
     assert!(problem.error.contains("limit"), "{}", problem.error);
+}
+
+#[test]
+fn three_thousand_half_requests_keep_nobody_out() {
+    let served = served();
+    let half: Vec<std::net::TcpStream> = (0..3_000)
+        .map_while(|_| {
+            let mut stream = std::net::TcpStream::connect(served.address).ok()?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: ").ok()?;
+            Some(stream)
+        })
+        .collect();
+    assert!(half.len() > 900, "as many as this process may open: {}", half.len());
+    let (status, _) = raw(served.address, "GET", "/healthz", "");
+    assert_eq!(status, 200);
 }
