@@ -63,6 +63,10 @@ pub struct Settings {
     /// Answer 423 to a registration for less than a minute, instead of raising it
     #[arg(long)]
     pub refuse_brief: bool,
+    /// Accounts of this realm of ours may register Contacts at other hosts than their own, several in one REGISTER, and
+    /// are called there (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub contacts_any: Vec<String>,
     /// Do not look for peers on the local network
     #[arg(long)]
     pub no_mdns: bool,
@@ -104,6 +108,8 @@ pub struct Options {
     pub digest: Vec<(Option<String>, DigestOffer)>,
     /// Refuse a brief registration (423) instead of raising it to the minimum.
     pub refuse_brief: bool,
+    /// Realms whose accounts may register Contacts at other hosts.
+    pub contacts_any: Vec<String>,
     pub mdns: bool,
     pub network: String,
     pub log: String,
@@ -178,6 +184,7 @@ impl Settings {
             realm: list(self.realm, file.realm),
             digest: list(self.digest, file.digest),
             refuse_brief: self.refuse_brief || file.refuse_brief,
+            contacts_any: list(self.contacts_any, file.contacts_any),
             no_mdns: self.no_mdns || file.no_mdns,
             network: self.network.or(file.network),
             log: self.log.or(file.log),
@@ -230,6 +237,11 @@ impl Settings {
             realms: self.realm.iter().map(|r| realm("--realm", r)).collect::<Result<_, _>>()?,
             digest: self.digest.iter().map(|d| digest(d)).collect::<Result<_, _>>()?,
             refuse_brief: self.refuse_brief,
+            contacts_any: self
+                .contacts_any
+                .iter()
+                .map(|r| realm("--contacts-any", r))
+                .collect::<Result<_, _>>()?,
             mdns: !self.no_mdns,
             network,
             log: self.log.unwrap_or_else(|| LOG.to_owned()),
@@ -341,7 +353,7 @@ pub fn print(o: &Options) -> String {
         quote(&a.port.map_or(host.clone(), |p| format!("{host}:{p}")))
     });
     let sip = o.sip.as_ref().map(|l| list(l.iter().map(SocketAddr::to_string).collect()));
-    let keys: [(&str, &str, Option<String>, &str); 15] = [
+    let keys: [(&str, &str, Option<String>, &str); 16] = [
         ("data", "Data directory: keys, accounts, log and receipts.", Some(path(&o.data)), ""),
         ("user", "Name of the account that the first start makes.", Some(quote(&o.user)), ""),
         (
@@ -393,6 +405,12 @@ pub fn print(o: &Options) -> String {
             Some(o.refuse_brief.to_string()),
             "",
         ),
+        (
+            "contacts-any",
+            "Realms whose accounts may register Contacts at other hosts than their own.",
+            Some(list(o.contacts_any.clone())),
+            "",
+        ),
         ("no-mdns", "Do not look for peers on the local network.", Some((!o.mdns).to_string()), ""),
         ("network", "Peers of different networks never mix.", Some(quote(&o.network)), ""),
         ("log", "What to log.", Some(quote(&o.log)), ""),
@@ -439,7 +457,7 @@ mod tests {
         let full = format!(
             "user='u'\nsip=['127.0.0.1:0','[::1]:5070']\nsip-advertise='[::1]:5080'\ntrust-realm=['a.test={key}']\n\
              p2p=['/ip4/127.0.0.1/tcp/0']\nhttp='127.0.0.1:0'\nbootstrap=['/dns/b.test/tcp/1']\nrealm=['A.test.']\n\
-             digest=['md5','a.test=sha256']\nrefuse-brief=true\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
+             digest=['md5','a.test=sha256']\nrefuse-brief=true\ncontacts-any=['a.test']\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
         );
         for text in ["", &full] {
             let o = options(text).expect("good");

@@ -45,6 +45,11 @@ impl Addressing {
         host == "localhost" || self.own_hosts.contains(&host)
     }
 
+    /// The name of the realm that this host would be.
+    pub(crate) fn plain_realm(&self, host: &str) -> String {
+        plain_host(host)
+    }
+
     /// `alice@office.example`.
     pub fn canonical_aor(&self, uri: &str) -> Result<String, AddressError> {
         let scheme = uri.split(':').next().unwrap_or_default();
@@ -125,6 +130,10 @@ mod tests {
             ("sips:bob@far.example", Ok("bob@far.example")),
             ("sip:12@192.0.2.1", Ok("me@abc.dots")),
             ("sip:12@far.example", Ok("12@far.example")),
+            // Door stations and feature codes (F7).
+            ("sip:9902%232@a.test", Ok("9902#2@a.test")),
+            ("sip:9902#2@a.test", Ok("9902#2@a.test")),
+            ("sip:*21%2A5@a.test", Ok("*21*5@a.test")),
             ("tel:+15551234", Err(AddressError::Scheme)),
             ("sip:192.0.2.1", Err(AddressError::NoUser)),
             ("sip:alice@b.test@far.example", Err(AddressError::Bad)),

@@ -7,6 +7,7 @@ use crate::{
     hop::{Hop, host_of},
     ids::{AskId, Branch, Secret, Shard},
     input::PeerLabel,
+    listening::Ours,
     message::{Message, ResponseBuilder},
     registrar::ExpiryRules,
     status::Status,
@@ -15,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -28,6 +29,10 @@ pub struct Config {
     /// What Via and Record-Route name instead of the local address, `host[:port]`.
     pub advertise: Option<String>,
     pub expiry: ExpiryRules,
+    /// Ports at which this peer listens, for whatever: no phone makes us send there.
+    pub ports: BTreeSet<u16>,
+    /// Realms of ours whose accounts may register Contacts at other hosts than the one that registers them.
+    pub contacts_any: BTreeSet<String>,
     /// What the phones of these realms are offered; of others [`DigestOffer::Both`].
     pub digest: BTreeMap<String, DigestOffer>,
 }
@@ -45,6 +50,8 @@ impl Default for Config {
             label: "".into(),
             advertise: None,
             expiry: ExpiryRules::default(),
+            ports: BTreeSet::new(),
+            contacts_any: BTreeSet::new(),
             digest: BTreeMap::new(),
         }
     }
@@ -105,6 +112,10 @@ impl Cx<'_> {
     }
     pub fn addressing(&self) -> &Addressing {
         &self.base.config.addressing
+    }
+
+    pub fn ours(&self) -> Ours<'_> {
+        Ours { addressing: self.addressing(), ports: &self.config().ports }
     }
 
     /// The number of a new session: the questions that it asks carry it.

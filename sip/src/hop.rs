@@ -1,6 +1,11 @@
 //! Where a message came from or goes to: a phone on its flow, or a peer on the overlay leg.
 
-use crate::{Flow, input::PeerLabel};
+use crate::{
+    Flow,
+    input::PeerLabel,
+    listening::{Ours, answered_at},
+    message::Message,
+};
 use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +20,16 @@ impl Hop {
         match self {
             Hop::Phone(flow) => flow.transport.is_reliable(),
             Hop::Peer(_) => true,
+        }
+    }
+
+    /// Where an answer to a request from here goes (RFC 3261 §18.2.2).
+    pub(crate) fn answered(&self, request: &Message, ours: Ours<'_>) -> Hop {
+        match (self, request.via()) {
+            (Hop::Phone(flow), Some(via)) => {
+                Hop::Phone(Flow { remote: answered_at(&via, flow, ours), ..*flow })
+            }
+            _ => self.clone(),
         }
     }
 

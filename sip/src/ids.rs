@@ -243,8 +243,11 @@ pub(crate) struct Keyed(Sha256);
 
 impl Keyed {
     pub fn text(&mut self, part: &str) {
+        self.bytes(part.as_bytes());
+    }
+    pub fn bytes(&mut self, part: &[u8]) {
         self.number(part.len() as u64);
-        self.0.update(part.as_bytes());
+        self.0.update(part);
     }
     pub fn number(&mut self, part: u64) {
         self.0.update(part.to_be_bytes());

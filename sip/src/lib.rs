@@ -3,6 +3,7 @@
 pub mod address;
 mod agent;
 pub mod auth;
+pub mod border;
 pub mod core;
 mod cx;
 pub mod flow;
@@ -11,6 +12,7 @@ pub mod hop;
 pub mod ids;
 pub mod input;
 pub mod limits;
+mod listening;
 pub mod location;
 pub mod message;
 pub mod output;

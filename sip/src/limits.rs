@@ -33,6 +33,12 @@ pub const TIMER_C: Duration = Duration::from_secs(185);
 /// A peer says 100 at once; one that does not within this time hangs.
 pub const TRYING_WITHIN: Duration = Duration::from_secs(2);
 
+/// A phone that listens at another port than it sends from has this long to say something there, before it is asked on its
+/// flow: three times over UDP.
+pub const LISTENING_WITHIN: Duration = Duration::from_secs(2);
+/// Other ports of strangers' phones that are asked for a sign of life at once.
+pub const PROBES_MAX: usize = 1024;
+
 /// A home cannot be asked, or the program ends: long enough for either to be over.
 pub const RETRY_AFTER_UNAVAILABLE_S: &str = "10";
 /// A table is full: what fills it lasts 32 s at most.

@@ -127,6 +127,7 @@ mod tests {
                 local: address(5060),
                 remote: address(4000),
             },
+            listens: None,
             expires_at_ms: 1,
             grant: Vec::new().into(),
             granted_until_ms: 1,

@@ -5,6 +5,8 @@
 mod calls;
 #[path = "guards.rs"]
 mod guards;
+#[path = "listening.rs"]
+mod listening;
 #[path = "trouble.rs"]
 mod trouble;
 

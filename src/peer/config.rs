@@ -22,7 +22,7 @@ use dots_trust::nonce::Minter;
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone)]
 pub struct Config {
@@ -43,6 +43,10 @@ pub struct Config {
     pub digest: BTreeMap<String, DigestOffer>,
     /// What becomes of a registration for less than the minimum.
     pub brief: Brief,
+    /// Realms of ours whose accounts may register Contacts at other hosts.
+    pub contacts_any: BTreeSet<String>,
+    /// Ports at which this peer listens, for whatever: no phone makes us send there.
+    pub ports: BTreeSet<u16>,
     /// Shown by `status`.
     pub sip: Vec<String>,
     pub p2p: Vec<String>,
@@ -179,6 +183,8 @@ fn sip_core(config: &Config, aliases: &BTreeMap<String, String>, seed: u64) -> S
         advertise: config.advertise.clone(),
         digest: config.digest.clone(),
         expiry: ExpiryRules { brief: config.brief, ..ExpiryRules::default() },
+        ports: config.ports.clone(),
+        contacts_any: config.contacts_any.clone(),
     };
     Sip::new(sip, config.token_key, seed)
 }

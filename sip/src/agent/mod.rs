@@ -3,7 +3,7 @@
 
 mod ping;
 
-pub(crate) use ping::{on_answer, on_ping};
+pub(crate) use ping::{on_answer, on_ping, options};
 
 use crate::{
     cx::Cx,

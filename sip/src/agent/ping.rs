@@ -1,17 +1,17 @@
 //! Pings of our own phones, for whoever verifies that they are alive.
 
 use crate::{
-    Output,
+    Flow, Output,
     cx::Cx,
     hop::Hop,
     ids::PingId,
     message::Message,
     ping::{PingIds, Pings, build_options},
-    registrar::Bindings,
+    registrar::{Binding, Bindings},
     transaction::{Outgoing, Transactions, User},
 };
 
-/// Asks the phone of a binding for a sign of life.
+/// Asks the phone of a binding for a sign of life: on its flow, and where it listens if that is another port.
 pub(crate) fn on_ping(
     cx: &mut Cx<'_>,
     tx: &mut Transactions,
@@ -23,17 +23,24 @@ pub(crate) fn on_ping(
     let Some(binding) = binding.filter(|_| pings.start(cx.now.mono, id)) else {
         return cx.out(Output::Pinged { id, alive: false });
     };
+    let listening = binding.listens.map(|remote| Flow { remote, ..binding.flow });
+    for flow in listening.into_iter().chain([binding.flow]) {
+        // A Contact that makes no readable Request-URI is answered by silence: dead.
+        if let Some(outgoing) = options(cx, binding, flow) {
+            tx.request(cx, outgoing, User::Ping(id));
+        }
+    }
+}
+
+/// An OPTIONS to the phone of a binding, on this flow.
+pub(crate) fn options(cx: &mut Cx<'_>, binding: &Binding, flow: Flow) -> Option<Outgoing> {
     let branch = cx.branch();
-    let (sent_by, text) = (cx.sent_by(&binding.flow), branch.text(None));
+    let (sent_by, text) = (cx.sent_by(&flow), branch.text(None));
     let (from_tag, call_id) = (cx.random_text(), cx.random_text());
     let ids = PingIds { sent_by: &sent_by, branch: &text, from_tag: &from_tag, call_id: &call_id, cseq: 1 };
-    // A Contact that makes no readable Request-URI is answered by silence: dead.
-    if let Ok(request) = Message::parse(build_options(binding, &ids)) {
-        let hop = Hop::Phone(binding.flow);
-        let outgoing =
-            Outgoing { hop, branch, request, grant: None, initial: false, first_word_within: None };
-        tx.request(cx, outgoing, User::Ping(id));
-    }
+    let request = Message::parse(build_options(binding, &ids)).ok()?;
+    let hop = Hop::Phone(flow);
+    Some(Outgoing { hop, branch, request, grant: None, initial: false, first_word_within: None })
 }
 
 /// Whatever comes back is life.

@@ -6,6 +6,7 @@
 
 use super::{Answer, ChallengeKind, Credentials, Purpose};
 use crate::{
+    address::Addressing,
     message::{Editor, Message, Name},
     uri::{Uri, unescape},
 };
@@ -42,14 +43,16 @@ pub struct Asked<'a> {
     pub realm: &'a str,
     /// Canonical AOR of To (REGISTER) or From.
     pub aor: &'a str,
+    /// Which hosts are ours.
+    pub addressing: &'a Addressing,
 }
 
 /// [`answer_for_lines`] of a request.
 pub fn answer_for(
+    addressing: &Addressing,
     request: &Message,
     kind: ChallengeKind,
-    realm: &str,
-    aor: &str,
+    (realm, aor): (&str, &str),
     purpose: Purpose,
 ) -> Result<Option<Answer>, BadCredentials> {
     let name = match kind {
@@ -57,7 +60,7 @@ pub fn answer_for(
         ChallengeKind::Proxy => Name::ProxyAuthorization,
     };
     let request_uri = request.uri().unwrap_or_default();
-    let asked = Asked { method: request.method(), request_uri, realm, aor };
+    let asked = Asked { method: request.method(), request_uri, realm, aor, addressing };
     answer_for_lines(request.header_lines(&name), &asked, purpose)
 }
 
@@ -139,16 +142,27 @@ pub fn is_challenge_of(value: &str, realms: &[&str]) -> bool {
     }
 }
 
-/// Phones leave out port and parameters, or write the one that they registered with: user and host must be the same.
-/// The Request-URI of a REGISTER has no user, though some phones put theirs into the digest-uri; others write only the
-/// server (not what RFC 7616 §3.4.6 wants). Neither opens a replay: a nonce with its count is good once.
+/// RFC 7616 §3.4.6: the digest-uri and the Request-URI are to name one resource, not to be one text. Phones leave out port and
+/// parameters, or write the one that they registered with: user and host must be the same. All names of this server are one
+/// host, and the realm that we challenge for is another name of it: SIPp writes the address that it sends to, and many
+/// phones their outbound proxy. The Request-URI of a REGISTER has no user, though some phones put theirs into the digest-uri;
+/// others write only the server. None of these opens a replay: a nonce with its count is good once. What a call grant lets
+/// through is judged by the caller's home.
 fn is_for(digest_uri: &str, asked: &Asked<'_>) -> bool {
     if digest_uri == asked.request_uri {
         return true;
     }
     let (Ok(one), Ok(two)) = (Uri::parse(digest_uri), Uri::parse(asked.request_uri)) else { return false };
     let is_user_same = one.user().map(unescape) == two.user().map(unescape);
-    one.host().eq_ignore_ascii_case(two.host())
+    let is_own = |host: &str| {
+        let realm = asked.addressing.plain_realm(host);
+        asked.addressing.is_own_host(host)
+            || asked.addressing.local_realms.contains(&realm)
+            || realm == asked.realm
+    };
+    let is_host_same =
+        one.host().eq_ignore_ascii_case(two.host()) || (is_own(one.host()) && is_own(two.host()));
+    is_host_same
         && (is_user_same || one.user().is_none() || (asked.method == "REGISTER" && two.user().is_none()))
 }
 
@@ -163,8 +177,17 @@ mod tests {
         )
     }
 
-    fn ask<'a>(method: &'a str, request_uri: &'a str) -> Asked<'a> {
-        Asked { method, request_uri, realm: "office.example", aor: "alice@office.example" }
+    fn addressing() -> Addressing {
+        Addressing {
+            own_hosts: ["192.0.2.1", "[2001:db8::1]"].map(str::to_owned).into(),
+            default_realm: "own.example".into(),
+            local_realms: ["own.example", "other.own.example"].map(str::to_owned).into(),
+            ..Addressing::default()
+        }
+    }
+
+    fn ask<'a>(addressing: &'a Addressing, method: &'a str, request_uri: &'a str) -> Asked<'a> {
+        Asked { method, request_uri, realm: "office.example", aor: "alice@office.example", addressing }
     }
 
     fn answer(lines: &[String], asked: &Asked<'_>) -> Result<Option<Answer>, BadCredentials> {
@@ -187,11 +210,12 @@ mod tests {
             ("the stronger last", vec![ours, strong], Some("SHA-256")),
             ("never offered", vec![line("office.example", "AKAv1-MD5", uri)], None),
         ] {
-            let got = answer(&lines, &ask("INVITE", uri)).expect(why);
+            let got = answer(&lines, &ask(&addressing(), "INVITE", uri)).expect(why);
             assert_eq!(got.as_ref().map(|answer| answer.algorithm.as_str()), algorithm, "{why}");
         }
-        let got =
-            answer(&[line("office.example", "MD5", uri)], &ask("INVITE", uri)).expect("good").expect("ours");
+        let got = answer(&[line("office.example", "MD5", uri)], &ask(&addressing(), "INVITE", uri))
+            .expect("good")
+            .expect("ours");
         assert_eq!((got.method.as_str(), got.aor.as_str(), got.nc), ("INVITE", "alice@office.example", 1));
     }
 
@@ -208,15 +232,33 @@ mod tests {
             ("registrar, own user", "REGISTER", "sip:alice@h", "sip:h", true),
             ("registrar elsewhere", "REGISTER", "sip:g", "sip:h", false),
             ("no URI", "INVITE", "/", "sip:h", false),
+            // What SIPp writes without -auth_uri: the address that it sends to.
+            ("our address for our realm", "REGISTER", "sip:192.0.2.1:5060", "sip:own.example", true),
+            ("our realm for our address", "REGISTER", "sip:own.example", "sip:192.0.2.1:5062", true),
+            ("one realm of ours for another", "REGISTER", "sip:OWN.example.", "sip:other.own.example", true),
+            ("the phone's realm, foreign here", "REGISTER", "sip:192.0.2.1:5060", "sip:office.example", true),
+            ("IPv6", "REGISTER", "sip:[2001:DB8:0::1]:5060", "sip:own.example", true),
+            ("a call, with its user", "INVITE", "sip:bob@192.0.2.1:5060", "sip:bob@own.example", true),
+            ("a call, without", "INVITE", "sip:192.0.2.1:5060", "sip:bob@own.example", true),
+            ("a call, another user", "INVITE", "sip:carol@192.0.2.1", "sip:bob@own.example", false),
+            ("somebody else's address", "REGISTER", "sip:198.51.100.1", "sip:own.example", false),
+            ("ours for somebody else's", "INVITE", "sip:bob@192.0.2.1", "sip:bob@far.example", false),
         ] {
-            let got = answer(&[line("office.example", "MD5", digest_uri)], &ask(method, request_uri));
+            let got = answer(
+                &[line("office.example", "MD5", digest_uri)],
+                &ask(&addressing(), method, request_uri),
+            );
             match is_good {
                 true => assert!(matches!(got, Ok(Some(_))), "{why}"),
                 false => assert_eq!(got, Err(BadCredentials::OtherUri), "{why}"),
             }
         }
         let broken = vec!["Digest username=\"a".to_owned()];
-        assert_eq!(answer(&broken, &ask("INVITE", "sip:h")), Err(BadCredentials::Malformed), "D07");
+        assert_eq!(
+            answer(&broken, &ask(&addressing(), "INVITE", "sip:h")),
+            Err(BadCredentials::Malformed),
+            "D07"
+        );
     }
 
     fn message(first: &str, lines: &[String]) -> Message {
@@ -236,8 +278,15 @@ mod tests {
         let lines = [&ours, &theirs].map(|line| format!("Proxy-Authorization: {line}"));
         let request = message(&format!("INVITE {uri} SIP/2.0"), &lines);
         let purpose = Purpose::Request { target: "bob@office.example".into() };
-        let got =
-            |kind| answer_for(&request, kind, "office.example", "alice@office.example", purpose.clone());
+        let got = |kind| {
+            answer_for(
+                &addressing(),
+                &request,
+                kind,
+                ("office.example", "alice@office.example"),
+                purpose.clone(),
+            )
+        };
         assert_eq!(got(ChallengeKind::Proxy).expect("good").map(|answer| answer.uri), Some(uri.to_owned()));
         assert_eq!(got(ChallengeKind::Www), Ok(None));
         let mut editor = Editor::new(&request);

@@ -209,8 +209,9 @@ impl Parts<'_> {
 
     /// News of a client transaction goes to its user.
     fn on_event(&mut self, event: Event) {
-        let Parts { cx, transactions, proxy, pings, .. } = self;
+        let Parts { cx, transactions, registrar, proxy, pings, .. } = self;
         match event.user() {
+            User::Listening(id) => registrar.on_probed(id, matches!(event, Event::Response { .. })),
             User::Proxy(id) => proxy.on_event(cx, transactions, id, event),
             User::Ping(id) if matches!(event, Event::Response { .. }) => agent::on_answer(cx, pings, id),
             // Of a ping that is lost time tells; nobody else asks anybody anything.

@@ -3,6 +3,7 @@
 use super::Parts;
 use crate::{
     agent,
+    cx::Cx,
     hop::{Hop, host_of},
     ids::Method,
     limits::RETRY_AFTER_UNAVAILABLE_S,
@@ -20,7 +21,7 @@ impl Parts<'_> {
             Err(why) => return self.on_broken(&hop, bytes, why),
         };
         if message.is_request() {
-            let message = stamped(&hop, message);
+            let message = stamped(&self.cx, &hop, message);
             self.on_request(hop, message, caller);
         } else if let Some(event) = self.transactions.on_response(&mut self.cx, &hop, message) {
             self.on_event(event);
@@ -48,7 +49,8 @@ impl Parts<'_> {
         let tag = self.cx.base.secret.to_tag(&message, self.cx.base.shard);
         let answer =
             ResponseBuilder::new(&message, status.0, status.1).to_tag(&tag).source(flow.remote).build();
-        self.cx.send(hop, answer);
+        let answered = hop.answered(&message, self.cx.ours());
+        self.cx.send(&answered, answer);
     }
 
     fn on_request(&mut self, hop: Hop, request: Message, caller: Option<String>) {
@@ -116,8 +118,13 @@ impl Parts<'_> {
 }
 
 /// RFC 3261 §18.2.1, RFC 3581 §4: the top Via of a phone's request says where it really came from.
-fn stamped(hop: &Hop, message: Message) -> Message {
+fn stamped(cx: &Cx<'_>, hop: &Hop, message: Message) -> Message {
     let Hop::Phone(flow) = hop else { return message };
+    // Its own address stands there and no port was asked for: `received` would say nothing new (§18.2.1), and without
+    // `rport` the answer goes to the port that stands there.
+    if hop.answered(&message, cx.ours()) != *hop {
+        return message;
+    }
     let Some(via) = message.values(&Name::Via).next() else { return message };
     let stamped = stamp_via(via, flow.remote);
     let mut edit = Editor::new(&message);

@@ -55,6 +55,16 @@ impl<'a> Editor<'a> {
         }
         self
     }
+    /// Removes all lines whose name `keep` refuses.
+    pub fn retain_names(&mut self, keep: impl Fn(&Name) -> bool) -> &mut Self {
+        let message = self.message;
+        for (at, line) in message.lines.iter().enumerate() {
+            if !keep(&line.name) {
+                self.change(at, Vec::new());
+            }
+        }
+        self
+    }
     /// Removes the first `count` values of a list header (top Via, own Routes).
     pub fn remove_first_values(&mut self, name: &Name, count: usize) -> &mut Self {
         let message = self.message;

@@ -103,7 +103,9 @@ impl Session {
             let copy =
                 pass.copy(hands.cx, hands.dialogs, (&self.new.request, &self.new.hop), &target, branch);
             if let Some(copy) = copy {
-                hands.cx.send(&target.hop(), copy.raw().to_vec());
+                // Nobody answers an ACK: a phone that may have answered the INVITE at either of its ports gets it at both.
+                let both = std::iter::once(target.hop()).chain(target.on_flow().map(|target| target.hop()));
+                both.for_each(|hop| hands.cx.send(&hop, copy.raw().to_vec()));
             }
             return;
         }

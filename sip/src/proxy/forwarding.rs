@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cx::Cx,
     ids::{ClientKey, DialogKey, Method},
-    limits::{TIMER_C, TRYING_WITHIN},
+    limits::{LISTENING_WITHIN, TIMER_C, TRYING_WITHIN},
     message::Message,
     output::CallProgress,
     status,
@@ -114,6 +114,18 @@ impl Session {
         }
     }
 
+    /// The first word did not come in its time: a phone that listens at another port is asked on its flow; a peer has failed.
+    pub fn on_silent(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey) {
+        let Session { id, new, stage, .. } = self;
+        let Stage::Forwarding(forwarding) = stage else { return };
+        if forwarding.ask_on_flow(hands, new, User::Proxy(*id), client) {
+            return hands.cx.count("listening_silent");
+        }
+        hands.cx.count("peer_said_nothing");
+        let status = status::SERVICE_UNAVAILABLE.0;
+        self.on_branch(hands, client, |context, branch| context.on_lost(branch, status));
+    }
+
     pub fn on_timer_c(&mut self, hands: &mut Hands<'_, '_>) {
         if let Stage::Forwarding(forwarding) = &mut self.stage {
             let actions = forwarding.context.on_timer_c();
@@ -169,22 +181,54 @@ impl Forwarding {
         user: User,
         target: Target,
     ) -> bool {
-        let branch = hands.cx.branch();
-        let copy = match &self.pass {
-            Some(pass) => pass.copy(hands.cx, hands.dialogs, (&new.request, &new.hop), &target, branch),
-            None => self.original(new).copy(hands.cx, hands.dialogs, &target, branch),
-        };
-        let initial = self.pass.is_none();
-        let first_word_within = target.peer().filter(|_| initial).map(|_| TRYING_WITHIN);
-        let client = copy.and_then(|request| {
-            let grant = self.parties.vouch.as_ref().filter(|_| initial).map(|vouch| vouch.grant.clone());
-            let outgoing = Outgoing { hop: target.hop(), branch, request, grant, initial, first_word_within };
-            hands.tx.request(hands.cx, outgoing, user)
-        });
+        let client = self.send(hands, new, user, &target);
         if client.is_some() {
             self.tell(hands.cx, new, &target.side(), CallProgress::Started, new.request.body());
         }
         self.branches.push(Branch { target, client });
+        client.is_some()
+    }
+
+    /// `None`: it cannot be written, or there is no room.
+    fn send(
+        &self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        user: User,
+        target: &Target,
+    ) -> Option<ClientKey> {
+        let branch = hands.cx.branch();
+        let request = match &self.pass {
+            Some(pass) => pass.copy(hands.cx, hands.dialogs, (&new.request, &new.hop), target, branch),
+            None => self.original(new).copy(hands.cx, hands.dialogs, target, branch),
+        }?;
+        let initial = self.pass.is_none();
+        let first_word_within = match target {
+            Target::Peer(_) => initial.then_some(TRYING_WITHIN),
+            Target::Phone(_) | Target::Flow(_) => target.on_flow().map(|_| LISTENING_WITHIN),
+        };
+        let grant = self.parties.vouch.as_ref().filter(|_| initial).map(|vouch| vouch.grant.clone());
+        let outgoing = Outgoing { hop: target.hop(), branch, request, grant, initial, first_word_within };
+        hands.tx.request(hands.cx, outgoing, user)
+    }
+
+    /// Goes on with the branch of a silent port on the flow of the same phone. `false`: there is no such way.
+    fn ask_on_flow(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        user: User,
+        client: ClientKey,
+    ) -> bool {
+        let at = self.branches.iter().position(|branch| branch.client == Some(client));
+        let Some(branch) = at.and_then(|at| self.branches.get(at)) else { return false };
+        let Some(target) = branch.target.on_flow().filter(|_| self.context.is_searching()) else {
+            return false;
+        };
+        let client = self.send(hands, new, user, &target);
+        if let Some(branch) = at.and_then(|at| self.branches.get_mut(at)).filter(|_| client.is_some()) {
+            *branch = Branch { target, client };
+        }
         client.is_some()
     }
 

@@ -133,7 +133,7 @@ impl Proxy {
             }
             Event::Lost { client, why, .. } => {
                 if why == Lost::Silent {
-                    cx.count("peer_said_nothing");
+                    return self.with(cx, tx, id, |session, hands| session.on_silent(hands, client));
                 }
                 let status = if why == Lost::TimedOut { 408 } else { 503 };
                 self.with(cx, tx, id, |session, hands| {

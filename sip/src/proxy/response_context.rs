@@ -124,6 +124,11 @@ impl<T, R> ResponseContext<T, R> {
         self.settle()
     }
 
+    /// Are answers still wanted: nobody has cancelled, nobody has answered?
+    pub fn is_searching(&self) -> bool {
+        self.phase == Phase::Searching
+    }
+
     pub fn is_answered(&self) -> bool {
         matches!(self.phase, Phase::Answered | Phase::Over)
     }

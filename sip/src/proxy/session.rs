@@ -131,7 +131,7 @@ impl Proxy {
         let realm = realm_of(&caller).to_owned();
         let purpose = Purpose::Request { target: target.clone() };
         let id = cx.session();
-        match answer_for(&new.request, ChallengeKind::Proxy, &realm, &caller, purpose) {
+        match answer_for(cx.addressing(), &new.request, ChallengeKind::Proxy, (&realm, &caller), purpose) {
             Err(bad) => {
                 let (status, reason) = bad.status();
                 refuse_with(cx, tx, Status(status, reason));
@@ -261,7 +261,7 @@ impl Session {
         let is_call = Method::of(&self.new.request) == Method::Invite;
         let old = || places.iter().filter(|_| is_call).find_map(|p| p.vouch_for(flow, hands.cx.now.wall_ms));
         let Some(vouch) = vouch.or_else(old) else { return self.fail(hands, AuthFailure::Unavailable) };
-        let from = match places.iter().find(|place| place.flow == *flow) {
+        let from = match places.iter().find(|place| place.is_at(flow)) {
             Some(place) => Side::Phone { aor: caller.clone(), instance: place.instance.clone() },
             None => Side::Flow(*flow),
         };

@@ -14,9 +14,19 @@ pub(super) enum Target {
 impl Target {
     pub fn hop(&self) -> Hop {
         match self {
-            Target::Phone(place) => Hop::Phone(place.flow),
+            Target::Phone(place) => Hop::Phone(place.reached_at()),
             Target::Flow(flow) => Hop::Phone(*flow),
             Target::Peer(label) => Hop::Peer(label.clone()),
+        }
+    }
+
+    /// The same phone on its flow, where it was to be asked at the port where it listens.
+    pub fn on_flow(&self) -> Option<Target> {
+        match self {
+            Target::Phone(place) if place.listens.is_some() => {
+                Some(Target::Phone(Place { listens: None, ..place.clone() }))
+            }
+            _ => None,
         }
     }
 

@@ -16,12 +16,12 @@ mod store;
 
 pub use refresh::{vouch_for_flow, vouch_for_refresh};
 pub use register::{Brief, Decision, ExpiryRules, Refusal, decide, needs_journal};
-pub use request::{AskedContact, Contacts, Fields, MAX_CONTACT_BYTES, MAX_PATHS, Register};
+pub use request::{AskedContact, ContactRule, Contacts, Fields, MAX_CONTACT_BYTES, MAX_PATHS, Register};
 pub use response::{http_date, ok_headers};
 pub use store::{Bindings, MAX_BINDINGS, MAX_CONTACTS_PER_AOR};
 
 use crate::Flow;
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 /// One phone of one account: AOR + instance (RFC 5626 `+sip.instance`, else a hash of the Contact URI).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Binding {
     pub server: Option<String>,
     /// The flow that the REGISTER came in on: requests go back there.
     pub flow: Flow,
+    /// Where the phone listens, if at another port of its host than it sends from ([`crate::listening`]): it is asked there first.
+    pub listens: Option<SocketAddr>,
     /// UTC ms.
     pub expires_at_ms: u64,
     /// The home's grant, and its end.

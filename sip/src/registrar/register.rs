@@ -13,11 +13,11 @@
 
 use super::{
     Binding, BindingChange, Bindings, MAX_CONTACTS_PER_AOR,
-    request::{AskedContact, Contacts, Register, names_itself},
+    request::{AskedContact, ContactRule, Contacts, Register, names_itself},
     sameness::is_same_uri,
 };
-use crate::{Flow, auth::Vouch};
-use std::collections::BTreeSet;
+use crate::{Flow, auth::Vouch, uri::Uri};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 /// How long a binding may last, seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,7 @@ pub fn decide(
             }
         }
         Contacts::Some(asked) => {
+            check_hosts(register, asked)?;
             let request = Request { register, flow, aor, bindings, vouch, rules, now_ms };
             for contact in asked {
                 request.one(contact, &mut decision)?;
@@ -127,6 +128,26 @@ pub fn decide(
         return Err(no_room(&decision, bindings));
     }
     Ok(decision)
+}
+
+/// Several phones that one registers for all (RFC 3261 §10.2): they are not on its flow, and elsewhere only where the realm
+/// lets accounts say so.
+fn check_hosts(register: &Register, asked: &[AskedContact]) -> Result<(), Refusal> {
+    let bound = || asked.iter().filter(|contact| contact.expires_s != Some(0));
+    let hosts: BTreeSet<String> = bound()
+        .filter_map(|contact| Uri::parse(&contact.uri).ok())
+        .map(|uri| uri.host().to_ascii_lowercase())
+        .collect();
+    if hosts.len() < 2 {
+        return Ok(());
+    }
+    match register.rule {
+        ContactRule::Foreign | ContactRule::Own => Err(Refusal::new(403, "Contacts At Several Hosts")),
+        ContactRule::Any if bound().filter(|contact| contact.elsewhere.is_none()).count() > 1 => {
+            Err(Refusal::new(403, "Contact Cannot Be Reached"))
+        }
+        ContactRule::Any => Ok(()),
+    }
 }
 
 struct Request<'a> {
@@ -184,6 +205,19 @@ impl Request<'_> {
         Ok(until_ms)
     }
 
+    fn flow_of(&self, contact: &AskedContact) -> Flow {
+        match (self.register.rule, contact.elsewhere) {
+            (ContactRule::Any, Some(remote)) => Flow { remote, ..self.flow },
+            _ => self.flow,
+        }
+    }
+
+    /// The other port of a foreign phone counts once it answered there; a refresh keeps it.
+    fn listens(&self, contact: &AskedContact) -> Option<SocketAddr> {
+        let old = self.bindings.by_instance(self.aor, &contact.instance).and_then(|old| old.listens);
+        contact.listens.filter(|at| self.register.rule != ContactRule::Foreign || old == Some(*at))
+    }
+
     fn binding(&self, contact: &AskedContact, expires_at_ms: u64) -> Binding {
         Binding {
             aor: self.aor.to_owned(),
@@ -195,7 +229,8 @@ impl Request<'_> {
             cseq: self.register.cseq,
             path: self.register.path.clone(),
             server: self.register.server.clone(),
-            flow: self.flow,
+            flow: self.flow_of(contact),
+            listens: self.listens(contact),
             expires_at_ms,
             grant: self.vouch.grant.clone(),
             granted_until_ms: self.vouch.not_after_ms,
@@ -205,7 +240,8 @@ impl Request<'_> {
     /// What the same socket registered before its owner started anew (another Call-ID): one socket is one target. Behind a
     /// Path there are several phones on it.
     fn is_before_restart(&self, contact: &AskedContact, old: &Binding) -> bool {
-        old.flow == self.flow
+        old.flow == self.flow_of(contact)
+            && old.listens == contact.listens
             && old.call_id != self.register.call_id
             && !names_itself(&old.instance)
             && !names_itself(&contact.instance)
@@ -220,7 +256,7 @@ impl Request<'_> {
             && old.call_id == self.register.call_id
             && old.cseq == self.register.cseq
             && old.contact == contact.uri
-            && old.flow == self.flow
+            && old.flow == self.flow_of(contact)
             && old.instance == contact.instance
     }
 }

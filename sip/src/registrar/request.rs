@@ -11,11 +11,14 @@ use super::{
     sameness::{is_same_uri, normalised},
 };
 use crate::{
-    message::{Message, Name},
+    Flow,
+    listening::{Ours, address_of, listens_at, may_be_reached},
+    message::{Message, Name, NameAddr},
     ping::request_uri,
 };
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
+use std::net::SocketAddr;
 
 /// One of a Contact URI, its parameters or a Path value, bytes; longer is refused: it is stored, journaled and listed
 /// in each 200.
@@ -50,6 +53,19 @@ pub struct Register {
     pub path: Vec<String>,
     /// See [`super::Binding::server`]; set by whoever knows which hosts are ours.
     pub server: Option<String>,
+    pub rule: ContactRule,
+}
+
+/// Where the Contacts of an account may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContactRule {
+    /// An account of another realm: a phone is reached on its flow, at another port of its host once it answered there.
+    #[default]
+    Foreign,
+    /// An account of ours: at another port of its host at once.
+    Own,
+    /// An account of ours whose realm lets others register for it: anywhere.
+    Any,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +86,11 @@ pub struct AskedContact {
     /// 0..=1000.
     pub q: u16,
     pub instance: String,
+    /// Where this phone listens, if at another port of its host; see [`crate::listening`].
+    pub listens: Option<SocketAddr>,
+    /// The address in the first Path or in the Contact, where that is another host and may be reached: with
+    /// [`ContactRule::Any`] requests go there.
+    pub elsewhere: Option<SocketAddr>,
     /// The Contact's own, else the Expires header's; `None`: the registrar's default.
     pub expires_s: Option<u32>,
 }
@@ -99,7 +120,22 @@ impl Register {
             contacts: contacts(fields)?,
             path: path(&fields.paths)?,
             server: None,
+            rule: ContactRule::default(),
         })
+    }
+
+    /// Finds out where each Contact would be reached. `request`: this REGISTER.
+    pub(crate) fn find(&mut self, request: &Message, flow: &Flow, ours: Ours<'_>) {
+        let first_path =
+            self.path.first().and_then(|path| NameAddr::parse(path)).map(|path| path.uri().to_owned());
+        let Contacts::Some(asked) = &mut self.contacts else { return };
+        for contact in asked {
+            // Behind a Path the Contact is the last of several hops.
+            contact.listens = listens_at(&contact.uri, request, flow, ours).filter(|_| first_path.is_none());
+            let at = address_of(first_path.as_deref().unwrap_or(&contact.uri), flow.transport);
+            contact.elsewhere =
+                at.filter(|at| at.ip() != flow.remote.ip().to_canonical() && may_be_reached(*at, flow, ours));
+        }
     }
 
     /// The instance that this request is about, for [`crate::auth::Purpose::Register`]: the first that is bound, else
@@ -184,6 +220,8 @@ fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<A
         params: raw.params.to_owned(),
         q: param("q").and_then(q_value).unwrap_or(1000),
         instance,
+        listens: None,
+        elsewhere: None,
         expires_s,
     })
 }

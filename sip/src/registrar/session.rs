@@ -7,29 +7,44 @@
 //!                        └ wrong, stale ─▶ 401, and nothing is kept
 //! ```
 
-use super::{BindingChange, Bindings, Register, decide, needs_journal, ok_headers, vouch_for_refresh};
+use super::{
+    AskedContact, BindingChange, Bindings, ContactRule, Contacts, Register, decide, needs_journal,
+    ok_headers, vouch_for_refresh,
+};
 use crate::{
     Flow, Output,
     address::{AddressError, realm_of},
+    agent,
     auth::{AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
     cx::Cx,
     hop::Hop,
     ids::AskId,
-    limits::{CHALLENGES_MAX, RETRY_AFTER_UNAVAILABLE_S},
+    limits::{CHALLENGES_MAX, PROBES_MAX, RETRY_AFTER_UNAVAILABLE_S},
     location::Place,
     message::Name,
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
     uri::Uri,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 pub(crate) struct Registrar {
     bindings: Bindings,
     sessions: BTreeMap<AskId, Session>,
     /// Sessions that wait for a nonce and hold no transaction yet.
     challenging: usize,
+    /// Foreign phones that were asked whether they listen where they say.
+    probes: BTreeMap<AskId, Probe>,
 }
+
+struct Probe {
+    aor: String,
+    instance: String,
+    at: SocketAddr,
+}
+
+/// More is not sent to a port that has not answered yet.
+const PROBE_BYTES_MAX: usize = 500;
 
 struct Session {
     new: NewRequest,
@@ -58,7 +73,12 @@ enum Phase {
 
 impl Registrar {
     pub fn new() -> Registrar {
-        Registrar { bindings: Bindings::new(), sessions: BTreeMap::new(), challenging: 0 }
+        Registrar {
+            bindings: Bindings::new(),
+            sessions: BTreeMap::new(),
+            challenging: 0,
+            probes: BTreeMap::new(),
+        }
     }
 
     pub fn bindings(&self) -> &Bindings {
@@ -114,11 +134,13 @@ impl Registrar {
             Ok(register) => register,
             Err(bad) => return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers),
         };
-        register.server = server_of(cx, &to);
         let realm = realm_of(&aor).to_owned();
+        register.server = server_of(cx, &to);
+        register.find(&new.request, &flow, cx.ours());
+        register.rule = rule_of(cx, &realm);
         let purpose = Purpose::Register { instance: register.instance().to_owned() };
         let id = cx.session();
-        match answer_for(&new.request, ChallengeKind::Www, &realm, &aor, purpose) {
+        match answer_for(cx.addressing(), &new.request, ChallengeKind::Www, (&realm, &aor), purpose) {
             Err(bad) => {
                 let (status, reason) = bad.status();
                 refuse(cx, tx, &new, Status(status, reason), &[]);
@@ -194,11 +216,39 @@ impl Registrar {
 
     /// The change is on disk: its 200 may go.
     pub fn on_journaled(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId) {
-        self.with(id, |session, _| {
+        let mut unproven = Vec::new();
+        self.with(id, |session, bindings| {
             let Phase::Writing { headers } = session.take_phase() else { return };
             cx.count("registrations");
             session.ok(cx, tx, &headers);
+            unproven = session.unproven(bindings);
         });
+        for (aor, instance, at) in unproven {
+            self.probe(cx, tx, Probe { aor, instance, at });
+        }
+    }
+
+    /// Asks a foreign phone for a sign of life where it says that it listens (an OPTIONS of less than 500 bytes, with our
+    /// branch): until it answers it is reached on its flow alone.
+    fn probe(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, probe: Probe) {
+        let Some(binding) = self.bindings.by_instance(&probe.aor, &probe.instance) else { return };
+        if self.probes.len() >= PROBES_MAX {
+            return;
+        }
+        let flow = Flow { remote: probe.at, ..binding.flow };
+        let (outgoing, id) = (agent::options(cx, binding, flow), cx.session());
+        if let Some(outgoing) = outgoing.filter(|asked| asked.request.raw().len() <= PROBE_BYTES_MAX)
+            && tx.request(cx, outgoing, User::Listening(id)).is_some()
+        {
+            self.probes.insert(id, probe);
+        }
+    }
+
+    /// News of a probe. Whatever comes back is life.
+    pub fn on_probed(&mut self, id: AskId, answered: bool) {
+        if let Some(probe) = self.probes.remove(&id).filter(|_| answered) {
+            self.bindings.set_listens(&probe.aor, &probe.instance, probe.at);
+        }
     }
 
     /// The account is gone or has a new password.
@@ -290,6 +340,17 @@ impl Session {
         }
     }
 
+    /// Bound phones whose other port has not answered yet.
+    fn unproven(&self, bindings: &Bindings) -> Vec<(String, String, SocketAddr)> {
+        let Contacts::Some(asked) = &self.register.contacts else { return Vec::new() };
+        let unproven = |contact: &AskedContact| {
+            let bound = bindings.by_instance(&self.aor, &contact.instance)?;
+            let at = contact.listens.filter(|at| bound.listens != Some(*at))?;
+            Some((self.aor.clone(), contact.instance.clone(), at))
+        };
+        asked.iter().filter_map(unproven).collect()
+    }
+
     fn ok(&self, cx: &mut Cx<'_>, tx: &mut Transactions, headers: &[(&'static str, String)]) {
         let answer = cx.answer(&self.new.request, status::OK, headers);
         tx.respond(cx, self.new.key, status::OK.0, answer);
@@ -318,6 +379,14 @@ fn refuse(
 ) {
     let answer = cx.answer(&new.request, status, headers);
     tx.refuse(cx, new, answer);
+}
+
+fn rule_of(cx: &Cx<'_>, realm: &str) -> ContactRule {
+    match (cx.addressing().local_realms.contains(realm), cx.config().contacts_any.contains(realm)) {
+        (true, true) => ContactRule::Any,
+        (true, false) => ContactRule::Own,
+        (false, _) => ContactRule::Foreign,
+    }
 }
 
 /// The host of a URI where it is one of ours: then all that the phone knows of us.

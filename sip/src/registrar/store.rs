@@ -10,7 +10,10 @@
 
 use super::{Binding, BindingChange};
 use crate::{Flow, Transport};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 /// Phones of one account: enough for a household, and the 200 that lists them all still fits a datagram.
 pub const MAX_CONTACTS_PER_AOR: usize = 10;
@@ -76,6 +79,14 @@ impl Bindings {
     /// Grows with each refresh of any binding, so the smallest was refreshed least recently.
     pub(super) fn refreshed(&self, aor: &str, instance: &str) -> u64 {
         self.by_aor.get(aor).and_then(|held| held.get(instance)).map_or(0, |held| held.refreshed)
+    }
+
+    /// The phone answered there. Nothing, if it is bound no more or has moved.
+    pub(super) fn set_listens(&mut self, aor: &str, instance: &str, at: SocketAddr) {
+        let held = self.by_aor.get_mut(aor).and_then(|held| held.get_mut(instance));
+        if let Some(held) = held.filter(|held| held.binding.flow.remote.ip() == at.ip()) {
+            held.binding.listens = Some(at);
+        }
     }
 
     /// The bindings that were registered over this flow and are still served by it.

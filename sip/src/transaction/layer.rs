@@ -38,6 +38,8 @@ pub enum User {
     Proxy(AskId),
     Registrar(AskId),
     Ping(PingId),
+    /// The registrar asks whether a phone is there where it says that it listens.
+    Listening(AskId),
     /// A CANCEL of ours: its answer is hop by hop and of no interest (§9.2).
     Nobody,
 }
@@ -47,13 +49,16 @@ pub enum User {
 pub(crate) struct NewRequest {
     pub key: ServerKey,
     pub hop: Hop,
+    /// Where its answers go.
+    pub answered: Hop,
     pub request: Message,
 }
 
 impl NewRequest {
     pub fn of(cx: &Cx<'_>, hop: Hop, request: Message) -> NewRequest {
         let key = ServerKey::of(&request, &hop, &cx.base.secret);
-        NewRequest { key, hop, request }
+        let answered = hop.answered(&request, cx.ours());
+        NewRequest { key, hop, answered, request }
     }
 }
 
@@ -205,7 +210,7 @@ impl Transactions {
                     }
                     Received::Nothing
                 }
-                None => Received::New(NewRequest { key, hop, request }),
+                None => Received::New(NewRequest::of(cx, hop, request)),
             },
         }
     }
@@ -233,6 +238,7 @@ impl Transactions {
 
     /// §9.2. The answer needs no transaction of its own: a repetition finds the INVITE again, and the same To-tag.
     fn on_cancel(&mut self, cx: &mut Cx<'_>, hop: &Hop, key: ServerKey, cancel: &Message) -> Received {
+        let hop = &hop.answered(cancel, cx.ours());
         let meant = self.servers.range(key.any_method()).find(|(key, _)| !key.is_cancel());
         let Some((_, row)) = meant else {
             let answer = cx.answer(cancel, status::NO_SUCH_DIALOG, &[]);
@@ -261,7 +267,7 @@ impl Transactions {
             cx.count("sip_overload");
             let retry = [("Retry-After", RETRY_AFTER_FULL_S.to_owned())];
             let answer = cx.answer(&new.request, status::SERVICE_UNAVAILABLE, &retry);
-            cx.send(&new.hop, answer);
+            cx.send(&new.answered, answer);
             return false;
         }
         self.shares.charge(&network, charged);
@@ -271,7 +277,7 @@ impl Transactions {
             true => ServerMachine::Invite(InviteServer::new(reliable)),
             false => ServerMachine::Other(NonInviteServer::new(reliable)),
         };
-        let hop = new.hop.clone();
+        let hop = new.answered.clone();
         let row = ServerRow { machine, hop, network, user, answer: None, charged, deadline: None };
         self.servers.insert(new.key, row);
         if is_invite {
@@ -314,7 +320,7 @@ impl Transactions {
 
     /// A final answer after which nothing is kept: to one who has proved nothing, or on a link that loses nothing.
     pub fn refuse(&mut self, cx: &mut Cx<'_>, new: &NewRequest, answer: Vec<u8>) {
-        cx.send(&new.hop, answer);
+        cx.send(&new.answered, answer);
         self.drop_server(new.key);
     }
 
@@ -337,7 +343,10 @@ impl Transactions {
             Method::Invite => {
                 ClientMachine::Invite(InviteClient::new(now, reliable, first_word_within.unwrap_or(GIVE_UP)))
             }
-            _ => ClientMachine::Other(NonInviteClient::new(now, reliable)),
+            _ => {
+                let give_up = first_word_within.unwrap_or(GIVE_UP);
+                ClientMachine::Other(NonInviteClient::new(now, reliable, give_up))
+            }
         };
         cx.send_with(&hop, request.raw().to_vec(), grant, initial);
         self.shares.charge(&hop.network(), charged);
@@ -482,13 +491,13 @@ impl Transactions {
             ClientMachine::Invite(machine) => {
                 (row.is_quick && machine.is_calling(), machine.on_deadline(cx.now.mono))
             }
-            ClientMachine::Other(machine) => (false, machine.on_deadline(cx.now.mono)),
+            ClientMachine::Other(machine) => (row.is_quick, machine.on_deadline(cx.now.mono)),
         };
         match (verdict, &row.request) {
             (Client::Resend, Some(request)) => cx.send(&row.hop, request.raw().to_vec()),
             (Client::TimedOut, Some(request)) => {
                 let why = if is_silent { Lost::Silent } else { Lost::TimedOut };
-                if is_silent {
+                if is_silent && row.method == Method::Invite {
                     // Its link keeps order, so a CANCEL can follow the INVITE: should it wake up, nobody rings.
                     let cancel = RequestBuilder::cancel_for(request, None);
                     cx.send(&row.hop, cancel);

@@ -26,19 +26,22 @@ enum State {
 pub struct NonInviteClient {
     state: State,
     reliable: bool,
+    begun: Instant,
 }
 
 impl NonInviteClient {
-    pub fn new(now: Instant, reliable: bool) -> NonInviteClient {
+    /// `give_up`: [`GIVE_UP`], or sooner while nothing at all was heard.
+    pub fn new(now: Instant, reliable: bool, give_up: Duration) -> NonInviteClient {
         let timer_e = (!reliable).then(|| now + T1);
-        let state = State::Waiting { proceeding: false, timer_e, interval: T1, timer_f: now + GIVE_UP };
-        NonInviteClient { state, reliable }
+        let state = State::Waiting { proceeding: false, timer_e, interval: T1, timer_f: now + give_up };
+        NonInviteClient { state, reliable, begun: now }
     }
 
     pub fn on_response(&mut self, now: Instant, status: u16) -> Client {
         match (&mut self.state, status) {
-            (State::Waiting { proceeding, .. }, ..=199) => {
+            (State::Waiting { proceeding, timer_f, .. }, ..=199) => {
                 *proceeding = true;
+                *timer_f = self.begun + GIVE_UP;
                 Client::Pass
             }
             (State::Waiting { .. }, _) => {
@@ -74,6 +77,17 @@ impl NonInviteClient {
 mod tests {
     use super::*;
 
+    #[test]
+    fn who_is_to_say_a_word_soon_and_does_not_is_given_up_soon() {
+        let (now, soon) = (Instant::now(), Duration::from_secs(2));
+        let mut silent = NonInviteClient::new(now, false, soon);
+        assert_eq!(silent.on_deadline(now + soon), Client::TimedOut);
+        let mut busy = NonInviteClient::new(now, false, soon);
+        assert_eq!(busy.on_response(now, 100), Client::Pass);
+        assert_eq!(busy.on_deadline(now + soon), Client::Resend);
+        assert_eq!(busy.on_deadline(now + GIVE_UP), Client::TimedOut);
+    }
+
     enum Step {
         Hear(u16),
         Wait(u64),
@@ -103,7 +117,7 @@ mod tests {
         ];
         for (why, reliable, steps, expected) in rows {
             let mut now = Instant::now();
-            let mut machine = NonInviteClient::new(now, *reliable);
+            let mut machine = NonInviteClient::new(now, *reliable, GIVE_UP);
             let mut verdict = Client::Nothing;
             for step in *steps {
                 verdict = match step {

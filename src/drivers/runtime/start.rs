@@ -25,7 +25,7 @@ use crate::{
 use dots_sip::{address::realm_of, auth::DigestOffer, registrar::Brief};
 use dots_wire::{PeerId, PublicKey, encode};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io::IsTerminal,
     net::SocketAddr,
     sync::Arc,
@@ -73,6 +73,8 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         own_hosts: hosts.known().to_vec(),
         digest: digests(options, &realms),
         brief: if options.refuse_brief { Brief::Refuse } else { Brief::Raise },
+        contacts_any: options.contacts_any.iter().cloned().collect(),
+        ports: own_ports(&sip.bound, http_addr, &net.listen_addrs().to_vec()),
         realms,
         trusted: trusted(options)?,
         advertise: options.advertise.as_ref().map(|a| a.authority(&sip.bound)),
@@ -188,6 +190,13 @@ fn unhide(accounts: &AccountStore, realms: &[String], notes: &mut Vec<Vec<u8>>) 
         }
     }
     Ok(())
+}
+
+/// Ports at which this peer listens.
+fn own_ports(sip: &[SocketAddr], http: SocketAddr, p2p: &[String]) -> BTreeSet<u16> {
+    // A multiaddress names its port behind `tcp` or `udp`.
+    let of_peers = p2p.iter().flat_map(|at| at.split('/')).filter_map(|part| part.parse().ok());
+    sip.iter().map(SocketAddr::port).chain([http.port()]).chain(of_peers).collect()
 }
 
 /// `--digest`: what is said of one realm wins over what is said of all.

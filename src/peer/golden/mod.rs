@@ -107,6 +107,7 @@ fn binding() -> Binding {
             local: "127.0.0.1:5060".parse().expect("an address"),
             remote: "[2001:db8::1]:5061".parse().expect("an address"),
         },
+        listens: None,
         expires_at_ms: 1_700_000_003_600,
         grant: vec![1, 2].into(),
         granted_until_ms: 1_700_000_003_000,

@@ -24,6 +24,8 @@ impl Victim {
             advertise: None,
             digest: Default::default(),
             brief: Default::default(),
+            contacts_any: Default::default(),
+            ports: Default::default(),
             sip: Vec::new(),
             p2p: Vec::new(),
             http: String::new(),

@@ -70,6 +70,8 @@ impl World {
             advertise: None,
             digest: Default::default(),
             brief: Default::default(),
+            contacts_any: Default::default(),
+            ports: Default::default(),
             sip: vec![address.to_string()],
             p2p: Vec::new(),
             http: String::new(),

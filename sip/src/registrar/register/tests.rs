@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Transport,
-    registrar::{ok_headers, vouch_for_flow, vouch_for_refresh},
+    registrar::{ContactRule, ok_headers, vouch_for_flow, vouch_for_refresh},
 };
 
 use proptest::prelude::*;
@@ -15,7 +15,15 @@ fn flow(port: u16) -> Flow {
 }
 
 fn contact(uri: &str, expires_s: Option<u32>) -> AskedContact {
-    AskedContact { uri: uri.into(), params: String::new(), q: 1000, instance: format!("i-{uri}"), expires_s }
+    AskedContact {
+        uri: uri.into(),
+        params: String::new(),
+        q: 1000,
+        instance: format!("i-{uri}"),
+        listens: None,
+        elsewhere: None,
+        expires_s,
+    }
 }
 
 fn some(call_id: &str, cseq: u32, contacts: Vec<AskedContact>) -> Register {
@@ -25,6 +33,7 @@ fn some(call_id: &str, cseq: u32, contacts: Vec<AskedContact>) -> Register {
         contacts: Contacts::Some(contacts),
         path: Vec::new(),
         server: None,
+        rule: ContactRule::Own,
     }
 }
 
@@ -419,6 +428,70 @@ proptest! {
             prop_assert_eq!(uris.len(), desk.bindings.of(AOR).count());
             if let Ok(again) = desk.try_on(port, &register, now_ms) {
                 prop_assert!(!needs_journal(&again.change), "{:?}", again);
+            }
+        }
+    }
+}
+
+/// Third-party registration: several phones in one REGISTER (F4).
+#[test]
+fn contacts_of_several_hosts_are_for_realms_that_say_so() {
+    let at = |text: &str| Some(text.parse().expect("an address"));
+    let here = |uri| contact(uri, Some(600));
+    let there = |uri, address| AskedContact { elsewhere: at(address), ..contact(uri, Some(600)) };
+    let two = || {
+        vec![
+            there("sip:a@198.51.100.7", "198.51.100.7:5060"),
+            there("sip:b@198.51.100.8", "198.51.100.8:5060"),
+        ]
+    };
+    for (why, rule, contacts, expected) in [
+        ("own account", ContactRule::Own, two(), Err("Contacts At Several Hosts")),
+        ("foreign account", ContactRule::Foreign, two(), Err("Contacts At Several Hosts")),
+        ("any: each at its own", ContactRule::Any, two(), Ok(vec!["198.51.100.7:5060", "198.51.100.8:5060"])),
+        (
+            "any: one of them here",
+            ContactRule::Any,
+            vec![here("sip:a@192.0.2.1"), two().remove(1)],
+            Ok(vec!["192.0.2.1:4000", "198.51.100.8:5060"]),
+        ),
+        (
+            "any: two that cannot be reached",
+            ContactRule::Any,
+            vec![here("sip:a@x.test"), here("sip:b@y.test")],
+            Err("Contact Cannot Be Reached"),
+        ),
+        (
+            "one host, two Contacts",
+            ContactRule::Own,
+            vec![here("sip:a@h"), here("sip:b@H")],
+            Ok(vec!["192.0.2.1:4000"; 2]),
+        ),
+        (
+            "one is taken away",
+            ContactRule::Own,
+            vec![here("sip:a@h"), contact("sip:b@other", Some(0))],
+            Ok(vec!["192.0.2.1:4000"]),
+        ),
+        (
+            "own account, one elsewhere: its flow",
+            ContactRule::Own,
+            two().drain(..1).collect(),
+            Ok(vec!["192.0.2.1:4000"]),
+        ),
+    ] {
+        let mut desk = Desk::new();
+        let register = Register { rule, ..some("c", 1, contacts) };
+        match expected {
+            Err(reason) => {
+                assert_eq!((desk.no(&register).status, desk.no(&register).reason), (403, reason), "{why}")
+            }
+            Ok(addresses) => {
+                let decision = desk.ok(&register);
+                let put: Vec<String> =
+                    decision.change.put.iter().map(|b| b.flow.remote.to_string()).collect();
+                assert_eq!(put, addresses, "{why}");
+                assert!(!needs_journal(&desk.ok(&register).change), "{why}: a repetition");
             }
         }
     }

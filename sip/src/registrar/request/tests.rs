@@ -83,8 +83,14 @@ fn instances() {
         None,
     );
     assert!(moved.iter().all(|contact| contact.instance == "urn:1"));
-    let both =
-        Register { call_id: "c".into(), cseq: 1, contacts: Contacts::Some(two), path: vec![], server: None };
+    let both = Register {
+        call_id: "c".into(),
+        cseq: 1,
+        contacts: Contacts::Some(two),
+        path: vec![],
+        server: None,
+        rule: ContactRule::Own,
+    };
     assert_eq!(both.instance(), "urn:1");
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn binding(aor: &str, instance: &str, flow: Flow, expires_at_ms: u64)
         path: Vec::new(),
         server: None,
         flow,
+        listens: None,
         expires_at_ms,
         grant: Vec::new().into(),
         granted_until_ms: expires_at_ms,
