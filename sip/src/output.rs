@@ -15,8 +15,8 @@ pub enum Output {
     /// Send one message to a peer over the overlay leg. `grant`: what the home gave for this request (outside a
     /// dialog); `initial`: a request outside a dialog, refused first when the link is full.
     SendPeer { peer: PeerLabel, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, initial: bool },
-    /// A challenge is needed for this canonical realm. Answer with `Input::Challenge`.
-    Challenge { id: AskId, realm: String },
+    /// The phone at `source` is to be challenged in the name of this canonical realm. Answer with `Input::Challenge`.
+    Challenge { id: AskId, realm: String, source: IpAddr },
     /// Check this answer to a challenge, given by the phone at `source`. Answer with `Input::Verified`.
     Verify { id: AskId, answer: Box<Answer>, source: IpAddr },
     /// Write this change of a binding before its 200. Answer with `Input::Journaled`.

@@ -275,7 +275,7 @@ impl Node {
                 }
             }
             Output::GetAccount { id, aor } => {
-                let account = self.accounts.look_up(&aor);
+                let account = Ok(self.accounts.look_up(&aor));
                 self.next.push_back(Input::Account { id, account });
             }
             Output::PutAccount { id, account } => self.store(id, move |s| s.put(&account)),

@@ -1,22 +1,25 @@
-//! Challenges and answers: which home to ask for a phone of ours, and what to say when another peer asks us as the home.
+//! Challenges, answers and grants: what crosses between the SIP core, `/dots/auth/2` and the rooms of `dots-trust`.
 //!
 //! ```text
-//!   phone ─ REGISTER ─▶ here: home of its realm?  yes ─▶ mint, account store, judge
-//!                                                 no ──▶ nonce of the home (guest.rs) … answer ─▶ /dots/auth/1 ─▶ grant
+//!   phone ─ REGISTER ─▶ nonce from a lease of its home (ours: made here) … answer
+//!              given to that very address? ─▶ home of its realm? yes ─▶ judge, account store
+//!                                                                no ──▶ /dots/auth/2 ─▶ grant
 //! ```
 //!
 //! A password never leaves its phone, and its digest never leaves the home: a serving peer returns the phone's answer to
-//! the home that minted the nonce, and gets a grant that is worth nothing to anybody else.
+//! the home whose lease it names, and gets a grant that is worth nothing to anybody else. Nothing is decided here.
 
 use super::{
-    Peer, Pending,
+    Config, Pending,
     account::Account,
-    guest::NONCES_PER_FETCH,
-    home,
-    messages::{AnswerRecord, AuthReply, AuthRequest, VERSION},
+    messages::{AuthReply, AuthRequest, VERSION},
+    neighbours::Neighbours,
+    outside::Outside,
 };
 use dots_overlay::{
-    grant,
+    core::OverlayCore,
+    grant::{self, GrantBatcher, Shown},
+    names::Realms,
     records::{
         Grant, GrantProof, Permit, Scope,
         grant::{BIND_LIFE_MAX, GRANT_VERSION},
@@ -25,166 +28,219 @@ use dots_overlay::{
 };
 use dots_sip::{
     address::realm_of,
-    auth::{Answer, AuthFailure, Challenge, Purpose, Vouch},
+    auth::{AuthFailure, Challenge, Purpose, Vouch},
     input::AskId,
 };
-use dots_wire::{Hash, Now, PeerId, decode, encode, hmac_sha256, sha256};
+use dots_trust::{
+    answer::Answer,
+    brakes::Via,
+    guest::{Guest, Offer},
+    judge::{Admitted, Judge, Refused, StoreDown},
+    lease::{Lease, Lessor, Stamp, place},
+    roaming::Roaming,
+};
+use dots_wire::{
+    Hash, Now, PeerId,
+    bounded::{Cache, Cause, Limits, Standing, Weight, network_of},
+    decode, encode, hmac_sha256, sha256,
+};
 use rand::Rng;
+use rand_chacha::ChaCha20Rng;
 use serde_bytes::ByteBuf;
-use std::net::IpAddr;
-
-/// Nonces that one request may ask for.
-const NONCES_MAX: u8 = 32;
-/// Methods for which no call grant is asked: they exist inside a dialog or a transaction only, or have a grant of their own.
-const UNGRANTED_METHODS: [&str; 6] = ["REGISTER", "ACK", "CANCEL", "BYE", "UPDATE", "PRACK"];
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What an auth answer is for.
 pub enum Asked {
     /// The account of an answer that a phone of ours gave; we are its home.
-    Own { ask: AskId, answer: Box<Answer>, source: Hash },
+    Own { ask: AskId, admitted: Box<Admitted>, phone: IpAddr },
     /// The account of an answer that a serving peer returned to us.
-    Foreign { inbound: InboundId, serving: PeerId, answer: Box<Answer>, source: Hash },
-    /// Nonces of a foreign realm.
-    Nonces { realm: String, home: PeerId },
+    Foreign { inbound: InboundId, admitted: Box<Admitted> },
+    /// A lease of a foreign realm's home.
+    Lease { realm: String, home: PeerId },
     /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
-    Home { ask: AskId, aor: String, permit: Permit },
+    Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr },
 }
 
-impl Peer {
-    pub(super) fn on_challenge(&mut self, now: Now, id: AskId, realm: String) {
-        if self.config.is_home(&realm) {
-            let random = self.outside.rng.random();
-            let nonce = self.home.mint(now, self.me, random);
-            return self.challenged(id, Ok(Challenge { realm, nonce }));
+/// What this peer keeps of challenges and grants.
+pub(super) struct Auth {
+    pub judge: Judge,
+    pub guest: Guest<AskId>,
+    pub roaming: Roaming,
+    /// Call grants that peers have shown to us.
+    pub shown: Shown,
+    pub asked_for: AskedFor,
+    /// Grants for other peers, each with the request that waits for it.
+    granting: GrantBatcher<InboundId>,
+}
+
+impl Auth {
+    pub fn new(config: &Config, rng: &mut ChaCha20Rng) -> Auth {
+        Auth {
+            judge: Judge::new(Lessor::new(&config.key, rng.random())),
+            guest: Guest::new(Stamp::new(&config.key, rng.random())),
+            roaming: Roaming::default(),
+            shown: Shown::default(),
+            asked_for: AskedFor::default(),
+            granting: GrantBatcher::default(),
         }
-        if self.home_of(now, &realm).is_none() {
-            // A realm whose record has run out is not unknown: ask whoever held it.
-            let failure = match self.ask_former_homes(now, &realm) {
-                true => AuthFailure::Unavailable,
-                false => AuthFailure::UnknownRealm,
-            };
-            return self.challenged(id, Err(failure));
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.granting.poll_timeout().into_iter().chain(self.guest.poll_timeout()).min()
+    }
+}
+
+/// One step of an authentication, with what it may look at.
+pub(super) struct Authenticator<'a> {
+    pub now: Now,
+    pub me: PeerId,
+    pub config: &'a Config,
+    pub auth: &'a mut Auth,
+    pub outside: &'a mut Outside,
+    pub neighbours: &'a Neighbours,
+    pub realms: &'a Realms,
+    pub overlay: &'a OverlayCore,
+}
+
+impl Authenticator<'_> {
+    /// The phone at this address needs a challenge of a realm that has a home.
+    pub fn on_challenge(&mut self, id: AskId, realm: String, phone: IpAddr) {
+        if self.auth.guest.wants_lease(self.now.mono, &realm, phone) {
+            self.ask_lease(&realm);
         }
-        match self.guest.take(now.mono, &realm) {
-            Some(nonce) => {
-                self.fetch_nonces(now, &realm);
-                self.challenged(id, Ok(Challenge { realm, nonce }));
-            }
-            None => {
-                self.fetch_nonces(now, &realm);
-                if !self.guest.wait(&realm, id) {
-                    self.challenged(id, Err(AuthFailure::Unavailable));
-                }
+        match self.auth.guest.challenge(self.now.mono, &realm, phone, id) {
+            Offer::Nonce(nonce) => self.challenged(id, Ok(Challenge { realm, nonce })),
+            Offer::Waits => {}
+            Offer::Refused => {
+                self.outside.count("challenges_refused");
+                self.challenged(id, Err(AuthFailure::Unavailable));
             }
         }
     }
 
-    fn challenged(&mut self, id: AskId, result: Result<Challenge, AuthFailure>) {
+    pub fn challenged(&mut self, id: AskId, result: Result<Challenge, AuthFailure>) {
         self.outside.sip(dots_sip::Input::Challenge { id, result });
     }
 
     /// The home to ask for this realm: the first one that we are connected to, else the first.
-    fn home_of(&self, now: Now, realm: &str) -> Option<PeerId> {
-        let record = self.realms.lookup(realm, now.wall)?;
+    pub fn home_of(&self, realm: &str) -> Option<PeerId> {
+        let record = self.realms.lookup(realm, self.now.wall)?;
         let homes = || record.homes.iter().copied().filter(|h| *h != self.me);
         homes().find(|h| self.neighbours.contains(*h)).or_else(|| homes().next())
     }
 
-    fn fetch_nonces(&mut self, now: Now, realm: &str) {
-        let Some(home) = self.home_of(now, realm) else {
-            return self.nonces_fetched(now, realm, self.me, Vec::new());
-        };
-        if !self.guest.wants_fetch(realm) {
-            return;
+    fn ask_lease(&mut self, realm: &str) {
+        if self.config.is_home(realm) {
+            let lease = self.auth.judge.lease(self.me, self.now.wall, self.outside.rng.random());
+            return self.leased(realm, self.me, Some(lease));
         }
-        let count = NONCES_PER_FETCH;
-        let body = encode(&AuthRequest::Nonces { version: VERSION, realm: realm.to_owned(), count });
-        self.outside.request(
-            Pending::Auth(Asked::Nonces { realm: realm.to_owned(), home }),
-            home,
-            Protocol::Auth,
-            body,
-        );
-    }
-
-    pub(super) fn on_verify(&mut self, now: Now, ask: AskId, answer: Answer, source: IpAddr) {
-        let source = self.source_name(source);
-        if self.config.is_home(&answer.realm) {
-            if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
-                return self.verified(ask, Err(AuthFailure::Wrong));
-            }
-            if let Err(failure) = self.home.admit(now, &answer, self.me, source) {
-                return self.verified(ask, Err(failure));
-            }
-            let aor = home::account_name(&answer);
-            return self
-                .outside
-                .account(Pending::Auth(Asked::Own { ask, answer: Box::new(answer), source }), aor);
-        }
-        // Only the home that minted this nonce can judge it; one that we do not remember is an old one.
-        let Some(home) = self.guest.minted_by(&answer.nonce) else {
-            return self.verified(ask, Err(AuthFailure::Stale));
-        };
-        let (aor, permit) = (answer.aor.clone(), permit(&answer));
-        let answer = Box::new(AnswerRecord::new(&answer, source));
-        let asked = Pending::Auth(Asked::Home { ask, aor, permit });
-        let body = encode(&AuthRequest::Verify { version: VERSION, answer });
+        let Some(home) = self.home_of(realm) else { return self.leased(realm, self.me, None) };
+        let body = encode(&AuthRequest::Lease { version: VERSION, realm: realm.to_owned() });
+        let asked = Pending::Auth(Asked::Lease { realm: realm.to_owned(), home });
         self.outside.request(asked, home, Protocol::Auth, body);
     }
 
-    fn verified(&mut self, id: AskId, result: Result<Vouch, AuthFailure>) {
-        if result == Err(AuthFailure::Wrong) {
-            self.outside.count("auth_wrong");
+    fn leased(&mut self, realm: &str, home: PeerId, lease: Option<Lease>) {
+        for (id, nonce) in self.auth.guest.leased(self.now.mono, realm, home, lease) {
+            let challenge = nonce.map(|nonce| Challenge { realm: realm.to_owned(), nonce });
+            self.challenged(id, challenge.ok_or(AuthFailure::Unavailable));
         }
+    }
+
+    pub fn on_verify(&mut self, ask: AskId, answer: &dots_sip::auth::Answer, phone: IpAddr) {
+        let answer = Box::new(returned(answer, self.source_name(phone)));
+        // One that we do not remember, or gave to another address: whatever the password, challenge anew.
+        let Some(home) = self.auth.guest.judge_of(&answer.realm, &answer.nonce, phone) else {
+            self.outside.count("auth_stale");
+            return self.verified(ask, Err(AuthFailure::Stale));
+        };
+        let Some(permit) = answer.permit() else { return self.verified(ask, Err(AuthFailure::Forbidden)) };
+        if home != self.me {
+            let body = encode(&AuthRequest::Verify { version: VERSION, answer: answer.clone() });
+            let asked = Pending::Auth(Asked::Home { ask, answer, permit, phone });
+            return self.outside.request(asked, home, Protocol::Auth, body);
+        }
+        if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
+            return self.refused_here(ask, &answer.aor, phone, Refused::Wrong);
+        }
+        let aor = answer.aor.clone();
+        let (serving, network) = (self.me, network_of(phone));
+        let via = Via { serving, is_home: true, source: answer.source, network };
+        match self.auth.judge.admit(self.now, answer, via) {
+            Ok(admitted) => {
+                let admitted = Box::new(admitted);
+                self.outside.account(Pending::Auth(Asked::Own { ask, admitted, phone }), aor);
+            }
+            Err(why) => self.refused_here(ask, &aor, phone, why),
+        }
+    }
+
+    fn verified(&mut self, id: AskId, result: Result<Vouch, AuthFailure>) {
         self.outside.sip(dots_sip::Input::Verified { id, result });
     }
 
-    pub(super) fn on_auth_account(&mut self, now: Now, asked: Asked, account: Option<&Account>) {
+    /// A phone's answer was not taken. `phone`: where the nonce had been given to, so the line accuses nobody else.
+    fn refused_here(&mut self, ask: AskId, aor: &str, phone: IpAddr, why: Refused) {
+        if why == Refused::Wrong {
+            self.outside.count("auth_wrong");
+            tracing::info!("refused password: account={} address={phone}", plain(aor));
+        }
+        self.verified(ask, Err(failure(why)));
+    }
+
+    /// The account store has answered, or cannot be read.
+    pub fn on_account(&mut self, asked: Asked, account: Result<Option<&Account>, StoreDown>) {
         match asked {
-            Asked::Own { ask, answer, source } => {
-                let verdict = self.home.judge(now, &answer, self.me, source, account);
-                // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
-                // call is made when the call leaves for another peer.
-                let not_after_ms = now.wall.plus(BIND_LIFE_MAX).0;
-                let result = verdict.map(|()| Vouch { aor: answer.aor, grant: [].into(), not_after_ms });
-                self.verified(ask, result);
+            Asked::Own { ask, admitted, phone } => {
+                let aor = admitted.answer.aor.clone();
+                match self.auth.judge.judge(self.now, &admitted, account) {
+                    // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
+                    // call is made when the call leaves for another peer.
+                    Ok(()) => {
+                        self.auth.asked_for.note(self.now, &admitted.answer, None);
+                        let not_after_ms = self.now.wall.plus(BIND_LIFE_MAX).0;
+                        self.verified(ask, Ok(Vouch { aor, grant: [].into(), not_after_ms }));
+                    }
+                    Err(why) => self.refused_here(ask, &aor, phone, why),
+                }
             }
-            Asked::Foreign { inbound, serving, answer, source } => {
-                self.judge_foreign(now, inbound, serving, &answer, source, account);
-            }
-            Asked::Nonces { .. } | Asked::Home { .. } => {}
+            Asked::Foreign { inbound, admitted } => self.judge_foreign(inbound, &admitted, account),
+            Asked::Lease { .. } | Asked::Home { .. } => {}
         }
     }
 
     /// There is no room for this question: the phone gets 503, a serving peer "unavailable".
-    pub(super) fn on_auth_refused(&mut self, now: Now, asked: Asked) {
+    pub fn on_refused(&mut self, asked: Asked) {
         match asked {
-            Asked::Own { ask, .. } | Asked::Home { ask, .. } => {
+            Asked::Own { ask, admitted, .. } => {
+                self.auth.judge.not_judged(self.now, &admitted);
                 self.verified(ask, Err(AuthFailure::Unavailable));
             }
-            Asked::Foreign { inbound, .. } => self.outside.respond(inbound, &AuthReply::Unavailable),
-            Asked::Nonces { realm, home } => self.nonces_fetched(now, &realm, home, Vec::new()),
+            Asked::Home { ask, .. } => self.verified(ask, Err(AuthFailure::Unavailable)),
+            Asked::Foreign { inbound, admitted } => {
+                self.auth.judge.not_judged(self.now, &admitted);
+                self.outside.respond(inbound, &AuthReply::Unavailable);
+            }
+            Asked::Lease { realm, home } => self.leased(&realm, home, None),
         }
     }
 
     /// `/dots/auth/2`, as the home.
-    pub(super) fn on_auth_request(&mut self, now: Now, serving: PeerId, inbound: InboundId, body: &[u8]) {
+    pub fn on_request(&mut self, serving: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<AuthRequest>(body) {
-            Ok(AuthRequest::Nonces { version: VERSION, realm, count }) => {
+            Ok(AuthRequest::Lease { version: VERSION, realm }) => {
                 if !self.config.is_home(&realm) {
                     return self.outside.respond(inbound, &AuthReply::Unavailable);
                 }
-                let randoms =
-                    (0..count.min(NONCES_MAX)).map(|_| self.outside.rng.random()).collect::<Vec<_>>();
-                let nonces = randoms.into_iter().map(|random| self.home.mint(now, serving, random)).collect();
-                self.outside.respond(inbound, &AuthReply::Nonces { nonces });
+                let lease = self.auth.judge.lease(serving, self.now.wall, self.outside.rng.random());
+                self.outside.respond(inbound, &AuthReply::Lease { lease: ByteBuf::from(lease.0) });
             }
             Ok(AuthRequest::Verify { version: VERSION, answer }) => {
-                let source = answer.source;
-                match answer.into_answer() {
-                    Some(answer) => self.admit_foreign(now, serving, inbound, answer, source),
-                    None => self.outside.respond(inbound, &AuthReply::Forbidden),
-                }
+                self.admit_foreign(serving, inbound, answer)
             }
             Ok(_) | Err(_) => {
                 self.outside.count("bad_peer_message");
@@ -193,141 +249,116 @@ impl Peer {
         }
     }
 
-    fn admit_foreign(&mut self, now: Now, serving: PeerId, inbound: InboundId, answer: Answer, source: Hash) {
-        let method_fits = match answer.purpose {
-            Purpose::Register { .. } => answer.method == "REGISTER",
-            Purpose::Request { .. } => !UNGRANTED_METHODS.contains(&answer.method.as_str()),
-        };
-        if !method_fits || !self.config.is_home(&answer.realm) {
+    fn admit_foreign(&mut self, serving: PeerId, inbound: InboundId, answer: Box<Answer>) {
+        if answer.permit().is_none() || !self.config.is_home(&answer.realm) {
+            return self.outside.respond(inbound, &AuthReply::Forbidden);
+        }
+        let is_realm =
+            |host: &str| self.config.is_home(host) || self.realms.lookup(host, self.now.wall).is_some();
+        if !answer.signs_target(is_realm) {
+            self.outside.count("auth_other_target");
             return self.outside.respond(inbound, &AuthReply::Forbidden);
         }
         if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
             return self.outside.respond(inbound, &AuthReply::Wrong);
         }
-        if let Err(failure) = self.home.admit(now, &answer, serving, source) {
-            return self.outside.respond(inbound, &AuthReply::from(failure));
+        let network = self.neighbours.get(serving).and_then(|n| n.ip()).map_or(0, network_of);
+        let (aor, source) = (answer.aor.clone(), answer.source);
+        match self.auth.judge.admit(self.now, answer, Via { serving, is_home: false, source, network }) {
+            Ok(admitted) => {
+                let admitted = Box::new(admitted);
+                self.outside.account(Pending::Auth(Asked::Foreign { inbound, admitted }), aor);
+            }
+            Err(why) => self.outside.respond(inbound, &AuthReply::from(why)),
         }
-        let aor = home::account_name(&answer);
-        let answer = Box::new(answer);
-        self.outside.account(Pending::Auth(Asked::Foreign { inbound, serving, answer, source }), aor);
     }
 
     fn judge_foreign(
         &mut self,
-        now: Now,
         inbound: InboundId,
-        serving: PeerId,
-        answer: &Answer,
-        source: Hash,
-        account: Option<&Account>,
+        admitted: &Admitted,
+        account: Result<Option<&Account>, StoreDown>,
     ) {
-        if let Err(failure) = self.home.judge(now, answer, serving, source, account) {
-            if failure == AuthFailure::Wrong {
+        if let Err(why) = self.auth.judge.judge(self.now, admitted, account) {
+            if why == Refused::Wrong {
                 self.outside.count("auth_wrong_elsewhere");
             }
-            return self.outside.respond(inbound, &AuthReply::from(failure));
+            return self.outside.respond(inbound, &AuthReply::from(why));
         }
-        let roams = account.is_some_and(|a| a.roaming);
-        let Some(grant) = self.grant_for(now, serving, &answer.aor, permit(answer)).filter(|_| roams) else {
+        let Admitted { answer, via, .. } = admitted;
+        let roams = account.is_ok_and(|a| a.is_some_and(|a| a.roaming));
+        let grant = answer.permit().filter(|_| roams);
+        let Some(grant) = grant
+            .and_then(|permit| grant_for(self.me, self.realms, self.now, via.serving, &answer.aor, permit))
+        else {
             return self.outside.respond(inbound, &AuthReply::Forbidden);
         };
         if grant.is_bind() {
-            let head = self.overlay.head_hash(serving);
-            self.home.roaming_mut().granted(now.wall, &answer.aor, serving, grant.not_after, head);
+            let head = self.overlay.head_hash(via.serving);
+            self.auth.roaming.granted(self.now.wall, &answer.aor, via.serving, grant.not_after, head);
         }
-        if self.granting.push(now.mono, inbound, grant).is_err() {
+        if self.auth.granting.push(self.now.mono, inbound, grant).is_err() {
             self.outside.respond(inbound, &AuthReply::Unavailable);
         }
     }
 
-    /// What we, as a home of the AOR's realm, would sign. `None`: our own record is missing or lets `serving` serve
-    /// nobody.
-    fn grant_for(&self, now: Now, serving: PeerId, aor: &str, permit: Permit) -> Option<Grant> {
-        let realm = realm_of(aor);
-        let record = self.realms.lookup(realm, now.wall)?;
-        if !record.is_home(self.me) || !record.may_serve(serving) {
-            return None;
-        }
-        Some(Grant {
-            version: GRANT_VERSION,
-            not_after: now.wall.plus(permit.life_max()),
-            permit,
-            scope: Scope::Aor(record.aor_id(aor)),
-            realm: record.id(),
-            realm_seq: record.seq,
-            home: self.me,
-            serving,
-            time: now.wall,
-        })
-    }
-
     /// A call grant of ours for a phone of ours, at once: the call waits for it.
-    pub(super) fn own_call_grant(&self, now: Now, aor: &str, method: &str, target: &str) -> Option<Vec<u8>> {
-        let grant = self.grant_for(now, self.me, aor, call_permit(method, target))?;
-        let proof: GrantProof = grant::sign(&self.config.key, &[grant]).pop()?;
-        Some(encode(&proof))
+    pub fn own_call_grant(&self, aor: &str, method: &str, target: &str) -> Option<Vec<u8>> {
+        own_call_grant(self.config, self.realms, self.now, aor, method, target)
     }
 
-    pub(super) fn sign_grants(&mut self, now: Now) {
-        for (inbound, proof) in self.granting.sign_due(now.mono, &self.config.key) {
+    /// Grants that are due are signed, and who has waited long enough is told.
+    pub fn on_timeout(&mut self) {
+        for (inbound, proof) in self.auth.granting.sign_due(self.now.mono, &self.config.key) {
             self.outside.respond(inbound, &AuthReply::Granted { grant: ByteBuf::from(encode(&proof)) });
+        }
+        while let Some(id) = self.auth.guest.poll_expired(self.now.mono) {
+            self.challenged(id, Err(AuthFailure::Unavailable));
         }
     }
 
     /// A home answered us (or did not).
-    pub(super) fn on_auth_reply(&mut self, now: Now, asked: Asked, result: Result<Vec<u8>, RequestError>) {
+    pub fn on_reply(&mut self, asked: Asked, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<AuthReply>(&body).ok());
         match asked {
-            Asked::Nonces { realm, home } => {
-                let nonces = match reply {
-                    Some(AuthReply::Nonces { nonces }) => nonces,
-                    _ => Vec::new(),
+            Asked::Lease { realm, home } => {
+                let lease = match reply {
+                    Some(AuthReply::Lease { lease }) => Lease::read(&lease).filter(Lease::is_known),
+                    _ => None,
                 };
-                self.nonces_fetched(now, &realm, home, nonces);
-                if self.guest.is_waiting(&realm) {
-                    self.fetch_nonces(now, &realm);
-                }
+                self.leased(&realm, home, lease);
             }
-            Asked::Home { ask, aor, permit } => {
-                if let Some(AuthReply::Stale) = &reply {
-                    self.guest.forget(realm_of(&aor));
-                }
-                let result = match reply {
-                    Some(AuthReply::Granted { grant }) => self.check_grant(now, aor, &permit, &grant),
-                    Some(AuthReply::Wrong) => Err(AuthFailure::Wrong),
-                    Some(AuthReply::Stale) => Err(AuthFailure::Stale),
-                    Some(AuthReply::Forbidden) => Err(AuthFailure::Forbidden),
-                    Some(AuthReply::Unavailable | AuthReply::Nonces { .. }) | None => {
-                        Err(AuthFailure::Unavailable)
+            Asked::Home { ask, answer, permit, phone } => {
+                let refused = match reply {
+                    Some(AuthReply::Granted { grant }) => {
+                        let result = self.check_grant(&answer.aor, &permit, &grant);
+                        if let Ok(vouch) = &result {
+                            self.auth.asked_for.note(self.now, &answer, Some(vouch.grant.clone()));
+                        }
+                        return self.verified(ask, result);
                     }
+                    Some(AuthReply::Wrong) => Refused::Wrong,
+                    Some(AuthReply::Stale) => {
+                        self.auth.guest.forget(&answer.realm, &answer.nonce);
+                        Refused::Stale
+                    }
+                    Some(AuthReply::Forbidden) => Refused::Forbidden,
+                    Some(AuthReply::Unavailable | AuthReply::Lease { .. }) | None => Refused::Unavailable,
                 };
-                self.verified(ask, result);
+                self.refused_here(ask, &answer.aor, phone, refused);
             }
             Asked::Own { .. } | Asked::Foreign { .. } => {}
         }
     }
 
-    fn nonces_fetched(&mut self, now: Now, realm: &str, home: PeerId, nonces: Vec<String>) {
-        for (id, nonce) in self.guest.fetched(now.mono, realm, home, nonces) {
-            let challenge = nonce.map(|nonce| Challenge { realm: realm.to_owned(), nonce });
-            self.challenged(id, challenge.ok_or(AuthFailure::Unavailable));
-        }
-    }
-
     /// A home's grant is kept, written down and shown to others: it is checked as they will check it.
-    fn check_grant(
-        &mut self,
-        now: Now,
-        aor: String,
-        permit: &Permit,
-        proof: &[u8],
-    ) -> Result<Vouch, AuthFailure> {
-        let realm = realm_of(&aor);
-        let record = self.realms.lookup(realm, now.wall).ok_or(AuthFailure::Unavailable)?;
+    fn check_grant(&mut self, aor: &str, permit: &Permit, proof: &[u8]) -> Result<Vouch, AuthFailure> {
+        let realm = realm_of(aor);
+        let record = self.realms.lookup(realm, self.now.wall).ok_or(AuthFailure::Unavailable)?;
         let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
-        match grant::verify(proof, self.me, record, now.wall, revoked) {
-            Ok(grant) if grant.is_for(record.aor_id(&aor)) && grant.permit == *permit => {
-                Ok(Vouch { aor, grant: proof.into(), not_after_ms: grant.not_after.0 })
+        match grant::verify(proof, self.me, record, self.now.wall, revoked) {
+            Ok(grant) if grant.is_for(record.aor_id(aor)) && grant.permit == *permit => {
+                Ok(Vouch { aor: aor.to_owned(), grant: proof.into(), not_after_ms: grant.not_after.0 })
             }
             other => {
                 tracing::warn!(%realm, why = ?other.err(), "a home sent a grant that does not hold");
@@ -338,33 +369,186 @@ impl Peer {
     }
 
     /// What we call the place of a phone: one address, or one IPv6 network, and nothing that others could read back.
-    fn source_name(&self, source: IpAddr) -> Hash {
-        let name = match source {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().iter().take(8).copied().collect(),
-        };
-        hmac_sha256(self.config.key.to_bytes().as_slice(), &[b"dots/source/1".as_slice(), &name].concat())
+    fn source_name(&self, phone: IpAddr) -> Hash {
+        let text = [b"dots/source/1".as_slice(), &place(phone)].concat();
+        hmac_sha256(self.config.key.to_bytes().as_slice(), &text)
     }
 }
 
-fn permit(answer: &Answer) -> Permit {
-    match &answer.purpose {
-        Purpose::Register { instance } => Permit::Bind { instance: sha256(instance.as_bytes()) },
-        Purpose::Request { target } => call_permit(&answer.method, target),
+/// What we, as a home of the AOR's realm, would sign. `None`: our own record is missing or lets `serving` serve nobody.
+fn grant_for(
+    me: PeerId,
+    realms: &Realms,
+    now: Now,
+    serving: PeerId,
+    aor: &str,
+    permit: Permit,
+) -> Option<Grant> {
+    let record = realms.lookup(realm_of(aor), now.wall)?;
+    if !record.is_home(me) || !record.may_serve(serving) {
+        return None;
+    }
+    Some(Grant {
+        version: GRANT_VERSION,
+        not_after: now.wall.plus(permit.life_max()),
+        permit,
+        scope: Scope::Aor(record.aor_id(aor)),
+        realm: record.id(),
+        realm_seq: record.seq,
+        home: me,
+        serving,
+        time: now.wall,
+    })
+}
+
+fn own_call_grant(
+    config: &Config,
+    realms: &Realms,
+    now: Now,
+    aor: &str,
+    method: &str,
+    target: &str,
+) -> Option<Vec<u8>> {
+    let (me, named) = (config.key.peer_id(), sha256(target.as_bytes()));
+    let permit = Permit::Call { method: method.to_owned(), signed: named, target: named };
+    let grant = grant_for(me, realms, now, me, aor, permit)?;
+    let proof: GrantProof = grant::sign(&config.key, &[grant]).pop()?;
+    Some(encode(&proof))
+}
+
+/// Who called whom a moment ago: a home tells whether an account exists to who shows such a caller's grant.
+pub(super) struct AskedFor(Cache<String, Caller>);
+
+#[derive(Clone)]
+struct Caller {
+    at: Instant,
+    aor: String,
+    method: String,
+    /// Of a foreign home; we make our own.
+    grant: Option<Arc<[u8]>>,
+}
+
+impl Weight for Caller {
+    fn heap_bytes(&self) -> usize {
+        self.aor.capacity() + self.method.capacity() + self.grant.heap_bytes()
     }
 }
 
-fn call_permit(method: &str, target: &str) -> Permit {
-    Permit::Call { method: method.to_owned(), target: sha256(target.as_bytes()) }
+/// A search follows its call at once.
+const CALLER_LIFE: Duration = Duration::from_secs(30);
+const CALLERS: Limits = Limits::new(4 << 20, 8_192);
+
+impl Default for AskedFor {
+    fn default() -> AskedFor {
+        AskedFor(Cache::new(CALLERS))
+    }
 }
 
-impl From<AuthFailure> for AuthReply {
-    fn from(failure: AuthFailure) -> AuthReply {
-        match failure {
-            AuthFailure::Wrong => AuthReply::Wrong,
-            AuthFailure::Stale => AuthReply::Stale,
-            AuthFailure::Forbidden => AuthReply::Forbidden,
-            AuthFailure::Unavailable | AuthFailure::UnknownRealm => AuthReply::Unavailable,
+impl AskedFor {
+    fn note(&mut self, now: Now, answer: &Answer, grant: Option<Arc<[u8]>>) {
+        let Some(target) = answer.target.clone() else { return };
+        let cause = Cause::new(Standing::Other).by(answer.aor.as_bytes());
+        let caller = Caller { at: now.mono, aor: answer.aor.clone(), method: answer.method.clone(), grant };
+        self.0.insert(cause, target, caller);
+    }
+
+    /// A grant for a request to `target` of a phone of ours, to show to the target's home, and the caller.
+    pub fn grant(&self, config: &Config, realms: &Realms, now: Now, target: &str) -> Option<(Vec<u8>, &str)> {
+        let caller = self.0.get(target)?;
+        if now.mono.saturating_duration_since(caller.at) > CALLER_LIFE {
+            return None;
         }
+        let given = caller.grant.as_ref().map(|grant| grant.to_vec());
+        let grant =
+            given.or_else(|| own_call_grant(config, realms, now, &caller.aor, &caller.method, target));
+        grant.map(|grant| (grant, caller.aor.as_str()))
+    }
+}
+
+/// The SIP core's answer as the home wants it.
+fn returned(answer: &dots_sip::auth::Answer, source: Hash) -> Answer {
+    let (instance, target) = match &answer.purpose {
+        Purpose::Register { instance } => (Some(instance.clone()), None),
+        Purpose::Request { target } => (None, Some(target.clone())),
+    };
+    Answer {
+        method: answer.method.clone(),
+        username: answer.username.clone(),
+        realm: answer.realm.clone(),
+        nonce: answer.nonce.clone(),
+        uri: answer.uri.clone(),
+        response: answer.response.clone(),
+        algorithm: answer.algorithm.clone(),
+        qop: answer.qop.clone(),
+        nc: answer.nc,
+        cnonce: answer.cnonce.clone(),
+        aor: answer.aor.clone(),
+        instance,
+        target,
+        source,
+    }
+}
+
+/// An account's name as a log line of a fixed form holds it: what could be read as another word of the line is escaped.
+fn plain(aor: &str) -> String {
+    const LONG: usize = 96;
+    let mut text = String::new();
+    for byte in aor.bytes().take(LONG) {
+        match byte {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'.'
+            | b'@'
+            | b'-'
+            | b'_'
+            | b'+'
+            | b'#'
+            | b'*'
+            | b'~' => {
+                text.push(char::from(byte));
+            }
+            other => text += &format!("%{other:02X}"),
+        }
+    }
+    text
+}
+
+fn failure(why: Refused) -> AuthFailure {
+    match why {
+        Refused::Wrong => AuthFailure::Wrong,
+        Refused::Stale => AuthFailure::Stale,
+        Refused::Forbidden => AuthFailure::Forbidden,
+        Refused::Unavailable => AuthFailure::Unavailable,
+    }
+}
+
+impl From<Refused> for AuthReply {
+    fn from(why: Refused) -> AuthReply {
+        match why {
+            Refused::Wrong => AuthReply::Wrong,
+            Refused::Stale => AuthReply::Stale,
+            Refused::Forbidden => AuthReply::Forbidden,
+            Refused::Unavailable => AuthReply::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    /// F33: whoever chooses a user name can't write another line, or another word of this one.
+    #[test]
+    fn a_name_in_the_log_is_one_word() {
+        for (aor, shown) in [
+            ("alice@a.net", "alice@a.net"),
+            ("+49*30#1@a.net", "+49*30#1@a.net"),
+            ("x address=192.0.2.9\n@a", "x%20address%3D192.0.2.9%0A@a"),
+            ("\u{1b}[31m\u{e9}", "%1B%5B31m%C3%A9"),
+        ] {
+            assert_eq!(plain(aor), shown);
+        }
+        assert!(plain(&"\n".repeat(10_000)).len() < 300);
     }
 }

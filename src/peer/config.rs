@@ -1,13 +1,12 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
 use super::{
-    Peer, bindings, calls::Calls, guest::Guest, home::Home, journal, neighbours::Neighbours, notes,
+    Peer, auth::Auth, bindings, calls::Calls, journal, names::Asking, neighbours::Neighbours, notes,
     notes::Said, outside::Outside, rate::Buckets,
 };
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore,
-    grant::GrantBatcher,
     link::Links,
     names::{Belief, Realms},
     records::grant::BIND_LIFE_MAX,
@@ -18,7 +17,6 @@ use dots_sip::{
     core::Core as Sip,
     registrar::{Binding, Brief, ExpiryRules},
 };
-use dots_trust::nonce::Minter;
 use dots_wire::{Now, PublicKey, SecretKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
@@ -98,9 +96,8 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         overlay,
         receipts,
         realms,
-        home: Home::new(Minter::new(&config.key, rng.random())),
-        granting: GrantBatcher::default(),
-        guest: Guest::default(),
+        auth: Auth::new(&config, &mut rng),
+        asking: Asking::default(),
         calls: Calls::default(),
         published: bindings::Published::new(recovered.bindings.len()),
         aliases,

@@ -2,7 +2,7 @@
 
 use dots_overlay::transport::NetEvent;
 use dots_sip::Flow;
-use dots_trust::account::Account;
+use dots_trust::{account::Account, judge::StoreDown};
 
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -19,10 +19,10 @@ pub enum Input {
     Appended {
         token: u64,
     },
-    /// Answers `Output::GetAccount`.
+    /// Answers `Output::GetAccount`. A store that cannot be read says nothing about anybody.
     Account {
         id: u64,
-        account: Option<Account>,
+        account: Result<Option<Account>, StoreDown>,
     },
     /// Answers `Output::PutAccount` / `RemoveAccount`: durable. `existed`: there was one before.
     AccountStored {

@@ -32,6 +32,10 @@ enum Refused {
     From,
     Via,
     Policy,
+    /// A second part of the grant: nobody may give one yet.
+    OnBehalf,
+    /// A call grant that was shown before.
+    Shown,
     TooMany,
 }
 
@@ -44,6 +48,8 @@ impl Refused {
             Refused::From => "leg_refused_from",
             Refused::Via => "leg_refused_via",
             Refused::Policy => "leg_refused_policy",
+            Refused::OnBehalf => "leg_refused_on_behalf",
+            Refused::Shown => "leg_refused_shown",
             Refused::TooMany => "leg_refused_rate",
         }
     }
@@ -62,8 +68,14 @@ impl Peer {
         let Some(peer) = self.neighbours.of_label(label) else {
             return self.outside.sip(dots_sip::Input::OverlayDown { peer: label.clone() });
         };
-        let mut envelope =
-            Envelope { version: VERSION, sip: Vec::new(), grant: None, realm: None, nonce: None };
+        let mut envelope = Envelope {
+            version: VERSION,
+            sip: Vec::new(),
+            grant: None,
+            realm: None,
+            nonce: None,
+            on_behalf: Vec::new(),
+        };
         if let Ok(message) = Message::parse_lenient(bytes.clone()) {
             // The nonce first: it opens the call that the grant is noted in.
             self.attach_nonce(now, peer, &message, &mut envelope);
@@ -91,8 +103,9 @@ impl Peer {
         let realm = realm_of(&caller);
         envelope.realm = self.realms.signed(realm, now.wall).cloned();
         let given = grant.filter(|g| !g.is_empty()).map(|g| g.to_vec());
-        let bytes =
-            given.or_else(|| self.own_call_grant(now, &caller, message.method(), &target_aor(message)?));
+        let bytes = given.or_else(|| {
+            self.authenticator(now).own_call_grant(&caller, message.method(), &target_aor(message)?)
+        });
         if let (Some(bytes), Some(key)) = (&bytes, call_key(message, CallSide::Caller)) {
             self.calls.set_grant(&key, to, bytes.as_slice().into());
         }
@@ -184,6 +197,9 @@ impl Peer {
             tracing::debug!(%from, %why, "a grant was not believed");
             Refused::Grant
         })?;
+        if !envelope.on_behalf.is_empty() {
+            return Err(Refused::OnBehalf);
+        }
         let target = target_aor(message).ok_or(Refused::Grant)?;
         let aor_id = record.aor_id(&caller);
         if !grant.is_for(aor_id) {
@@ -199,6 +215,10 @@ impl Peer {
         let callers = self.realms.lookup(realm_of(&target), now.wall);
         if callers.is_some_and(|r| !r.may_call(realm)) {
             return Err(Refused::Policy);
+        }
+        // A call grant is good for one request; a bind grant, where it must do, for what its rate allows.
+        if !grant.is_bind() && !self.auth.shown.is_first(now.mono, bytes, from, realm) {
+            return Err(Refused::Shown);
         }
         if message.method() == "INVITE"
             && let Some(key) = call_key(message, CallSide::Callee)
@@ -223,7 +243,8 @@ impl Peer {
             _ => ResponseBuilder::new(request, 403, "Forbidden"),
         };
         let sip = response.to_tag(tag).build();
-        let envelope = Envelope { version: VERSION, sip, grant: None, realm: None, nonce: None };
+        let envelope =
+            Envelope { version: VERSION, sip, grant: None, realm: None, nonce: None, on_behalf: Vec::new() };
         if self.links.send(now, to, encode(&envelope), false).is_err() {
             self.outside.count("link_full");
         }

@@ -5,8 +5,8 @@
 
 use super::{
     Config, Output, Pending,
+    auth::AskedFor,
     bindings::{instance_hash, state_of},
-    home::Roaming,
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
     neighbours::Neighbours,
     outside::Outside,
@@ -17,7 +17,7 @@ use dots_overlay::{
     directory::{Found, State},
     grant,
     names::Realms,
-    records::{Life, RealmRecord},
+    records::{Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
 use dots_sip::{
@@ -25,7 +25,9 @@ use dots_sip::{
     input::{AskId, RemoteTarget, Resolution},
     registrar::Bindings,
 };
-use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode};
+use dots_trust::{judge::StoreDown, roaming::Roaming};
+use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode, sha256};
+use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 
 /// Homes asked, one after the other, for one AOR.
@@ -44,8 +46,8 @@ pub enum Asked {
     Home { who: Waiting, aor: String, left: Vec<PeerId> },
     /// No home answered; the same waits for the DHT.
     Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
-    /// A peer asked us as the home.
-    Serve { inbound: InboundId, aor: String },
+    /// A peer asked us as the home. `is_shown`: it showed the grant of a caller.
+    Serve { inbound: InboundId, aor: String, is_shown: bool },
     /// `dots lookup` for one of our own realms.
     Api { api: u64, aor: String },
 }
@@ -75,6 +77,7 @@ pub(super) struct Finder<'a> {
     pub realms: &'a Realms,
     pub overlay: &'a OverlayCore,
     pub roaming: &'a Roaming,
+    pub asked_for: &'a AskedFor,
     /// Our own phones.
     pub phones: &'a Bindings,
 }
@@ -112,7 +115,14 @@ impl Finder<'_> {
     fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>) {
         match left.pop() {
             Some(home) => {
-                let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor.clone() });
+                let shown = self.asked_for.grant(self.config, self.realms, self.now, &aor);
+                let shown = shown.filter(|_| matches!(who, Waiting::Call(_)));
+                let realm = shown
+                    .as_ref()
+                    .and_then(|(_, caller)| self.realms.signed(realm_of(caller), self.now.wall));
+                let (realm, aor_asked) = (realm.cloned(), aor.clone());
+                let grant = shown.map(|(grant, _)| ByteBuf::from(grant));
+                let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor_asked, grant, realm });
                 self.outside.request(
                     Pending::Lookup(Asked::Home { who, aor, left }),
                     home,
@@ -183,7 +193,9 @@ impl Finder<'_> {
             })
     }
 
-    pub(super) fn on_lookup_account(&mut self, asked: Asked, exists: bool) {
+    pub(super) fn on_lookup_account(&mut self, asked: Asked, exists: Result<bool, StoreDown>) {
+        // A store that cannot be read says nothing of anybody: not now.
+        let Ok(exists) = exists else { return self.on_lookup_refused(asked) };
         match asked {
             Asked::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
             Asked::Own { ask, aor } => {
@@ -191,7 +203,7 @@ impl Finder<'_> {
                 let none = peers.is_empty();
                 self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
-            Asked::Serve { inbound, aor } => self.serve(inbound, &aor, exists),
+            Asked::Serve { inbound, aor, is_shown } => self.serve(inbound, &aor, is_shown.then_some(exists)),
             Asked::Api { api, aor } => self.reply_lookup(api, &aor, Some(exists), &[]),
             Asked::Home { .. } | Asked::Dht { .. } => {}
         }
@@ -230,7 +242,7 @@ impl Finder<'_> {
     }
 
     /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.
-    fn serve(&mut self, inbound: InboundId, aor: &str, exists: bool) {
+    fn serve(&mut self, inbound: InboundId, aor: &str, exists: Option<bool>) {
         let mut bindings: Vec<FoundBinding> = Vec::new();
         let own = self.phones.reachable(aor, self.now.wall.0);
         if let Some(until_ms) = own.iter().map(|b| b.expires_at_ms).max() {
@@ -249,12 +261,32 @@ impl Finder<'_> {
         self.outside.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
 
-    /// A peer asks where this AOR is: told only where we are its home.
-    pub(super) fn on_peer_asks(&mut self, inbound: InboundId, aor: String) {
+    /// A peer asks where this AOR is: told only where we are its home; and whether there is such an account, only to who
+    /// serves somebody who calls it, so that nobody can list accounts without being one.
+    pub(super) fn on_peer_asks(
+        &mut self,
+        from: PeerId,
+        inbound: InboundId,
+        aor: String,
+        grant: Option<&[u8]>,
+    ) {
         if !self.is_local(&aor) {
             return self.outside.respond(inbound, &LookupReply::NotHome);
         }
-        self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone() }), aor);
+        let is_shown = grant.is_some_and(|grant| self.is_called(from, &aor, grant));
+        self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone(), is_shown }), aor);
+    }
+
+    /// Is this the grant of a call to `aor`, given to the peer that shows it?
+    fn is_called(&self, from: PeerId, aor: &str, proof: &[u8]) -> bool {
+        let Some(realm) = grant::claimed_realm(proof) else { return false };
+        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
+        let target = sha256(aor.as_bytes());
+        let calls = |r: &RealmRecord| {
+            grant::verify(proof, from, r, self.now.wall, revoked)
+                .is_ok_and(|g| matches!(g.permit, Permit::Call { target: t, .. } if t == target))
+        };
+        self.realms.by_id(realm, self.now.wall).any(calls)
     }
 
     pub(super) fn on_lookup_reply(&mut self, asked: Asked, result: Result<Vec<u8>, RequestError>) {
@@ -268,7 +300,7 @@ impl Finder<'_> {
                     until: Timestamp(b.until_ms),
                     q: if b.stale { Q_STALE } else { Q_LIVE },
                 });
-                self.found(who, &aor, Some(exists), live.collect());
+                self.found(who, &aor, exists, live.collect());
             }
             _ => self.ask_next(who, aor, left),
         }

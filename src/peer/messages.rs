@@ -1,12 +1,12 @@
 //! What peers say to each other beyond the log: `/dots/auth/2`, `/dots/lookup/2` and the envelope of `/dots/sip/2`.
 //! CBOR arrays behind a version (`docs/spec/4-peer-messages.md`).
 
-use dots_sip::auth::{Answer, Purpose};
+use dots_trust::answer::Answer;
 use dots_wire::{Hash, PeerId, Signed};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// One SIP message between two serving peers. `grant` and `realm` come with every request outside a dialog;
 /// `nonce` with an INVITE and with its 2xx: both together name the receipt.
@@ -18,20 +18,23 @@ pub struct Envelope {
     pub grant: Option<serde_bytes::ByteBuf>,
     pub realm: Option<Signed>,
     pub nonce: Option<Hash>,
+    /// The second part of the grant, oldest first: reserved, and refused where there is one (`dots_trust::records::OnBehalf`).
+    pub on_behalf: Vec<Signed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthRequest {
-    /// A serving peer wants nonces to hand to phones of this realm.
-    Nonces { version: u8, realm: String, count: u8 },
-    /// A phone's answer, returned to the home that minted its nonce.
-    Verify { version: u8, answer: Box<AnswerRecord> },
+    /// A serving peer wants to challenge phones of this realm.
+    Lease { version: u8, realm: String },
+    /// A phone's answer, returned to the home whose lease it names.
+    Verify { version: u8, answer: Box<Answer> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthReply {
-    Nonces {
-        nonces: Vec<String>,
+    /// `dots_trust::lease`, for the peer that asked.
+    Lease {
+        lease: serde_bytes::ByteBuf,
     },
     /// For whom and until when the grant itself says.
     Granted {
@@ -44,84 +47,18 @@ pub enum AuthReply {
     Unavailable,
 }
 
-/// [`Answer`] as it travels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct AnswerRecord {
-    pub method: String,
-    pub username: String,
-    pub realm: String,
-    pub nonce: String,
-    pub uri: String,
-    pub response: String,
-    pub algorithm: String,
-    pub qop: String,
-    pub nc: u32,
-    pub cnonce: String,
-    pub aor: String,
-    /// The claimed instance (REGISTER), or nothing.
-    pub instance: Option<String>,
-    /// The canonical target of any other request, or nothing.
-    pub target: Option<String>,
-    /// Where the phone is, under a key of the serving peer: tells sources apart and names none.
-    pub source: Hash,
-}
-
-impl AnswerRecord {
-    pub fn new(a: &Answer, source: Hash) -> AnswerRecord {
-        let (instance, target) = match &a.purpose {
-            Purpose::Register { instance } => (Some(instance.clone()), None),
-            Purpose::Request { target } => (None, Some(target.clone())),
-        };
-        AnswerRecord {
-            method: a.method.clone(),
-            username: a.username.clone(),
-            realm: a.realm.clone(),
-            nonce: a.nonce.clone(),
-            uri: a.uri.clone(),
-            response: a.response.clone(),
-            algorithm: a.algorithm.clone(),
-            qop: a.qop.clone(),
-            nc: a.nc,
-            cnonce: a.cnonce.clone(),
-            aor: a.aor.clone(),
-            instance,
-            target,
-            source,
-        }
-    }
-
-    /// `None` where it names both purposes or none.
-    pub fn into_answer(self) -> Option<Answer> {
-        let purpose = match (self.instance, self.target) {
-            (Some(instance), None) => Purpose::Register { instance },
-            (None, Some(target)) => Purpose::Request { target },
-            _ => return None,
-        };
-        Some(Answer {
-            method: self.method,
-            username: self.username,
-            realm: self.realm,
-            nonce: self.nonce,
-            uri: self.uri,
-            response: self.response,
-            algorithm: self.algorithm,
-            qop: self.qop,
-            nc: self.nc,
-            cnonce: self.cnonce,
-            aor: self.aor,
-            purpose,
-        })
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LookupRequest {
-    /// "These realms I am home of, or have heard of, and my clock says this"; answered with the other's.
-    Realms { version: u8, records: Vec<Signed>, time_ms: u64 },
+    /// "Of these realms I am home, what I know of others has this digest, and my clock says this"; answered with the other's
+    /// own, and, where the digests differ, with some of those that it knows.
+    Realms { version: u8, records: Vec<Signed>, digest: Hash, time_ms: u64 },
+    /// The records of these realms, by name.
+    Named { version: u8, names: Vec<String> },
     /// A newer record of one realm; answered with nothing new.
     News { version: u8, record: Signed },
-    /// Asked of a home: does this account exist, and where is it?
-    Aor { version: u8, aor: String },
+    /// Asked of a home: where is this account? `grant`: of a call to it that the asker serves, with its caller's realm record;
+    /// who shows one is also told whether the account exists.
+    Aor { version: u8, aor: String, grant: Option<serde_bytes::ByteBuf>, realm: Option<Signed> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +68,8 @@ pub enum LookupReply {
         time_ms: u64,
     },
     Aor {
-        exists: bool,
+        /// Told to who shows a caller's grant.
+        exists: Option<bool>,
         bindings: Vec<FoundBinding>,
     },
     /// Not a home of that realm.

@@ -1,11 +1,11 @@
 //! The peer, in pure code: the cores composed. `drivers/` runs it on real sockets and disks, `testnet/` in a simulator.
 //!
 //! ```text
-//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth.rs ──▶ home.rs | guest.rs ─▶ /dots/auth/1
+//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth.rs ──▶ dots-trust ─▶ /dots/auth/2
 //!                              │  ├──────Journal────────▶ bindings.rs ─▶ journal.rs, the signed log
-//!                              │  ├──────Resolve────────▶ lookup.rs ──▶ directory, /dots/lookup/1, DHT
+//!                              │  ├──────Resolve────────▶ lookup.rs ──▶ directory, /dots/lookup/2, DHT
 //!                              │  ├──────Call───────────▶ calls.rs ───▶ receipts.rs ─▶ /dots/receipt/1
-//!                              │  └──────SendPeer───────▶ leg.rs (envelopes, grants) ─▶ links ─▶ /dots/sip/1
+//!                              │  └──────SendPeer───────▶ leg.rs (envelopes, grants) ─▶ links ─▶ /dots/sip/2
 //!  peers ─── Input::Net ───▶ routes.rs ─▶ the core or room whose it is
 //!  HTTP ──── Input::Api ───▶ views.rs
 //! ```
@@ -22,8 +22,6 @@ mod calls;
 mod config;
 #[cfg(test)]
 pub(crate) mod golden;
-mod guest;
-mod home;
 pub mod input;
 pub mod journal;
 mod leg;
@@ -45,16 +43,13 @@ pub use input::Input;
 pub use output::{Output, Stream};
 
 use asks::Pending;
+use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{
-    core::OverlayCore, grant::GrantBatcher, link::Links, names::Realms, transport::InboundId,
-};
-use dots_sip::core::Core as Sip;
+use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
+use dots_sip::{address::realm_of, auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Now, PeerId};
-use guest::Guest;
-use home::Home;
 use lookup::Finder;
 use neighbours::Neighbours;
 use outside::Outside;
@@ -63,6 +58,7 @@ use rand_chacha::ChaCha20Rng;
 use rate::Buckets;
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -78,10 +74,9 @@ pub struct Peer {
     overlay: OverlayCore,
     receipts: ReceiptCore,
     realms: Realms,
-    home: Home,
-    /// Grants for other peers, each with the request that waits for it.
-    granting: GrantBatcher<InboundId>,
-    guest: Guest,
+    /// Challenges, answers, grants.
+    auth: Auth,
+    asking: names::Asking,
     calls: Calls,
     published: Published,
     aliases: BTreeMap<String, String>,
@@ -129,7 +124,7 @@ impl Peer {
             self.links.poll_timeout(),
             self.overlay.poll_timeout(),
             self.receipts.poll_timeout(),
-            self.granting.poll_timeout(),
+            self.auth.poll_timeout(),
             Some(self.housekeeping_at),
         ]
         .into_iter()
@@ -142,7 +137,7 @@ impl Peer {
         self.links.handle_timeout(now);
         self.overlay.handle_timeout(now);
         self.receipts.handle_timeout(now);
-        self.sign_grants(now);
+        self.authenticator(now).on_timeout();
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
             self.expire_calls(now);
@@ -151,7 +146,7 @@ impl Peer {
             self.refresh_names(now);
             self.published.compact_journal(&mut self.outside, self.sip.bindings());
             self.rates.sweep(now.mono);
-            self.guest.sweep(now.mono);
+            self.auth.judge.sweep(now);
         }
         self.pump(now);
     }
@@ -187,14 +182,19 @@ impl Peer {
         match output {
             Sip::Send { flow, bytes } => self.outside.put(Output::SipSend { flow, bytes }),
             Sip::SendPeer { peer, bytes, grant, initial } => self.send_leg(now, &peer, bytes, grant, initial),
-            Sip::Challenge { id, realm } => self.on_challenge(now, id, realm),
-            Sip::Verify { id, answer, source } => self.on_verify(now, id, *answer, source),
+            Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
+            Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
             Sip::Journal { id, change } => {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
             }
             Sip::Locate { .. } => unreachable!("a core alone holds all bindings"),
-            Sip::Resolve { id, aor } => self.finder(now).on_resolve(id, aor),
+            Sip::Resolve { id, aor, .. } => {
+                if self.realms.lookup(realm_of(&aor), now.wall).is_none() {
+                    self.ask_for_realm(now, realm_of(&aor));
+                }
+                self.finder(now).on_resolve(id, aor);
+            }
             Sip::Expired { change } => {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_expired(&mut log, outside, &change);
@@ -215,8 +215,37 @@ impl Peer {
             neighbours: &mut self.neighbours,
             realms: &self.realms,
             overlay: &self.overlay,
-            roaming: self.home.roaming(),
+            roaming: &self.auth.roaming,
+            asked_for: &self.auth.asked_for,
             phones: self.sip.bindings(),
+        }
+    }
+
+    /// A phone is to be challenged in the name of this realm.
+    fn on_challenge(&mut self, now: Now, id: dots_sip::input::AskId, realm: String, phone: IpAddr) {
+        let known = self.config.is_home(&realm) || self.authenticator(now).home_of(&realm).is_some();
+        if known {
+            return self.authenticator(now).on_challenge(id, realm, phone);
+        }
+        // A realm whose record has run out, or that only others have heard of, is not unknown: ask them.
+        let failure = match self.ask_for_realm(now, &realm) {
+            true => AuthFailure::Unavailable,
+            false => AuthFailure::UnknownRealm,
+        };
+        self.authenticator(now).challenged(id, Err(failure));
+    }
+
+    /// The room of challenges, answers and grants, with what it may look at.
+    fn authenticator(&mut self, now: Now) -> Authenticator<'_> {
+        Authenticator {
+            now,
+            me: self.me,
+            config: &self.config,
+            auth: &mut self.auth,
+            outside: &mut self.outside,
+            neighbours: &self.neighbours,
+            realms: &self.realms,
+            overlay: &self.overlay,
         }
     }
 

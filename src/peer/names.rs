@@ -12,18 +12,33 @@ use super::{
     rate::Kind,
 };
 use dots_overlay::{
-    names::{Belief, Change, Heard, Known},
+    names::{Belief, Change, Heard, Known, is_name},
     records::{
         Callers, RealmRecord, Serving,
         realm::{HOMES_MAX, REALM_VERSION, VALID_MAX},
     },
     transport::{Protocol, RequestError},
 };
-use dots_wire::{Now, PeerId, Signed, decode, encode, hmac_sha256};
-use std::time::Duration;
+use dots_wire::{
+    Allowance, Hash, Now, PeerId, Signed, TokenBucket,
+    bounded::{Cache, Cause, Limits, Standing},
+    decode, encode, hmac_sha256, sha256,
+};
+use rand::Rng;
+use std::time::{Duration, Instant};
 
 /// Realm records that one peer tells another at once; a request holds 64 KiB.
 pub const RECORDS_MAX: usize = 64;
+/// Names that one question may hold.
+const NAMES_ASKED_MAX: usize = 8;
+/// Questions about a realm, all together; about one realm a peer is asked once a minute.
+const QUESTIONS: Allowance = Allowance::new(20.0, 200.0);
+const ASK_REALM_AGAIN: Duration = Duration::from_secs(60);
+const ASKED: Limits = Limits::new(2 << 20, 16_384);
+/// Neighbours asked about a realm that we know nothing of.
+const NEIGHBOURS_ASKED: usize = 3;
+/// What we know is summed up anew after this.
+const DIGEST_AGE: Duration = Duration::from_secs(10);
 const RECORDS_BYTES_MAX: usize = 48 * 1024;
 /// Neighbours that hear of a newer record from us; they pass it on.
 const NEWS_MAX: usize = 8;
@@ -38,6 +53,29 @@ const DNS_AGAIN: Duration = Duration::from_secs(600);
 /// A neighbour that does not answer with its records is asked again after this, doubled each time.
 const ASK_AGAIN: Duration = Duration::from_millis(1_500);
 const ASK_AGAIN_MAX: u32 = 6;
+
+/// Questions about realms under way, and what we know in short.
+pub(super) struct Asking {
+    asked: Cache<(String, PeerId), Instant>,
+    questions: TokenBucket,
+    digest: Option<(Instant, Hash)>,
+}
+
+impl Default for Asking {
+    fn default() -> Asking {
+        Asking { asked: Cache::new(ASKED), questions: TokenBucket::default(), digest: None }
+    }
+}
+
+/// As many as one message holds.
+fn fitting<'a>(records: impl Iterator<Item = &'a Signed>) -> Vec<Signed> {
+    let mut bytes = 0;
+    let fits = |record: &&Signed| {
+        bytes += record.payload.len() + 80;
+        bytes <= RECORDS_BYTES_MAX
+    };
+    records.take(RECORDS_MAX).take_while(fits).cloned().collect()
+}
 
 impl Peer {
     /// Signs records of our own realms where the newest is older than a day. `true`: there are new ones.
@@ -103,23 +141,53 @@ impl Peer {
             let wait = ASK_AGAIN * (1 << tries.min(ASK_AGAIN_MAX));
             neighbour.names_again = (tries < ASK_AGAIN_MAX).then(|| (now.mono + wait, tries));
         }
-        let records = self.records_to_tell(now);
-        let body = encode(&LookupRequest::Realms { version: VERSION, records, time_ms: now.wall.0 });
+        let digest = self.names_digest(now);
+        // Our own only: the rest is for who asks, and only where it differs (attack 8).
+        let records = self.records_to_tell(now, digest);
+        let body = encode(&LookupRequest::Realms { version: VERSION, records, digest, time_ms: now.wall.0 });
         self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
     }
 
-    /// Our own first.
-    pub(super) fn records_to_tell(&self, now: Now) -> Vec<Signed> {
-        let own = |known: &Known| known.belief == Belief::Own;
-        let all = || self.realms.tellable(now.wall).map(|(known, record)| (known, record.clone()));
-        let first = all().filter(|(known, _)| own(known));
-        let rest = all().filter(|(known, _)| !own(known));
-        let mut bytes = 0;
-        let fits = |record: &Signed| {
-            bytes += record.payload.len() + 80;
-            bytes <= RECORDS_BYTES_MAX
-        };
-        first.chain(rest).map(|(_, record)| record).take(RECORDS_MAX).take_while(fits).collect()
+    /// Our own first; then, where the other knows something else (`theirs`), what is pinned or proved by DNS, and the rest
+    /// from a place chosen at random, so that nobody's names come before all others (attack 15).
+    pub(super) fn records_to_tell(&mut self, now: Now, theirs: Hash) -> Vec<Signed> {
+        let differs = theirs != self.names_digest(now);
+        let from = self.outside.rng.random_range(0..1 << 30);
+        let all: Vec<(Belief, &Signed)> =
+            self.realms.tellable(now.wall).map(|(k, r)| (k.belief, r)).collect();
+        let of = |wanted: fn(Belief) -> bool| all.iter().filter(move |(belief, _)| wanted(*belief));
+        let own = of(|b| b == Belief::Own);
+        let vouched = of(|b| matches!(b, Belief::Pinned | Belief::Txt));
+        let rest: Vec<_> = of(|b| !matches!(b, Belief::Own | Belief::Pinned | Belief::Txt)).collect();
+        let turned = rest.iter().cycle().skip(from % rest.len().max(1)).take(rest.len()).copied();
+        let others = vouched.chain(turned).filter(|_| differs);
+        fitting(own.chain(others).map(|(_, record)| *record))
+    }
+
+    /// Who asks by name is told what we believe, each record once.
+    pub(super) fn records_named(&self, now: Now, names: &[String]) -> Vec<Signed> {
+        let known = names.iter().take(NAMES_ASKED_MAX).filter_map(|name| self.realms.signed(name, now.wall));
+        fitting(known)
+    }
+
+    /// All that we know of realms that are not ours, in 32 bytes.
+    fn names_digest(&mut self, now: Now) -> Hash {
+        let age = |at: Instant| now.mono.saturating_duration_since(at);
+        if let Some((at, digest)) = self.asking.digest.filter(|(at, _)| age(*at) < DIGEST_AGE) {
+            debug_assert!(at <= now.mono);
+            return digest;
+        }
+        let mut text = Vec::new();
+        for (known, _) in self.realms.tellable(now.wall).filter(|(known, _)| known.belief != Belief::Own) {
+            if let Some(record) = known.read() {
+                text.extend_from_slice(record.name.as_bytes());
+                text.push(0);
+                text.extend_from_slice(&record.seq.to_be_bytes());
+            }
+        }
+        let digest = sha256(&text);
+        self.asking.digest = Some((now.mono, digest));
+        digest
     }
 
     /// `--trust-realm` is `dots realms pin`, said at each start.
@@ -151,15 +219,43 @@ impl Peer {
         }
     }
 
-    /// The realm is known, but its record has run out: its homes may have a newer one. `false`: never heard of it.
-    pub(super) fn ask_former_homes(&mut self, now: Now, realm: &str) -> bool {
-        let Some(known) = self.realms.get(realm) else { return false };
-        let homes = known.read().map(|r| r.homes.clone()).unwrap_or_default();
-        let me = self.me;
-        for home in homes.into_iter().filter(|h| *h != me) {
-            self.exchange_names(now, home, 0);
+    /// Nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. `false`:
+    /// nobody is asked, or all were a moment ago and did not know. One realm by its name, so that whoever makes us ask makes
+    /// us send little (attack 8).
+    pub(super) fn ask_for_realm(&mut self, now: Now, realm: &str) -> bool {
+        if !is_name(realm) || self.config.is_home(realm) {
+            return false;
         }
-        true
+        let me = self.me;
+        let known = self.realms.get(realm);
+        let mut peers: Vec<PeerId> = known.and_then(Known::read).map(|r| r.homes.clone()).unwrap_or_default();
+        peers.retain(|home| *home != me);
+        let is_former = !peers.is_empty();
+        if !is_former {
+            let neighbours: Vec<PeerId> = self.neighbours.iter().map(|(peer, _)| peer).collect();
+            let from = self.outside.rng.random_range(0..1 << 30);
+            let turned = neighbours.iter().cycle().skip(from % neighbours.len().max(1));
+            peers.extend(turned.take(NEIGHBOURS_ASKED.min(neighbours.len())));
+        }
+        let mut asks = false;
+        for peer in peers {
+            asks |= self.ask_named(now, realm, peer);
+        }
+        asks || is_former
+    }
+
+    fn ask_named(&mut self, now: Now, realm: &str, peer: PeerId) -> bool {
+        let key = (realm.to_owned(), peer);
+        let recent = |at: &Instant| now.mono.saturating_duration_since(*at) < ASK_REALM_AGAIN;
+        let may = !self.asking.asked.get(&key).is_some_and(recent)
+            && self.asking.questions.take(now.mono, QUESTIONS, 1.0);
+        if may {
+            let cause = Cause::new(Standing::Other).of_realm(realm.as_bytes());
+            self.asking.asked.insert(cause, key, now.mono);
+            let body = encode(&LookupRequest::Named { version: VERSION, names: vec![realm.to_owned()] });
+            self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
+        }
+        may
     }
 
     pub(super) fn on_names_reply(&mut self, now: Now, from: PeerId, result: Result<Vec<u8>, RequestError>) {

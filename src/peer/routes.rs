@@ -12,6 +12,7 @@ use dots_overlay::{
     link::LinkOutput,
     transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
 };
+use dots_trust::{account::Account, judge::StoreDown};
 use dots_wire::{Now, PeerId, decode};
 
 impl Peer {
@@ -58,7 +59,7 @@ impl Peer {
             return self.outside.refuse_request(id);
         }
         match protocol.owner() {
-            Owner::Trust => self.on_auth_request(now, peer, id, &body),
+            Owner::Trust => self.authenticator(now).on_request(peer, id, &body),
             Owner::Lookup => self.on_lookup_request(now, peer, id, &body),
             Owner::Ledger => self.receipts.on_request(now, peer, id, &body),
             Owner::Overlay => {
@@ -70,10 +71,14 @@ impl Peer {
     /// `/dots/lookup/2`.
     fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<LookupRequest>(body) {
-            Ok(LookupRequest::Realms { version: VERSION, records, time_ms }) => {
+            Ok(LookupRequest::Realms { version: VERSION, records, digest, time_ms }) => {
                 self.hear_clock(now, from, time_ms);
                 self.hear_records(now, from, &records);
-                let records = self.records_to_tell(now);
+                let records = self.records_to_tell(now, digest);
+                self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
+            }
+            Ok(LookupRequest::Named { version: VERSION, names }) => {
+                let records = self.records_named(now, &names);
                 self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
             }
             Ok(LookupRequest::News { version: VERSION, record }) => {
@@ -81,7 +86,12 @@ impl Peer {
                 let nothing = LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 };
                 self.outside.respond(inbound, &nothing);
             }
-            Ok(LookupRequest::Aor { version: VERSION, aor }) => self.finder(now).on_peer_asks(inbound, aor),
+            Ok(LookupRequest::Aor { version: VERSION, aor, grant, realm }) => {
+                if let Some(record) = realm {
+                    self.hear_records(now, from, std::slice::from_ref(&record));
+                }
+                self.finder(now).on_peer_asks(from, inbound, aor, grant.as_deref().map(Vec::as_slice));
+            }
             Ok(_) | Err(_) => {
                 self.outside.count("bad_peer_message");
                 self.outside.refuse_request(inbound);
@@ -93,7 +103,7 @@ impl Peer {
         match self.outside.asks.answered(id) {
             Some(Pending::Overlay(id)) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
             Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
-            Some(Pending::Auth(asked)) => self.on_auth_reply(now, asked, result),
+            Some(Pending::Auth(asked)) => self.authenticator(now).on_reply(asked, result),
             Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_reply(asked, result),
             Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
             Some(Pending::Told) | None => {}
@@ -117,7 +127,7 @@ impl Peer {
     pub(super) fn on_refused(&mut self, now: Now, refused: Pending) {
         self.outside.count("asks_full");
         match refused {
-            Pending::Auth(asked) => self.on_auth_refused(now, asked),
+            Pending::Auth(asked) => self.authenticator(now).on_refused(asked),
             Pending::Lookup(asked) => self.finder(now).on_lookup_refused(asked),
             Pending::Account { api, .. } | Pending::Noted { api, .. } => {
                 self.outside.reply(
@@ -139,10 +149,15 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_account(&mut self, now: Now, id: u64, account: Option<dots_trust::account::Account>) {
+    pub(super) fn on_account(&mut self, now: Now, id: u64, account: Result<Option<Account>, StoreDown>) {
         match self.outside.asks.answered(id) {
-            Some(Pending::Auth(asked)) => self.on_auth_account(now, asked, account.as_ref()),
-            Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_account(asked, account.is_some()),
+            Some(Pending::Auth(asked)) => {
+                let account = account.as_ref().map(Option::as_ref).map_err(|down| *down);
+                self.authenticator(now).on_account(asked, account);
+            }
+            Some(Pending::Lookup(asked)) => {
+                self.finder(now).on_lookup_account(asked, account.map(|found| found.is_some()));
+            }
             _ => {}
         }
     }

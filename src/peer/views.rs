@@ -51,7 +51,7 @@ impl Peer {
         let Some(Pending::Account { api, aor, removed }) = self.outside.asks.answered(id) else { return };
         if existed {
             self.revoke(now, &aor, now.wall);
-            self.home.roaming_mut().forget(&aor, None);
+            self.auth.roaming.forget(&aor, None);
             // Whoever is registered with the old password is not any more.
             self.outside.sip(dots_sip::Input::Unbind { aor: aor.clone() });
         }

@@ -28,6 +28,15 @@ pub struct Account {
 }
 
 impl Account {
+    /// What a phone has hashed that spells its user name so.
+    pub fn digests_of(&self, username: &str) -> Option<&Digests> {
+        Some(match (username.contains('@'), username.contains("%40")) {
+            (true, _) => &self.full,
+            (false, true) => &self.escaped,
+            (false, false) => &self.short,
+        })
+    }
+
     /// The same password and rights, whenever they were given: nothing that was proved or granted is void.
     pub fn is_as(&self, other: &Account) -> bool {
         *self == Account { changed_at_ms: self.changed_at_ms, ..other.clone() }

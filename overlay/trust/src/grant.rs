@@ -5,10 +5,15 @@
 
 use crate::records::{
     RealmRecord,
-    grant::{GRANT_DOMAIN, GRANT_VERSION, Grant, GrantProof, GrantRoot, Permit, Scope},
+    grant::{
+        CALL_LIFE_MAX, GRANT_DOMAIN, GRANT_VERSION, Grant, GrantProof, GrantRoot, ON_BEHALF_MAX, OnBehalf,
+        Permit, Scope,
+    },
 };
 use dots_wire::{
-    Hash, PeerId, SecretKey, Signed, Timestamp, decode, encode, merkle_path, merkle_root, merkle_verify,
+    Hash, Label20, PeerId, SecretKey, Signed, Timestamp,
+    bounded::{Cause, Limits, Promises, Standing},
+    decode, encode, merkle_path, merkle_root, merkle_verify, sha256,
 };
 use serde_bytes::ByteBuf;
 use std::{
@@ -107,6 +112,8 @@ pub enum BadGrant {
     NotServing,
     #[error("it is expired, of the future, or lives too long")]
     Time,
+    #[error("its scope is one that no home may give yet")]
+    Scope,
     #[error("the home has revoked it")]
     Revoked,
 }
@@ -144,7 +151,7 @@ pub fn verify(
     if !timely {
         return Err(BadGrant::Time);
     }
-    let Scope::Aor(aor_id) = &grant.scope;
+    let Scope::Aor(aor_id) = &grant.scope else { return Err(BadGrant::Scope) };
     let void = |home: &PeerId| revoked(*aor_id, *home).is_some_and(|before| grant.time < before);
     if realm.homes.iter().any(void) {
         return Err(BadGrant::Revoked);
@@ -165,6 +172,68 @@ pub fn claimed_seq(proof: &[u8]) -> Option<u64> {
     decode::<Grant>(&proof.grant).ok().map(|grant| grant.realm_seq)
 }
 
+/// The second part of a grant, if it may be one: as deep as calls are forwarded, and each part of the version that we know.
+pub fn read_on_behalf(parts: &[Signed]) -> Option<Vec<OnBehalf>> {
+    if parts.len() > ON_BEHALF_MAX {
+        return None;
+    }
+    let read = |part: &Signed| part.peek::<OnBehalf>().ok().filter(|p| p.version == GRANT_VERSION);
+    parts.iter().map(read).collect()
+}
+
+/// What a grant is remembered by: its own bytes, which its batch can't change.
+pub fn fingerprint(proof: &[u8]) -> Option<Hash> {
+    let proof: GrantProof = decode(proof).ok()?;
+    Some(sha256(&proof.grant))
+}
+
+/// Call grants that were shown to us: each is good for one request (attack 27). Charged to the serving peer that shows them
+/// and to the realm of the caller; a peer that shows too many is refused alone.
+pub struct Shown {
+    seen: Promises<Hash, ()>,
+    by_age: VecDeque<(Instant, Hash)>,
+}
+
+/// Call grants of the last minute: 1,600 a second.
+const SHOWN: Limits = Limits::new(16 << 20, 100_000);
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown { seen: Promises::new(SHOWN), by_age: VecDeque::new() }
+    }
+}
+
+impl Shown {
+    /// The first time? `false` also where this peer has shown too many to be remembered.
+    pub fn is_first(&mut self, now: Instant, proof: &[u8], serving: PeerId, realm: &str) -> bool {
+        let life = CALL_LIFE_MAX + FUTURE_MAX;
+        while self.by_age.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > life) {
+            if let Some((_, old)) = self.by_age.pop_front() {
+                self.seen.remove(&old);
+            }
+        }
+        let Some(name) = fingerprint(proof) else { return false };
+        if self.seen.contains(&name) {
+            return false;
+        }
+        let cause = Cause { network: Cause::name(&serving.to_bytes()), ..Cause::new(Standing::Other) };
+        let is_kept = self.seen.insert(cause.of_realm(realm.as_bytes()), name, ()).is_ok();
+        if is_kept {
+            self.by_age.push_back((now, name));
+        }
+        is_kept
+    }
+}
+
+/// The realm whose home is said to have signed it, unchecked.
+pub fn claimed_realm(proof: &[u8]) -> Option<Label20> {
+    if proof.len() > PROOF_MAX {
+        return None;
+    }
+    let proof: GrantProof = decode(proof).ok()?;
+    decode::<Grant>(&proof.grant).ok().map(|grant| grant.realm)
+}
+
 impl Grant {
     pub fn is_for(&self, aor: Hash) -> bool {
         self.scope == Scope::Aor(aor)
@@ -179,7 +248,7 @@ impl Grant {
     /// This request by `aor`?
     pub fn allows_call(&self, aor: Hash, method: &str, target: Hash) -> bool {
         self.is_for(aor)
-            && matches!(&self.permit, Permit::Call { method: m, target: t } if m == method && *t == target)
+            && matches!(&self.permit, Permit::Call { method: m, target: t, .. } if m == method && *t == target)
     }
 }
 

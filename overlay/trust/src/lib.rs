@@ -4,11 +4,18 @@
 //! disk, no network: time and chance come in as arguments.
 
 pub mod account;
+pub mod answer;
+pub mod brakes;
 pub mod digest;
 pub mod grant;
+pub mod guest;
+pub mod judge;
+pub mod lease;
 pub mod names;
-pub mod nonce;
 pub mod records;
+pub mod roaming;
+mod uri;
+pub mod used;
 
 /// What a stranger may send instead of a record: for the tests beside each type.
 #[cfg(test)]

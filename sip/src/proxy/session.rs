@@ -30,7 +30,7 @@ use crate::{
     token::Side,
     transaction::{NewRequest, Standing, Transactions, User},
 };
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 pub(super) struct Session {
     pub id: AskId,
@@ -138,8 +138,9 @@ impl Proxy {
             }
             Ok(None) if self.challenging >= CHALLENGES_MAX => cx.count("challenges_dropped"),
             Ok(None) => {
+                let source = phone_of(&new.hop);
                 self.begin(id, new, standing, Stage::Challenging { caller, target, stale: false });
-                cx.out(Output::Challenge { id, realm });
+                cx.out(Output::Challenge { id, realm, source });
             }
             Ok(Some(answer)) => {
                 if tx.accept(cx, &new, User::Proxy(id), standing) {
@@ -153,8 +154,12 @@ impl Proxy {
 }
 
 fn verify(cx: &mut Cx<'_>, id: AskId, answer: Answer, hop: &Hop) {
+    cx.out(Output::Verify { id, answer: Box::new(answer), source: phone_of(hop) });
+}
+
+fn phone_of(hop: &Hop) -> IpAddr {
     let Hop::Phone(flow) = hop else { unreachable!("only phones are challenged") };
-    cx.out(Output::Verify { id, answer: Box::new(answer), source: flow.remote.ip() });
+    flow.remote.ip()
 }
 
 pub(super) fn refuse(cx: &mut Cx<'_>, tx: &mut Transactions, new: &NewRequest, refusal: Refusal) {
@@ -220,7 +225,7 @@ impl Session {
             }
             Err(AuthFailure::Stale) => {
                 let realm = realm_of(&caller).to_owned();
-                hands.cx.out(Output::Challenge { id: self.id, realm });
+                hands.cx.out(Output::Challenge { id: self.id, realm, source: phone_of(&self.new.hop) });
                 self.stage = Stage::Challenging { caller, target, stale: true };
             }
             Err(AuthFailure::Unavailable) => {

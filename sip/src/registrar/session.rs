@@ -149,7 +149,7 @@ impl Registrar {
             Ok(None) => {
                 let phase = Phase::Challenging { stale: false };
                 self.begin(id, Session { new, standing, flow, aor, register, phase });
-                cx.out(Output::Challenge { id, realm });
+                cx.out(Output::Challenge { id, realm, source: flow.remote.ip() });
             }
             Ok(Some(answer)) => {
                 if tx.accept(cx, &new, User::Registrar(id), standing) {
@@ -205,7 +205,8 @@ impl Registrar {
                     session.challenge(cx, tx, &challenge, false);
                 }
                 Err(AuthFailure::Stale) => {
-                    cx.out(Output::Challenge { id, realm: realm_of(&session.aor).to_owned() });
+                    let (realm, source) = (realm_of(&session.aor).to_owned(), session.flow.remote.ip());
+                    cx.out(Output::Challenge { id, realm, source });
                     session.phase = Phase::Challenging { stale: true };
                 }
                 Err(AuthFailure::Unavailable) => session.without_home(cx, tx, id, bindings),

@@ -96,7 +96,7 @@ impl Peer {
                 }
                 Output::Expired { .. } | Output::Pinged { .. } => continue,
                 Output::Locate { .. } => unreachable!("the cores answer each other"),
-                Output::Challenge { id, realm } => {
+                Output::Challenge { id, realm, .. } => {
                     let result = if realm == self.realm {
                         Ok(Challenge { realm, nonce: "nonce".into() })
                     } else {

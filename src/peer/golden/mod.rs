@@ -9,9 +9,7 @@ mod refusals;
 use super::{
     account::{self, Account, Digests},
     journal::{decode_change, encode_change},
-    messages::{
-        AnswerRecord, AuthReply, AuthRequest, Envelope, FoundBinding, LookupReply, LookupRequest, VERSION,
-    },
+    messages::{AuthReply, AuthRequest, Envelope, FoundBinding, LookupReply, LookupRequest, VERSION},
     notes::{self, Note},
 };
 use dots_overlay::{
@@ -25,6 +23,7 @@ use dots_sip::{
     Flow, Transport,
     registrar::{Binding, BindingChange},
 };
+use dots_trust::answer::Answer;
 use dots_wire::{Hash, SecretKey, Signed, Timestamp, decode, encode};
 use hostile::attack;
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,11 +54,18 @@ fn realm_record(realm_key: &SecretKey) -> Signed {
 fn envelope() -> Envelope {
     let sip = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/DOTS p.test;branch=z9hG4bK1\r\nFrom: <sip:a@a.test>;tag=1\r\n\
         To: <sip:b@a.test>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
-    Envelope { version: VERSION, sip: sip.to_vec(), grant: None, realm: None, nonce: None }
+    Envelope {
+        version: VERSION,
+        sip: sip.to_vec(),
+        grant: None,
+        realm: None,
+        nonce: None,
+        on_behalf: Vec::new(),
+    }
 }
 
-fn answer(instance: Option<&str>, target: Option<&str>) -> Box<AnswerRecord> {
-    Box::new(AnswerRecord {
+fn answer(instance: Option<&str>, target: Option<&str>) -> Box<Answer> {
+    Box::new(Answer {
         method: if instance.is_some() { "REGISTER" } else { "INVITE" }.into(),
         username: "alice".into(),
         realm: "a.test".into(),

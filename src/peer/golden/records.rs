@@ -38,13 +38,13 @@ fn messages(lines: &mut Lines) {
     lines.add("envelope-initial", &Envelope { sip, grant, realm: Some(record.clone()), nonce, ..envelope() });
 
     let version = VERSION;
-    lines.add("auth-nonces", &AuthRequest::Nonces { version, realm: "a.test".into(), count: 8 });
+    lines.add("auth-lease", &AuthRequest::Lease { version, realm: "a.test".into() });
     let register = answer(Some("urn:uuid:1"), None);
     lines.add("answer", register.as_ref());
     lines.add("auth-verify-register", &AuthRequest::Verify { version, answer: register });
     let invite = answer(None, Some("bob@b.test"));
     lines.add("auth-verify-invite", &AuthRequest::Verify { version, answer: invite });
-    lines.add("auth-reply-nonces", &AuthReply::Nonces { nonces: vec!["n".into(), "m".into()] });
+    lines.add("auth-reply-lease", &AuthReply::Lease { lease: ByteBuf::from([6, 7]) });
     let aor = "alice@a.test".to_owned();
     let granted = AuthReply::Granted { grant: ByteBuf::from([6, 7]) };
     lines.add("auth-reply-granted", &granted);
@@ -58,13 +58,19 @@ fn messages(lines: &mut Lines) {
     }
 
     let records = vec![record];
-    lines.add("lookup-realms", &LookupRequest::Realms { version, records: records.clone(), time_ms: NOW.0 });
+    let (own, digest) = (records.clone(), Hash([8; 32]));
+    lines.add("lookup-realms", &LookupRequest::Realms { version, records: own, digest, time_ms: NOW.0 });
+    lines.add("lookup-named", &LookupRequest::Named { version, names: vec!["a.test".into()] });
     let news = records.first().cloned().expect("there is one");
+    let realm = Some(news.clone());
     lines.add("lookup-news", &LookupRequest::News { version, record: news });
-    lines.add("lookup-aor", &LookupRequest::Aor { version, aor });
+    let nobody = LookupRequest::Aor { version, aor: aor.clone(), grant: None, realm: None };
+    lines.add("lookup-aor", &nobody);
+    let grant = Some(ByteBuf::from([6, 7]));
+    lines.add("lookup-aor-called", &LookupRequest::Aor { version, aor, grant, realm });
     lines.add("lookup-reply-realms", &LookupReply::Realms { records, time_ms: NOW.0 });
     let bindings = vec![FoundBinding { serving: key(2).peer_id(), until_ms: NOW.0, stale: true }];
-    lines.add("lookup-reply-aor", &LookupReply::Aor { exists: true, bindings });
+    lines.add("lookup-reply-aor", &LookupReply::Aor { exists: Some(true), bindings });
     lines.add("lookup-reply-not-home", &LookupReply::NotHome);
 }
 

@@ -29,6 +29,8 @@ pub enum Fault {
 pub struct Disk {
     streams: BTreeMap<Stream, Segment>,
     pub accounts: BTreeMap<String, Account>,
+    /// The account store answers nothing.
+    pub is_unreadable: bool,
     /// Accounts that got another password or were removed, and when (UTC ms).
     changed: BTreeMap<String, u64>,
     pub fault: Fault,

@@ -3,6 +3,7 @@
 use super::{Event, Host, OUTPUTS_MAX, SIP_LATENCY_MS, World, disk::Disk, first_line};
 use dots::peer::{Input, Output, Peer};
 use dots_sip::{Flow, Transport};
+use dots_trust::judge::StoreDown;
 use rand::Rng;
 use std::time::Duration;
 
@@ -34,7 +35,9 @@ impl World {
             // A driver may be too busy for it; the next life cuts the journals down (`Disk::recover`).
             Output::Rewrite { .. } => {}
             Output::GetAccount { id, aor } => {
-                let account = self.hosts[host].disk.accounts.get(&aor).cloned();
+                let disk = &self.hosts[host].disk;
+                let account =
+                    if disk.is_unreadable { Err(StoreDown) } else { Ok(disk.accounts.get(&aor).cloned()) };
                 // As the driver does: after everything that the peer has said, not within it.
                 self.schedule(
                     Duration::ZERO,

@@ -14,6 +14,7 @@ use dots_overlay::{
     transport::{NetCommand, NetEvent, Protocol, RequestError, StreamId},
 };
 use dots_sip::message::Message;
+use dots_trust::lease::{Lease, Stamp};
 use dots_wire::{Hash, PeerId, SecretKey, Signed, Timestamp, decode, encode, sha256};
 use serde_bytes::ByteBuf;
 use std::{
@@ -158,9 +159,12 @@ impl Liar {
 
     pub fn nonce(&mut self, world: &mut World, home: usize) -> String {
         let realm = world.hosts[home].realm.clone();
-        match self.ask_auth(world, home, &AuthRequest::Nonces { version: VERSION, realm, count: 1 }) {
-            AuthReply::Nonces { mut nonces } => nonces.pop().expect("one was asked for"),
-            other => panic!("no nonce but {other:?}"),
+        match self.ask_auth(world, home, &AuthRequest::Lease { version: VERSION, realm }) {
+            AuthReply::Lease { lease } => {
+                let lease = Lease::read(&lease).expect("a whole lease");
+                Stamp::new(&self.key, [0; 16]).nonce(&lease, [192, 0, 2, 66].into())
+            }
+            other => panic!("no lease but {other:?}"),
         }
     }
 
@@ -240,7 +244,11 @@ impl Draft {
         method: &str,
         target: &str,
     ) -> Draft {
-        let permit = Permit::Call { method: method.to_owned(), target: sha256(target.as_bytes()) };
+        let permit = Permit::Call {
+            method: method.to_owned(),
+            signed: sha256(target.as_bytes()),
+            target: sha256(target.as_bytes()),
+        };
         Draft::of(world, home, serving, caller, permit, Duration::from_secs(50))
     }
 

@@ -207,8 +207,14 @@ fn the_tokens_of_a_call_are_worth_nothing_to_a_third_peer() {
         stage.liar.id().host()
     );
     let before = stage.count(B, "dialog_refused");
-    let envelope =
-        Envelope { version: VERSION, sip: sip.into_bytes(), grant: None, realm: None, nonce: None };
+    let envelope = Envelope {
+        version: VERSION,
+        sip: sip.into_bytes(),
+        grant: None,
+        realm: None,
+        nonce: None,
+        on_behalf: Vec::new(),
+    };
     stage.liar.send(&mut stage.world, B, &envelope);
     stage.wait(1);
     assert_eq!(stage.liar.status_of(&id), Some(403));
@@ -242,7 +248,14 @@ fn junk_and_oversized_frames_cost_the_liar_its_link_and_nobody_else_anything() {
         stage.wait(1);
         assert_eq!(stage.count(B, "bad_peer_message"), before + 1);
     }
-    let not_sip = Envelope { version: VERSION, sip: vec![0; 500], grant: None, realm: None, nonce: None };
+    let not_sip = Envelope {
+        version: VERSION,
+        sip: vec![0; 500],
+        grant: None,
+        realm: None,
+        nonce: None,
+        on_behalf: Vec::new(),
+    };
     stage.liar.send(&mut stage.world, B, &not_sip);
     let newer = Envelope { version: 99, ..not_sip };
     stage.liar.send(&mut stage.world, B, &newer);
@@ -270,8 +283,14 @@ fn a_flood_of_one_peer_is_cut_and_anothers_call_passes() {
     let grant = mallory_may_invite_bob(&stage).bytes();
     for n in 0..2_000 {
         let sip = stage.request(&Request::new("MESSAGE", MALLORY, BOB_AOR, &format!("flood-{n}")));
-        let envelope =
-            Envelope { version: VERSION, sip, grant: Some(grant.clone()), realm: None, nonce: None };
+        let envelope = Envelope {
+            version: VERSION,
+            sip,
+            grant: Some(grant.clone()),
+            realm: None,
+            nonce: None,
+            on_behalf: Vec::new(),
+        };
         stage.liar.send(&mut stage.world, B, &envelope);
         if n % 250 == 249 {
             stage.liar.wait(&mut stage.world, Duration::from_millis(50));

@@ -5,21 +5,26 @@ use dots::{
     drivers::store::account,
     peer::{
         api::Request as Api,
-        messages::{AnswerRecord, AuthReply, AuthRequest, VERSION},
+        messages::{AuthReply, AuthRequest, LookupReply, LookupRequest, VERSION},
     },
 };
+use dots_overlay::transport::Protocol;
 use dots_testnet::sim::liar::{Draft, Liar};
-use dots_trust::digest::{Algorithm, ha1, response};
-use dots_wire::{Hash, sha256};
+use dots_trust::{
+    answer::Answer,
+    digest::{Algorithm, ha1, response},
+};
+use dots_wire::{Hash, decode, encode, sha256};
+use serde_bytes::ByteBuf;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// What alice's phone answers to this challenge when it registers at the liar.
-fn answer(nonce: &str, nc: u32, password: &str) -> AnswerRecord {
+fn answer(nonce: &str, nc: u32, password: &str) -> Answer {
     let uri = "sip:r0.test";
     let ha1 = ha1(Algorithm::Sha256, "alice", "r0.test", password);
-    AnswerRecord {
+    Answer {
         method: "REGISTER".to_owned(),
         username: "alice".to_owned(),
         realm: "r0.test".to_owned(),
@@ -37,7 +42,7 @@ fn answer(nonce: &str, nc: u32, password: &str) -> AnswerRecord {
     }
 }
 
-fn verify(stage: &mut Stage, answer: AnswerRecord) -> AuthReply {
+fn verify(stage: &mut Stage, answer: Answer) -> AuthReply {
     let request = AuthRequest::Verify { version: VERSION, answer: Box::new(answer) };
     stage.liar.ask_auth(&mut stage.world, A, &request)
 }
@@ -84,14 +89,14 @@ fn an_answer_to_a_nonce_of_another_serving_peer_is_none() {
     assert_eq!(other.ask_auth(&mut stage.world, A, &request), AuthReply::Stale);
     // It was not used up: the peer that it was minted for can still use it.
     assert!(is_granted(&verify(&mut stage, answer(&nonce, 1, PASSWORD))));
-    let made_up = answer(&"A".repeat(82), 1, PASSWORD);
+    let made_up = answer(&"A".repeat(114), 1, PASSWORD);
     assert_eq!(verify(&mut stage, made_up), AuthReply::Stale);
 }
 
 #[test]
 fn what_is_asked_must_fit_what_was_answered() {
     let mut stage = Stage::new();
-    type Bend = fn(&mut AnswerRecord);
+    type Bend = fn(&mut Answer);
     let bent: [(&str, Bend, AuthReply); 7] = [
         ("a wrong password", |a| a.response = "0".repeat(64), AuthReply::Wrong),
         ("another AOR", |a| a.aor = "ann@r0.test".to_owned(), AuthReply::Forbidden),
@@ -118,7 +123,9 @@ fn what_is_asked_must_fit_what_was_answered() {
 #[test]
 fn guesses_through_one_peer_are_slowed_down_and_lock_nobody_else_out() {
     let mut stage = Stage::new();
-    for n in 0..8 {
+    let elsewhere = stage.add_phone(A, B, "alice");
+    assert_eq!(stage.answered(elsewhere, "REGISTER"), Some(200), "her usual peer");
+    for n in 0..12 {
         let nonce = stage.liar.nonce(&mut stage.world, A);
         let reply = verify(&mut stage, answer(&nonce, 1, &format!("guess {n}")));
         assert!(matches!(reply, AuthReply::Wrong | AuthReply::Forbidden), "{reply:?}");
@@ -129,8 +136,11 @@ fn guesses_through_one_peer_are_slowed_down_and_lock_nobody_else_out() {
         AuthReply::Forbidden,
         "even the right one waits"
     );
-    let elsewhere = stage.add_phone(A, B, "alice");
-    assert_eq!(stage.answered(elsewhere, "REGISTER"), Some(200), "through another peer she gets in");
+    for (why, phone) in [("at home", ALICE), ("through another peer", elsewhere)] {
+        stage.with_phone(phone, |phone, at| phone.register(at, 600));
+        stage.wait(2);
+        assert_eq!(stage.answered(phone, "REGISTER"), Some(200), "{why} she gets in");
+    }
 }
 
 #[test]
@@ -185,4 +195,69 @@ fn a_new_password_voids_older_grants_everywhere_and_after_restarts() {
     let after = Draft::bind(&stage.world, A, stage.liar.id(), "alice@r0.test", "her phone");
     assert_eq!(after.grant.permit, dots_overlay::records::Permit::Bind { instance: sha256(b"her phone") });
     assert!(stage.invite_with("alice@r0.test", after.bytes()), "a newer grant is good");
+}
+
+/// F30: a store that cannot be read is 503 for everybody: no wrong password, no unknown user, and nobody is braked for it.
+#[test]
+fn an_account_store_that_cannot_be_read_is_503() {
+    let mut stage = Stage::new();
+    let away = stage.add_phone(A, B, "ann");
+    stage.world.hosts[A].disk.is_unreadable = true;
+    for _ in 0..20 {
+        let nonce = stage.liar.nonce(&mut stage.world, A);
+        assert_eq!(verify(&mut stage, answer(&nonce, 1, PASSWORD)), AuthReply::Unavailable);
+    }
+    let newcomer = stage.add_phone(A, A, "ann");
+    assert_eq!(stage.answered(newcomer, "REGISTER"), Some(503));
+    stage.world.hosts[A].disk.is_unreadable = false;
+    for phone in [newcomer, away, ALICE] {
+        stage.with_phone(phone, |phone, at| phone.register(at, 600));
+        stage.wait(2);
+        assert_eq!(stage.answered(phone, "REGISTER"), Some(200));
+    }
+    let nonce = stage.liar.nonce(&mut stage.world, A);
+    assert!(is_granted(&verify(&mut stage, answer(&nonce, 1, PASSWORD))));
+}
+
+/// Attack 12: what the phone dialled, and nothing else, is what the home lets its serving peer ask.
+#[test]
+fn a_serving_peer_gets_no_grant_for_another_target() {
+    let mut stage = Stage::new();
+    for (target, expected) in [("bob@r1.test", true), ("+99900900@r1.test", false), ("ben@r1.test", false)] {
+        let nonce = stage.liar.nonce(&mut stage.world, A);
+        let uri = "sip:bob@r1.test";
+        let ha1 = ha1(Algorithm::Sha256, "alice", "r0.test", PASSWORD);
+        let dialled = Answer {
+            method: "INVITE".to_owned(),
+            uri: uri.to_owned(),
+            response: response(Algorithm::Sha256, &ha1, "INVITE", uri, &nonce, 1, "c", "auth"),
+            instance: None,
+            target: Some(target.to_owned()),
+            ..answer(&nonce, 1, PASSWORD)
+        };
+        assert_eq!(is_granted(&verify(&mut stage, dialled)), expected, "{target}");
+    }
+}
+
+/// Attack 26: a peer asks a home about every name it can think of.
+#[test]
+fn a_home_tells_no_peer_which_accounts_it_has() {
+    let mut stage = Stage::new();
+    stage.with_phone(ALICE, |phone, at| phone.register(at, 0));
+    stage.wait(2);
+    let mut ask = |grant: Option<ByteBuf>| {
+        ["alice@r0.test", "nobody@r0.test"].map(|aor: &str| {
+            let body = encode(&LookupRequest::Aor {
+                version: VERSION,
+                aor: aor.to_owned(),
+                grant: grant.clone(),
+                realm: None,
+            });
+            let reply = stage.liar.ask(&mut stage.world, A, Protocol::Lookup, body).expect("answered");
+            decode::<LookupReply>(&reply).expect("a reply")
+        })
+    };
+    let [alice, nobody] = ask(None);
+    assert_eq!(alice, nobody);
+    assert_eq!(alice, LookupReply::Aor { exists: None, bindings: Vec::new() });
 }

@@ -4,7 +4,7 @@ use dots::peer::messages::{Envelope, LookupRequest, VERSION};
 use dots_overlay::transport::Protocol;
 use dots_sip::message::Message;
 use dots_testnet::sim::{World, liar::Liar, phone::Phone};
-use dots_wire::{Signed, encode};
+use dots_wire::{Hash, Signed, encode};
 use serde_bytes::ByteBuf;
 use std::time::Duration;
 
@@ -43,7 +43,12 @@ impl Stage {
 
     pub fn tell_realm(&mut self, record: Signed) {
         let time_ms = self.world.now(A).wall.0;
-        let body = encode(&LookupRequest::Realms { version: VERSION, records: vec![record], time_ms });
+        let body = encode(&LookupRequest::Realms {
+            version: VERSION,
+            records: vec![record],
+            digest: Hash([0; 32]),
+            time_ms,
+        });
         for host in [A, B] {
             self.liar.ask(&mut self.world, host, Protocol::Lookup, body.clone()).expect("answered");
         }
@@ -110,7 +115,7 @@ impl Stage {
     /// Sends it to B and gives back the final answer.
     pub fn attempt(&mut self, draft: &Request, grant: Option<ByteBuf>, realm: Option<Signed>) -> Option<u16> {
         let sip = self.request(draft);
-        let envelope = Envelope { version: VERSION, sip, grant, realm, nonce: None };
+        let envelope = Envelope { version: VERSION, sip, grant, realm, nonce: None, on_behalf: Vec::new() };
         self.liar.send(&mut self.world, B, &envelope);
         self.wait(1);
         self.liar.status_of(&draft.call_id)

@@ -73,7 +73,7 @@ fn what_is_refused() {
     let other_realm = RealmRecord { key: key(11).public(), ..realm() };
     let long = Grant { not_after: NOW.plus(Duration::from_secs(3601)), ..grant(0) };
     let long_call = Grant {
-        permit: Permit::Call { method: "INVITE".into(), target: Hash([2; 32]) },
+        permit: Permit::Call { method: "INVITE".into(), signed: Hash([4; 32]), target: Hash([2; 32]) },
         not_after: NOW.plus(Duration::from_secs(61)),
         ..grant(0)
     };
@@ -93,8 +93,10 @@ fn what_is_refused() {
         (at_home(long), realm(), NOW, BadGrant::Time),
         (at_home(long_call), realm(), NOW, BadGrant::Time),
         (at_home(future), realm(), NOW, BadGrant::Time),
-        (at_home(Grant { version: 2, ..grant(0) }), realm(), NOW, BadGrant::Unreadable),
+        (at_home(Grant { version: GRANT_VERSION - 1, ..grant(0) }), realm(), NOW, BadGrant::Unreadable),
     ];
+    let trunk = at_home(Grant { scope: Scope::Trunk { prefix: "+4930".into() }, ..grant(0) });
+    assert_eq!(check(&trunk, &realm(), NOW), Err(BadGrant::Scope));
     for (proof, realm, at, why) in cases {
         assert_eq!(check(&proof, &realm, at), Err(why));
     }
@@ -122,7 +124,10 @@ fn it_fits_only_what_it_names() {
     assert!(!bind.allows_bind(AOR, Hash([5; 32])), "a stolen instance");
     assert!(!bind.allows_bind(Hash([2; 32]), Hash([4; 32])));
     assert!(!bind.allows_call(AOR, "INVITE", Hash([4; 32])));
-    let call = Grant { permit: Permit::Call { method: "INVITE".into(), target: Hash([7; 32]) }, ..grant(0) };
+    let call = Grant {
+        permit: Permit::Call { method: "INVITE".into(), signed: Hash([4; 32]), target: Hash([7; 32]) },
+        ..grant(0)
+    };
     assert!(call.allows_call(AOR, "INVITE", Hash([7; 32])));
     assert!(!call.allows_call(AOR, "MESSAGE", Hash([7; 32])));
     assert!(!call.allows_call(AOR, "INVITE", Hash([8; 32])));
@@ -137,7 +142,7 @@ fn golden_bytes() {
     assert_eq!((bytes.len(), dots_wire::sha256(&bytes).to_string().as_str()), GOLDEN);
 }
 
-const GOLDEN: (usize, &str) = (407, "93a0419122f002c6694e10694bf789d7de04a0e4a3cbf12e5884d549c1143dac");
+const GOLDEN: (usize, &str) = (407, "9f9cf81ae5777ed9254a97242f60980beba540128a86832393e0fe81be43af5a");
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -157,3 +162,52 @@ fn a_proof_is_read_whole_or_not_at_all() {
     let believed = |b: &[u8]| verify(b, key(5).peer_id(), &realm(), NOW, |_, _| None).is_ok();
     crate::hostile::attack("grant", &proof, believed);
 }
+
+/// Attack 27: a call grant is good for one request, however its place in the batch is written.
+#[test]
+fn a_call_grant_is_shown_once() {
+    let call = |n: u8| Grant {
+        permit: Permit::Call { method: "INVITE".into(), signed: Hash([n; 32]), target: Hash([2; 32]) },
+        not_after: NOW.plus(CALL_LIFE_MAX),
+        ..grant(0)
+    };
+    let batch = sign(&key(1), &[call(0), call(1)]);
+    let (mut shown, t0, peer) = (Shown::default(), Instant::now(), key(5).peer_id());
+    assert!(shown.is_first(t0, &encode(&batch[0]), peer, "a.test"));
+    assert!(!shown.is_first(t0, &encode(&batch[0]), peer, "a.test"));
+    let rewrapped = encode(&one(call(0), &key(1)));
+    assert!(!shown.is_first(t0, &rewrapped, peer, "a.test"), "in a batch of its own");
+    assert!(shown.is_first(t0, &encode(&batch[1]), peer, "a.test"), "another of the same target");
+    assert!(!shown.is_first(t0, b"no grant", peer, "a.test"));
+    let later = t0 + CALL_LIFE_MAX + FUTURE_MAX + Duration::from_secs(1);
+    assert!(shown.is_first(later, &encode(&batch[0]), peer, "a.test"), "it has ended, and its times say so");
+}
+
+#[test]
+fn the_second_part_is_as_deep_as_calls_are_forwarded() {
+    let part = |version| {
+        let part = OnBehalf {
+            version,
+            aor_id: AOR,
+            realm: realm().id(),
+            home: key(1).peer_id(),
+            of: Hash([5; 32]),
+            next: Hash([6; 32]),
+            reason: crate::records::Reason::Forward,
+            not_after: NOW,
+        };
+        Signed::new(&key(1), crate::records::grant::ON_BEHALF_DOMAIN, &part)
+    };
+    for (parts, is_read) in [
+        (vec![], true),
+        (vec![part(GRANT_VERSION); ON_BEHALF_MAX], true),
+        (vec![part(GRANT_VERSION); ON_BEHALF_MAX + 1], false),
+        (vec![part(GRANT_VERSION), part(GRANT_VERSION + 1)], false),
+        (vec![Signed::new(&key(1), "x", &7u8)], false),
+    ] {
+        assert_eq!(read_on_behalf(&parts).map(|p| p.len()), is_read.then_some(parts.len()));
+    }
+    assert_eq!(sha256(&part(GRANT_VERSION).payload).to_string(), GOLDEN_ON_BEHALF);
+}
+
+const GOLDEN_ON_BEHALF: &str = "17d76a4ce26661850d63ab2ee8ad1a5fb6fff89c18ebd5deb786ca2329c71531";

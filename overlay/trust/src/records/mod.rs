@@ -3,5 +3,5 @@
 pub mod grant;
 pub mod realm;
 
-pub use grant::{Grant, GrantProof, Permit, Scope};
+pub use grant::{Grant, GrantProof, OnBehalf, Permit, Reason, Scope};
 pub use realm::{Callers, RealmRecord, Serving};

@@ -1,0 +1,121 @@
+use super::*;
+use dots_wire::SecretKey;
+
+const HOME: u8 = 1;
+
+struct World {
+    brakes: Brakes,
+    now: Now,
+}
+
+fn peer(n: u32) -> PeerId {
+    let bytes = std::array::from_fn(|i| if i < 4 { n.to_be_bytes()[i] } else { 9 });
+    SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+}
+
+/// Through the peer `n`, from its phone `source`; each peer in a network of its own.
+fn via(n: u32, source: u8) -> Via {
+    let is_home = n == u32::from(HOME);
+    let network = if is_home { u64::from(source) } else { u64::from(n) };
+    Via { serving: peer(n), is_home, source: Hash([source; 32]), network }
+}
+
+impl World {
+    fn new() -> World {
+        let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000_000) };
+        World { brakes: Brakes::default(), now }
+    }
+    fn pass(&mut self, by: Duration) {
+        self.now.mono += by;
+        self.now.wall = self.now.wall.plus(by);
+    }
+    fn wrong(&mut self, account: &str, via: &Via) -> bool {
+        self.brakes.take(self.now, account, via).is_ok()
+    }
+    fn right(&mut self, account: &str, via: &Via) -> Result<(), Braked> {
+        let charged = self.brakes.take(self.now, account, via)?;
+        self.brakes.was_right(self.now, account, via, charged);
+        Ok(())
+    }
+}
+
+/// Attack 6: 1,000 peer ids guess at alice for a minute, each with a new name for the phone's address at each try.
+#[test]
+fn a_thousand_peers_guess_less_than_once_a_second_and_lock_nobody_out() {
+    let mut w = World::new();
+    let (home, usual) = (via(u32::from(HOME), 1), via(2, 1));
+    assert_eq!((w.right("alice", &home), w.right("alice", &usual)), (Ok(()), Ok(())));
+    let mut guesses = 0;
+    for round in 0..600u32 {
+        for n in 0..100 {
+            let source = (round % 251) as u8;
+            guesses += u32::from(w.wrong("alice", &via(100 + (round * 100 + n) % 1_000, source)));
+        }
+        w.pass(Duration::from_millis(100));
+        if round % 50 == 0 {
+            assert_eq!(w.right("alice", &home), Ok(()), "at home");
+            assert_eq!(w.right("alice", &usual), Ok(()), "at her usual peer");
+            assert_eq!(w.right("alice", &via(u32::from(HOME), 77)), Ok(()), "at home, from a new address");
+        }
+    }
+    assert!(guesses < 60, "{guesses} guesses in 60 s");
+}
+
+/// Attack 6 as a phone: many names from one address, and then alice again.
+#[test]
+fn guesses_at_other_names_flush_no_brake() {
+    let mut w = World::new();
+    let at_home = |source| via(u32::from(HOME), source);
+    let tried = (0..50).filter(|n| w.wrong("alice", &at_home(10 + n))).count();
+    assert_eq!(tried, 10);
+    let others = (0..10_001).filter(|n| w.wrong(&format!("name{n}"), &at_home(99))).count();
+    assert_eq!(others, 60, "one network");
+    assert!(!w.wrong("alice", &at_home(70)), "the brake on alice stands");
+}
+
+/// Attack 22: strangers do what they like; own phones are no strangers, and neither is who has been right.
+#[test]
+fn own_phones_are_never_strangers() {
+    let mut w = World::new();
+    assert_eq!(w.right("bob", &via(5, 1)), Ok(()));
+    for n in 0..2_000 {
+        w.wrong(&format!("name{n}"), &via(1_000 + n, 1));
+    }
+    assert_eq!(w.right("carol", &via(7, 1)), Err(Braked::Strangers), "a new peer waits");
+    assert_eq!(w.right("alice", &via(u32::from(HOME), 1)), Ok(()), "the first word of the day");
+    assert_eq!(w.right("bob", &via(5, 1)), Ok(()));
+}
+
+#[test]
+fn a_wrong_phone_beside_a_right_one_brakes_itself() {
+    let mut w = World::new();
+    assert_eq!(w.right("alice", &via(2, 1)), Ok(()));
+    let old_phone = (0..100).filter(|_| w.wrong("alice", &via(2, 9))).count();
+    assert_eq!(old_phone, 6);
+    assert_eq!(w.right("alice", &via(2, 1)), Ok(()), "her own address there");
+    w.pass(Duration::from_secs(11));
+    assert_eq!(w.right("alice", &via(2, 9)), Ok(()), "with the right password, a little later");
+}
+
+#[test]
+fn right_answers_cost_nothing_and_are_forgotten_after_30_days() {
+    let mut w = World::new();
+    for _ in 0..1_000 {
+        assert_eq!(w.right("alice", &via(2, 1)), Ok(()));
+    }
+    w.brakes.sweep(w.now.mono);
+    assert!(w.brakes.buckets.is_empty());
+    w.pass(FAMILIAR_FOR + Duration::from_secs(1));
+    let tried = (0..100).filter(|_| w.wrong("alice", &via(2, 1))).count();
+    assert_eq!(tried, 10, "as a stranger");
+}
+
+#[test]
+fn what_could_not_be_judged_was_no_guess() {
+    let mut w = World::new();
+    for _ in 0..100 {
+        let charged = w.brakes.take(w.now, "alice", &via(2, 1)).expect("free");
+        w.brakes.was_not_judged(w.now, &via(2, 1), charged);
+    }
+    assert!(w.wrong("alice", &via(2, 1)));
+}
