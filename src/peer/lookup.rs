@@ -261,7 +261,7 @@ impl Finder<'_> {
         self.outside.respond(inbound, &LookupReply::Aor { exists, bindings });
     }
 
-    /// A peer asks where this AOR is: told only where we are its home; and whether there is such an account, only to who
+    /// LOOKUP-3: a peer asks where this AOR is, and is told only where we are its home; and whether there is such an account, only to who
     /// serves somebody who calls it, so that nobody can list accounts without being one.
     pub(super) fn on_peer_asks(
         &mut self,

@@ -148,7 +148,7 @@ impl Peer {
         self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
     }
 
-    /// Our own first; then, where the other knows something else (`theirs`), what is pinned or proved by DNS, and the rest
+    /// LOOKUP-1: our own first; then, where the other knows something else (`theirs`), what is pinned or proved by DNS, and the rest
     /// from a place chosen at random, so that nobody's names come before all others (attack 15).
     pub(super) fn records_to_tell(&mut self, now: Now, theirs: Hash) -> Vec<Signed> {
         let differs = theirs != self.names_digest(now);
@@ -219,7 +219,7 @@ impl Peer {
         }
     }
 
-    /// Nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. `false`:
+    /// LOOKUP-4: nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. `false`:
     /// nobody is asked, or all were a moment ago and did not know. One realm by its name, so that whoever makes us ask makes
     /// us send little (attack 8).
     pub(super) fn ask_for_realm(&mut self, now: Now, realm: &str) -> bool {

@@ -59,14 +59,19 @@ impl Answer {
             }
             (None, Some(target)) if !NEVER_GRANTED.contains(&self.method.as_str()) => Some(Permit::Call {
                 method: self.method.clone(),
-                signed: sha256(self.uri.as_bytes()),
+                signed: self.signed(),
                 target: sha256(target.as_bytes()),
             }),
             _ => None,
         }
     }
 
-    /// Did the phone sign this target? `user@realm` or `user%40realm` at any host; a bare user at a host that is no realm
+    /// What the phone put its name to, and which of its answers it was: no two requests share a grant.
+    fn signed(&self) -> Hash {
+        sha256(format!("{}\0{}\0{}", self.uri, self.nonce, self.nc).as_bytes())
+    }
+
+    /// AUTH-5: did the phone sign this target? `user@realm` or `user%40realm` at any host; a bare user at a host that is no realm
     /// (`is_realm`) means its account's own.
     pub fn signs_target(&self, is_realm: impl Fn(&str) -> bool) -> bool {
         let Some(target) = &self.target else { return true };
@@ -128,7 +133,7 @@ mod tests {
         }
     }
 
-    /// Attack 12: the phone signed one target, the serving peer asks a grant for another.
+    /// AUTH-5, attack 12: the phone signed one target, the serving peer asks a grant for another.
     #[test]
     fn a_call_grant_is_for_what_the_phone_signed() {
         let is_realm = |host: &str| ["a.net", "v.test", "b.net"].contains(&host);

@@ -172,7 +172,7 @@ pub fn claimed_seq(proof: &[u8]) -> Option<u64> {
     decode::<Grant>(&proof.grant).ok().map(|grant| grant.realm_seq)
 }
 
-/// The second part of a grant, if it may be one: as deep as calls are forwarded, and each part of the version that we know.
+/// REC-10: the second part of a grant, if it may be one: as deep as calls are forwarded, and each part of the version that we know.
 pub fn read_on_behalf(parts: &[Signed]) -> Option<Vec<OnBehalf>> {
     if parts.len() > ON_BEHALF_MAX {
         return None;

@@ -1,6 +1,6 @@
 //! The serving side: challenges for phones, from leases of their homes (design §3.4).
 //!
-//! A serving peer never sees a password. It makes nonces from the lease of a realm's home, one lease for all phones, without
+//! AUTH-1: a serving peer never sees a password. It makes nonces from the lease of a realm's home, one lease for all phones, without
 //! asking and without remembering what it gave; and it returns an answer to the home whose lease it names. At home it is the
 //! same, with the home as its own serving peer.
 //!
@@ -211,6 +211,7 @@ mod tests {
         Guest::new(Stamp::new(&key(2), [3; 16]))
     }
 
+    /// AUTH-1, AUTH-7.
     #[test]
     fn one_lease_serves_all_phones() {
         let (mut guest, t0, home) = (guest(), Instant::now(), key(1).peer_id());

@@ -5,7 +5,7 @@
 //!                     ─▶ a token of whoever pays ([`crate::brakes`]) ─ account store ─▶ judge ─▶ right? first use?
 //! ```
 //!
-//! Unknown users and wrong passwords take the same path and answer alike. Only an answer to a fresh lease of ours is judged
+//! AUTH-4: unknown users and wrong passwords take the same path and answer alike. Only an answer to a fresh lease of ours is judged
 //! at all, so nobody can spend another's tries without hearing our challenge. An account store that cannot be read says
 //! nothing about anybody: the answer is "not now", and no try is counted.
 

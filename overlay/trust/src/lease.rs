@@ -1,4 +1,4 @@
-//! Leases and nonces: how a home lets other peers challenge its phones without being asked each time (design §3.4).
+//! Leases and nonces: how a home lets other peers challenge its phones without being asked each time (REC-9).
 //!
 //! A home gives a serving peer a *lease*, and the serving peer makes any number of nonces from it:
 //!
@@ -197,6 +197,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    /// REC-9.
     #[test]
     fn a_lease_is_good_for_300_s_at_its_serving_peer() {
         let lessor = Lessor::new(&key(1), [1; 16]);

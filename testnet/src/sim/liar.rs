@@ -31,6 +31,8 @@ pub struct Liar {
     links: Links,
     /// SIP messages that came over its links.
     pub heard: Vec<(PeerId, Message)>,
+    /// What it was asked, and did not answer.
+    pub asked: Vec<(Protocol, Vec<u8>)>,
     answers: BTreeMap<u64, Result<Vec<u8>, RequestError>>,
     streams: BTreeMap<PeerId, StreamId>,
     requests: u64,
@@ -53,6 +55,7 @@ impl Liar {
             links: Links::new(key.peer_id(), 1),
             key,
             heard: Vec::new(),
+            asked: Vec::new(),
             answers: BTreeMap::new(),
             streams: BTreeMap::new(),
             requests: 0,
@@ -87,7 +90,8 @@ impl Liar {
                     self.answers.insert(id, result);
                 }
                 // It tells nobody anything unless the test says so.
-                NetEvent::Request { id, .. } => {
+                NetEvent::Request { id, protocol, body, .. } => {
+                    self.asked.push((protocol, body));
                     world.command(self.host, NetCommand::Respond { id, body: None })
                 }
                 event => {

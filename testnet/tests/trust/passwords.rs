@@ -9,7 +9,10 @@ use dots::{
     },
 };
 use dots_overlay::transport::Protocol;
-use dots_testnet::sim::liar::{Draft, Liar};
+use dots_testnet::sim::{
+    liar::{Draft, Liar},
+    phone::Phone,
+};
 use dots_trust::{
     answer::Answer,
     digest::{Algorithm, ha1, response},
@@ -239,7 +242,7 @@ fn a_serving_peer_gets_no_grant_for_another_target() {
     }
 }
 
-/// Attack 26: a peer asks a home about every name it can think of.
+/// LOOKUP-3, attack 26: a peer asks a home about every name it can think of.
 #[test]
 fn a_home_tells_no_peer_which_accounts_it_has() {
     let mut stage = Stage::new();
@@ -260,4 +263,26 @@ fn a_home_tells_no_peer_which_accounts_it_has() {
     let [alice, nobody] = ask(None);
     assert_eq!(alice, nobody);
     assert_eq!(alice, LookupReply::Aor { exists: None, bindings: Vec::new() });
+}
+
+/// LOOKUP-4, attack 8: each REGISTER of a realm whose record ran out costs one small question a minute and home, no more.
+#[test]
+fn a_realm_that_nobody_is_home_of_is_asked_for_by_name_and_seldom() {
+    let mut stage = Stage::new();
+    let address = ([10, 1, 0, 9], 7_000).into();
+    let server = stage.world.hosts[A].address;
+    stage.world.phones.push(Phone::new(address, server, "eve", "nowhere.test", PASSWORD, 99));
+    let eve = stage.world.phones.len() - 1;
+    let mut refused = Vec::new();
+    for _ in 0..10 {
+        stage.with_phone(eve, |phone, at| phone.register(at, 600));
+        stage.wait(1);
+        refused.push(stage.answered(eve, "REGISTER"));
+    }
+    assert_eq!(refused.first(), Some(&Some(503)), "neighbours are asked");
+    assert_eq!(refused.last(), Some(&Some(404)), "and did not know");
+    let names = |(protocol, body): &(Protocol, Vec<u8>)| {
+        *protocol == Protocol::Lookup && matches!(decode(body), Ok(LookupRequest::Named { .. }))
+    };
+    assert_eq!(stage.liar.asked.iter().filter(|asked| names(asked)).count(), 1);
 }

@@ -183,6 +183,7 @@ fn a_call_grant_is_shown_once() {
     assert!(shown.is_first(later, &encode(&batch[0]), peer, "a.test"), "it has ended, and its times say so");
 }
 
+/// REC-10.
 #[test]
 fn the_second_part_is_as_deep_as_calls_are_forwarded() {
     let part = |version| {

@@ -92,6 +92,7 @@ fn answer_to(nonce: &str, username: &str, aor: &str, password: &str) -> Box<Answ
     })
 }
 
+/// AUTH-4.
 #[test]
 fn verdicts() {
     let mut w = World::new();

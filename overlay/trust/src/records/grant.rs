@@ -17,8 +17,8 @@ pub const CALL_LIFE_MAX: Duration = Duration::from_secs(60);
 pub enum Permit {
     /// A registration of this phone (SHA-256 of its instance).
     Bind { instance: Hash },
-    /// One request of this method. `signed`: SHA-256 of the digest-uri, what the phone asked for; `target`: SHA-256 of the
-    /// canonical AOR that it became.
+    /// One request of this method. `signed`: SHA-256 of what the phone answered (digest-uri, 0, nonce, 0, nc in decimal), or
+    /// 32 random bytes where the home serves it itself; `target`: SHA-256 of the canonical AOR that it became.
     Call { method: String, signed: Hash, target: Hash },
 }
 
