@@ -8,6 +8,7 @@ use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore,
     link::Links,
+    liveness::Detector,
     names::{Belief, Realms},
     records::grant::BIND_LIFE_MAX,
 };
@@ -89,11 +90,14 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     }
     let mut overlay = OverlayCore::new(config.key.clone(), config.network.clone(), rng.random(), now);
     overlay.restore(now, &recovered.log);
+    let liveness =
+        Detector::new(config.key.clone(), config.network.clone(), overlay.incarnation(), rng.random(), now);
     let receipts = ReceiptCore::new(config.key.clone(), config.network.clone(), &recovered.receipts, now);
     let mut peer = Peer {
         me,
         links: Links::new(me, rng.random()),
         overlay,
+        liveness,
         receipts,
         realms,
         auth: Auth::new(&config, &mut rng),
