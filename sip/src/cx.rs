@@ -150,6 +150,13 @@ impl Cx<'_> {
         self.base.out.push_back(output);
     }
 
+    /// An account has answered for what came on this flow. Only of a connection does anybody have to know.
+    pub fn proved(&mut self, flow: &Flow) {
+        if flow.transport.is_reliable() {
+            self.out(Output::Proved { flow: *flow });
+        }
+    }
+
     pub fn count(&mut self, name: &'static str) {
         self.out(Output::Count(name));
     }

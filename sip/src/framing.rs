@@ -14,9 +14,13 @@ pub enum Frame {
     Ping,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Nothing more can be cut from this stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream holds no SIP messages that can be told apart")]
-pub struct FramingError;
+pub struct FramingError {
+    /// The headers whose length is missing, wrong or too large, for a 400; empty where they have no end either.
+    pub head: Vec<u8>,
+}
 
 /// Each byte is looked at a fixed number of times, however small the pieces are in which a stream arrives.
 #[derive(Default)]
@@ -48,17 +52,27 @@ impl Framer {
                         return Ok(Some(Frame::Ping));
                     }
                     [b'\r', b'\n', next, ..] if *next != b'\r' => self.start += 2,
-                    [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] | [b'\r'] | [] => return Ok(None),
+                    [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] | [b'\r'] => return Ok(None),
+                    // A phone that only keeps its connection costs no memory here.
+                    [] => {
+                        *self = Framer::default();
+                        return Ok(None);
+                    }
                     _ => break,
                 };
             }
             let Some(end) = self.head_end() else {
-                return if self.rest().len() > MESSAGE_BYTES_MAX { Err(FramingError) } else { Ok(None) };
+                return if self.rest().len() > MESSAGE_BYTES_MAX {
+                    Err(FramingError { head: Vec::new() })
+                } else {
+                    Ok(None)
+                };
             };
             let head = self.buffer.get(self.start..end).unwrap_or_default();
-            let length = content_length(head).ok_or(FramingError)?;
-            let total = head.len().checked_add(length).filter(|t| *t <= MESSAGE_BYTES_MAX);
-            self.expected = Some(total.ok_or(FramingError)?);
+            let total = content_length(head)
+                .and_then(|length| head.len().checked_add(length))
+                .filter(|total| *total <= MESSAGE_BYTES_MAX);
+            self.expected = Some(total.ok_or_else(|| FramingError { head: head.to_vec() })?);
         }
         let end = self.start + self.expected.unwrap_or_default();
         let Some(bytes) = self.buffer.get(self.start..end) else { return Ok(None) };
@@ -155,11 +169,11 @@ mod tests {
         ] {
             let mut framer = Framer::default();
             framer.push(bad.as_bytes());
-            assert_eq!(framer.next_frame(), Err(FramingError), "{bad}");
+            assert_eq!(framer.next_frame(), Err(FramingError { head: bad.into() }), "{bad}");
         }
         let mut framer = Framer::default();
         framer.push(&vec![b'x'; MESSAGE_BYTES_MAX + 1]);
-        assert_eq!(framer.next_frame(), Err(FramingError));
+        assert_eq!(framer.next_frame(), Err(FramingError { head: Vec::new() }));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub type PeerLabel = Arc<str>;
 pub enum Input {
     /// One whole message from a phone: a datagram, or what `framing` cut from a stream.
     Message { flow: Flow, bytes: Vec<u8> },
+    /// These headers came on a connection that holds no messages to be told apart from there on (RFC 3261 §18.3): they
+    /// are answered 400 where they can be, and the caller closes it.
+    Unframed { flow: Flow, head: Vec<u8> },
     /// A connection is gone, or a datagram to it was refused: pending branches on it fail with 503.
     FlowClosed { flow: Flow },
     /// One message over the overlay leg from the peer `from`, already checked by the peer (grant, caller, limits).

@@ -26,6 +26,8 @@ pub enum Output {
     /// Where are our own phones of this AOR? Asked of the shard that holds its bindings; a core alone never asks. Answer
     /// with `Input::Located`.
     Locate { id: AskId, aor: Arc<str> },
+    /// An account has answered a challenge on this connection; its caller may let it stay.
+    Proved { flow: Flow },
     /// Bindings ended by time; nothing to answer.
     Expired { change: BindingChange },
     /// The answer to `Input::Ping`: `true` if the phone answered anything at all.

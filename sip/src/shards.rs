@@ -152,6 +152,7 @@ impl Shards {
         };
         match input {
             Input::Message { bytes, .. } | Input::Overlay { bytes, .. } => Some(by_message(bytes)),
+            Input::Unframed { head, .. } => Some(by_message(head)),
             Input::OverlayRefused { bytes } => {
                 let message = Message::parse_lenient(bytes.clone()).ok();
                 let branch =

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use dots_sip::{
-    Input,
+    Flow, Input, Transport,
     input::{RemoteTarget, Resolution},
     message::{Message, Name},
 };
@@ -181,4 +181,47 @@ fn a_phone_that_knows_only_its_server_can_call_back() {
     w.carry();
     let back = w.a.got(1);
     assert_eq!((back.method(), back.from().expect("From").uri()), ("INVITE", "sip:bob%40b.test@127.0.0.1"));
+}
+
+/// RFC 3261 §18.3: without a length nothing after these headers can be told apart. Whoever sent them is told so.
+#[test]
+fn headers_without_a_right_length_are_answered_where_they_can_be() {
+    let tcp = Flow { transport: Transport::Tcp, connection: 7, ..flow(1) };
+    let head = |method: &str| {
+        let text = request(method, "sip:127.0.0.1", 1, "broken", "al", "al", "");
+        text.replace("Content-Length: 0", "Content-Length: -1").replace('\n', "\r\n").into_bytes()
+    };
+    let mut w = World::new();
+    w.a.core.handle(w.now, Input::Unframed { flow: tcp, head: head("OPTIONS") });
+    w.a.drain(w.now);
+    let (flow, answer) = w.a.inbox.pop_front().expect("an answer");
+    assert_eq!((flow, answer.status()), (tcp, Some(400)));
+    assert!(answer.to().expect("a To").tag().is_some());
+    for unanswerable in
+        [head("ACK"), b"OPTIONS sip:x SIP/2.0\r\n\r\n".to_vec(), b"\x16\x03\x01".to_vec(), Vec::new()]
+    {
+        w.a.core.handle(w.now, Input::Unframed { flow: tcp, head: unanswerable });
+        w.a.drain(w.now);
+        assert!(w.a.inbox.is_empty());
+    }
+}
+
+/// What the driver lets a connection stay for: credentials that the home has vouched for, and nothing less.
+#[test]
+fn a_connection_has_proved_an_account_when_its_home_says_so() {
+    let tcp = Flow { transport: Transport::Tcp, connection: 7, ..flow(1) };
+    let mut w = World::new();
+    for (response, flow, proved) in
+        [("", tcp, vec![]), ("wrong", tcp, vec![]), ("right", flow(1), vec![]), ("right", tcp, vec![tcp])]
+    {
+        let credentials = format!(
+            "\nAuthorization: Digest username=\"al\",realm=\"a.test\",nonce=\"nonce\",uri=\"sip:127.0.0.1\",response=\"{response}\",algorithm=MD5,qop=auth,nc=00000001,cnonce=\"x\"\n\n"
+        );
+        let call = format!("{response}{:?}", flow.transport);
+        let text = request("REGISTER", "sip:127.0.0.1", 1, &call, "al", "al", "");
+        let text = if response.is_empty() { text } else { text.replace("\n\n", &credentials) };
+        w.a.core.handle(w.now, Input::Message { flow, bytes: text.replace('\n', "\r\n").into_bytes() });
+        w.a.drain(w.now);
+        assert_eq!(w.a.proved, proved, "{response:?} over {:?}", flow.transport);
+    }
 }

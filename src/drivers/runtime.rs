@@ -139,7 +139,8 @@ async fn strangers(api: &mut mpsc::Receiver<ApiCall>, net: &mut Net, sip: &mut S
         input = sip.recv() => match input {
             SipInput::Datagrams => Event::Datagrams,
             SipInput::Event(SipEvent::Message { flow, bytes }) => Event::Input(Input::Sip { flow, bytes }),
-            SipInput::Event(SipEvent::Closed { flow }) => Event::Input(Input::FlowClosed { flow }),
+            SipInput::Event(SipEvent::Unframed { flow, head }) => Event::Input(Input::SipUnframed { flow, head }),
+            SipInput::Event(SipEvent::End { flow } | SipEvent::Closed { flow }) => Event::Input(Input::FlowClosed { flow }),
         },
     }
 }
@@ -233,7 +234,13 @@ impl Node {
             self.peer.handle(now(), Input::OwnHosts { hosts });
         }
         self.metrics.level("sip_kernel_drops", i64::try_from(self.sip.kernel_drops()).unwrap_or(i64::MAX));
-        for (name, count) in self.net.counters() {
+        let connections = self.sip.connections();
+        let counts = [
+            ("sip_connections", u64::try_from(connections.open).unwrap_or(u64::MAX)),
+            ("sip_connections_refused", connections.refused),
+            ("sip_connections_evicted", connections.evicted),
+        ];
+        for (name, count) in counts.into_iter().chain(self.net.counters()) {
             self.metrics.level(name, i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
@@ -264,6 +271,7 @@ impl Node {
                     self.metrics.count("sip_not_sent");
                 }
             }
+            Output::SipProved { flow } => self.sip.prove(&flow),
             Output::Net(command) => self.command(command),
             Output::Append { token, stream, record, sync } => {
                 self.unwritten.push_back(Append { token, stream, record, sync });

@@ -11,6 +11,11 @@ pub enum Input {
         flow: Flow,
         bytes: Vec<u8>,
     },
+    /// These headers came on a connection whose bytes cannot be told apart from there on; it ends.
+    SipUnframed {
+        flow: Flow,
+        head: Vec<u8>,
+    },
     FlowClosed {
         flow: Flow,
     },

@@ -101,6 +101,9 @@ impl Peer {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Sip { flow, bytes } => self.outside.sip(dots_sip::Input::Message { flow, bytes }),
+            Input::SipUnframed { flow, head } => {
+                self.outside.sip(dots_sip::Input::Unframed { flow, head });
+            }
             Input::FlowClosed { flow } => self.outside.sip(dots_sip::Input::FlowClosed { flow }),
             Input::Net(event) => self.on_net(now, event),
             Input::Appended { token } => self.on_appended(now, token),
@@ -208,6 +211,7 @@ impl Peer {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_expired(&mut log, outside, &change);
             }
+            Sip::Proved { flow } => self.outside.put(Output::SipProved { flow }),
             Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
             Sip::Call(event) => self.on_call(now, &event),
             Sip::Count(name) => self.outside.count(name),

@@ -10,6 +10,10 @@ pub enum Output {
         flow: Flow,
         bytes: Vec<u8>,
     },
+    /// An account has answered a challenge on this connection: it is no stranger's any more.
+    SipProved {
+        flow: Flow,
+    },
     Net(NetCommand),
     /// Append one record to a segment stream. `sync`: answer `Input::Appended` only after fdatasync (group commit);
     /// else after write(2), and sync within 100 ms.

@@ -24,6 +24,7 @@ use crate::{
     hop::Hop,
     ids::Shard,
     location::Place,
+    message::ParseError,
     ping::Pings,
     proxy::Proxy,
     registrar::{Bindings, session::Registrar},
@@ -163,6 +164,9 @@ impl Parts<'_> {
         match input {
             Input::Message { flow, bytes } => self.on_bytes(Hop::Phone(flow), bytes, None),
             Input::Overlay { from, bytes, caller } => self.on_bytes(Hop::Peer(from), bytes, caller),
+            Input::Unframed { flow, head } => {
+                self.on_broken(&Hop::Phone(flow), head, ParseError::ContentLength);
+            }
             Input::FlowClosed { flow } => {
                 registrar.bindings_mut().flow_closed(&flow);
                 self.on_hop_down(&Hop::Phone(flow));

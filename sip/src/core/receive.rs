@@ -29,7 +29,7 @@ impl Parts<'_> {
     }
 
     /// 400 (or 505) where enough of a request can be read to answer it; never to an ACK, never to a peer.
-    fn on_broken(&mut self, hop: &Hop, bytes: Vec<u8>, why: ParseError) {
+    pub(super) fn on_broken(&mut self, hop: &Hop, bytes: Vec<u8>, why: ParseError) {
         self.cx.count("sip_malformed");
         let Hop::Phone(flow) = hop else { return };
         let Ok(message) = Message::parse_lenient(bytes) else { return };

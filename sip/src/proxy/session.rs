@@ -213,6 +213,9 @@ impl Session {
                     hands.respond(&self.new, Status(403, "Only To Own Phones"));
                     return;
                 }
+                if let Hop::Phone(flow) = &self.new.hop {
+                    hands.cx.proved(flow);
+                }
                 hands.cx.locate(self.id, &caller);
                 self.stage = Stage::Naming { caller, target, vouch: Some(vouch) };
             }

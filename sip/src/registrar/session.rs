@@ -197,7 +197,10 @@ impl Registrar {
         self.with(id, |session, bindings| {
             let Phase::Verifying { nonce } = session.take_phase() else { return };
             match result {
-                Ok(vouch) => session.write(cx, tx, id, bindings, &vouch),
+                Ok(vouch) => {
+                    cx.proved(&session.flow);
+                    session.write(cx, tx, id, bindings, &vouch);
+                }
                 // The same nonce again: phones see from it that asking anew will not help (a new one sends some into a
                 // loop), and a corrected password answers it with the next count.
                 Err(AuthFailure::Wrong) => {

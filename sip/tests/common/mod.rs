@@ -30,6 +30,8 @@ pub struct Peer {
     pub to_peer: VecDeque<Vec<u8>>,
     pub calls: Vec<CallProgress>,
     pub counts: Vec<&'static str>,
+    /// Connections on which an account has answered a challenge.
+    pub proved: Vec<Flow>,
     /// Where `Resolve` points: another peer, or nobody else.
     pub resolution: Resolution,
 }
@@ -63,6 +65,7 @@ impl Peer {
             to_peer: VecDeque::new(),
             calls: Vec::new(),
             counts: Vec::new(),
+            proved: Vec::new(),
             resolution: Resolution::Offline,
         }
     }
@@ -92,6 +95,10 @@ impl Peer {
                 }
                 Output::Count(name) => {
                     self.counts.push(name);
+                    continue;
+                }
+                Output::Proved { flow } => {
+                    self.proved.push(flow);
                     continue;
                 }
                 Output::Expired { .. } | Output::Pinged { .. } => continue,

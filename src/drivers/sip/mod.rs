@@ -1,16 +1,22 @@
 //! SIP sockets: UDP and TCP on the same addresses. Whole messages come out as events with the flow that they came on;
 //! bytes go in with the flow that they shall leave on. Nothing is opened toward a phone: a phone's own flow is used.
 
+mod places;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
+pub use tcp::Counts;
+
+use crate::drivers::descriptors;
 use dots_sip::{Flow, Transport};
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+use tcp::Connections;
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{mpsc, watch},
@@ -18,17 +24,45 @@ use tokio::{
 
 /// Messages of TCP phones that wait for the peer. A full queue stops reading, which slows their senders.
 const EVENTS_MAX: usize = 4_096;
-/// Connected phones over TCP, where there are descriptors for so many; more are closed at once.
+/// Connected phones over TCP, where there are descriptors for so many.
 const CONNECTIONS_MAX: usize = 10_000;
-/// One address (of IPv6, one /64) gets a quarter of them: enough for a house behind one NAT, too little to shut others out.
-const PER_NETWORK: usize = 4;
-/// Messages that wait for one slow TCP phone; more are dropped and counted.
-const WRITES_MAX: usize = 256;
+/// A phone registers within seconds of connecting; what has proved no account within this time is closed.
+const STRANGER: Duration = Duration::from_secs(60);
+
+/// What connections may take.
+#[derive(Clone, Copy)]
+struct Rules {
+    most: usize,
+    /// From its first packet on, for one that proves no account.
+    stranger: Duration,
+}
 
 #[derive(Debug)]
 pub enum SipEvent {
-    Message { flow: Flow, bytes: Vec<u8> },
-    Closed { flow: Flow },
+    Message {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
+    /// After these headers a stream holds nothing that can be told apart; they are empty where not even they are whole.
+    Unframed {
+        flow: Flow,
+        head: Vec<u8>,
+    },
+    /// All of that connection has been handed out: what answers it goes out, then it is closed.
+    End {
+        flow: Flow,
+    },
+    Closed {
+        flow: Flow,
+    },
+}
+
+/// Why nothing more is read.
+enum Ended {
+    /// The peer stops.
+    Peer,
+    /// No messages can be told apart any more (RFC 3261 §18.3).
+    Unframed,
 }
 
 /// Everything that listens, and the way out.
@@ -47,19 +81,20 @@ pub enum SipInput {
     Event(SipEvent),
 }
 
-type Connections = Arc<Mutex<HashMap<u64, Connection>>>;
-
-struct Connection {
-    remote: IpAddr,
-    writes: mpsc::Sender<Vec<u8>>,
-}
-
 impl SipSockets {
     /// Binds UDP and TCP on each address; with port 0 both get the same free port.
     pub async fn bind(addresses: &[SocketAddr]) -> Result<SipSockets, (SocketAddr, io::Error)> {
+        let most = CONNECTIONS_MAX.min(descriptors::for_phones());
+        SipSockets::with_rules(addresses, Rules { most, stranger: STRANGER }).await
+    }
+
+    async fn with_rules(
+        addresses: &[SocketAddr],
+        rules: Rules,
+    ) -> Result<SipSockets, (SocketAddr, io::Error)> {
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
-        let connections: Connections = Arc::default();
+        let connections = Connections::new(rules.most);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for address in addresses {
@@ -69,7 +104,13 @@ impl SipSockets {
             listeners.push((local, tcp));
         }
         for (_, listener) in listeners {
-            tokio::spawn(tcp::accept(listener, connections.clone(), events_tx.clone(), stopped.clone()));
+            tokio::spawn(tcp::accept(
+                listener,
+                connections.clone(),
+                rules,
+                events_tx.clone(),
+                stopped.clone(),
+            ));
         }
         let udp = udp::Ports::new(sockets);
         let bound = udp.bound().collect();
@@ -79,9 +120,16 @@ impl SipSockets {
     /// The next thing that came: datagrams, which [`SipSockets::read_datagrams`] takes, or one event of a connection.
     /// Cancel-safe; never ends.
     pub async fn recv(&mut self) -> SipInput {
-        tokio::select! {
-            () = self.udp.readable() => SipInput::Datagrams,
-            Some(event) = self.events.recv() => SipInput::Event(event),
+        loop {
+            let event = tokio::select! {
+                () = self.udp.readable() => return SipInput::Datagrams,
+                Some(event) = self.events.recv() => event,
+            };
+            match event {
+                // What came before it has been answered as far as it can be.
+                SipEvent::End { flow } => self.connections.end(flow.connection),
+                event => return SipInput::Event(event),
+            }
         }
     }
 
@@ -94,11 +142,17 @@ impl SipSockets {
     pub fn send(&self, flow: &Flow, bytes: Vec<u8>) -> bool {
         match flow.transport {
             Transport::Udp => self.udp.send(flow, &bytes),
-            Transport::Tcp => {
-                let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-                connections.get(&flow.connection).is_some_and(|c| c.writes.try_send(bytes).is_ok())
-            }
+            Transport::Tcp => self.connections.send(flow.connection, bytes),
         }
+    }
+
+    /// An account has answered a challenge on this connection: it may stay.
+    pub fn prove(&self, flow: &Flow) {
+        self.connections.prove(flow.connection);
+    }
+
+    pub fn connections(&self) -> Counts {
+        self.connections.counts()
     }
 
     /// Datagrams that the kernel dropped since the start.
@@ -109,20 +163,6 @@ impl SipSockets {
     /// No new connections; those that are open live on.
     pub fn stop_accepting(&self) {
         self.stop.send_replace(true);
-    }
-}
-
-/// May one more come from there, when `most` fit?
-fn has_room(open: &HashMap<u64, Connection>, remote: IpAddr, most: usize) -> bool {
-    let from_there = open.values().filter(|c| network(c.remote) == network(remote)).count();
-    open.len() < most && from_there < (most / PER_NETWORK).max(1)
-}
-
-/// What one stranger can have many addresses of: in IPv6 it is the lower half.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        v4 => v4,
     }
 }
 
@@ -174,92 +214,4 @@ pub fn local_ip_toward(remote: SocketAddr) -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
     socket.connect(remote).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
-
-    /// The next message or event, a datagram by itself.
-    async fn next(sip: &mut SipSockets) -> SipEvent {
-        loop {
-            match sip.recv().await {
-                SipInput::Event(event) => return event,
-                SipInput::Datagrams => {
-                    let mut batch = Vec::new();
-                    sip.read_datagrams(&mut batch);
-                    assert!(batch.len() <= 1, "one was sent");
-                    if let Some((flow, bytes)) = batch.pop() {
-                        return SipEvent::Message { flow, bytes };
-                    }
-                }
-            }
-        }
-    }
-
-    const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
-
-    #[tokio::test]
-    async fn udp_and_tcp_in_and_out_on_one_port() {
-        let mut sip = SipSockets::bind(&["127.0.0.1:0".parse().expect("an address")]).await.expect("free");
-        let at = sip.bound[0];
-        let phone = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        phone.send_to(b"\r\n\r\n", at).await.expect("sent");
-        phone.send_to(OPTIONS, at).await.expect("sent");
-        let SipEvent::Message { flow, bytes } = next(&mut sip).await else { panic!("a message") };
-        assert_eq!((flow.transport, flow.local, bytes.as_slice()), (Transport::Udp, at, OPTIONS));
-        assert!(sip.send(&flow, b"back".to_vec()));
-        let mut buffer = [0; 16];
-        let (n, from) = phone.recv_from(&mut buffer).await.expect("an answer");
-        assert_eq!((&buffer[..n], from), (&b"back"[..], at));
-
-        let mut phone = TcpStream::connect(at).await.expect("connected");
-        phone.write_all(b"\r\n\r\n").await.expect("sent");
-        phone.read_exact(&mut buffer[..2]).await.expect("a pong");
-        assert_eq!(&buffer[..2], b"\r\n");
-        phone.write_all(OPTIONS).await.expect("sent");
-        let SipEvent::Message { flow, .. } = next(&mut sip).await else { panic!("a message") };
-        assert_eq!(flow.transport, Transport::Tcp);
-        assert!(sip.send(&flow, b"back".to_vec()));
-        phone.read_exact(&mut buffer[..4]).await.expect("an answer");
-        drop(phone);
-        let SipEvent::Closed { flow: closed } = next(&mut sip).await else { panic!("closed") };
-        assert_eq!(closed, flow);
-        assert!(!sip.send(&flow, b"late".to_vec()));
-    }
-    #[test]
-    fn one_network_gets_a_quarter() {
-        let mut open = HashMap::new();
-        let mut come = |text: &str| {
-            let remote: IpAddr = text.parse().expect("an address");
-            let fits = has_room(&open, remote, 8);
-            if fits {
-                open.insert(open.len() as u64, Connection { remote, writes: mpsc::channel(1).0 });
-            }
-            fits
-        };
-        assert_eq!(["192.0.2.1", "192.0.2.1", "192.0.2.1"].map(&mut come), [true, true, false]);
-        assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(&mut come), [true, true, false]);
-        assert_eq!(["2001:db8:0:1::1", "192.0.2.2", "192.0.2.3"].map(&mut come), [true; 3]);
-        assert_eq!(["192.0.2.4", "192.0.2.5"].map(&mut come), [true, false], "all are taken");
-    }
-
-    #[tokio::test]
-    async fn what_came_before_rubbish_is_answered_then_the_connection_ends() {
-        let mut sip = SipSockets::bind(&["127.0.0.1:0".parse().expect("an address")]).await.expect("free");
-        let mut phone = TcpStream::connect(sip.bound[0]).await.expect("connected");
-        let rubbish = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n";
-        phone.write_all(&[OPTIONS, rubbish, OPTIONS].concat()).await.expect("sent");
-        let SipEvent::Message { flow, .. } = next(&mut sip).await else { panic!("a message") };
-        assert!(sip.send(&flow, b"back".to_vec()));
-        let mut all = Vec::new();
-        phone.read_to_end(&mut all).await.expect("an end");
-        assert_eq!(all, b"back");
-        let SipEvent::Closed { .. } = next(&mut sip).await else { panic!("closed, and nothing else") };
-    }
 }

@@ -1,44 +1,150 @@
-//! Connections of phones: framing in, a bounded queue out.
+//! Connections of phones: framing in, a bounded queue out, and an end in time.
+//!
+//! ```text
+//!   stranger ── an account has answered a challenge ──▶ known ── silent for an hour ──▶ closed
+//!      │                                                  │
+//!      └─ a minute is over, or its place is needed ─▶ closed   bytes that are no SIP: 400, and closed
+//! ```
+//!
+//! Whatever a stranger says, pings included, it has one minute. A phone that only keeps its connection needs no memory for
+//! reading: bytes are taken from the kernel into a buffer of the stack.
 
-use super::{CONNECTIONS_MAX, Connection, Connections, SipEvent, WRITES_MAX, has_room};
-use crate::drivers::descriptors;
+use super::{Ended, Rules, SipEvent, places::Places};
 use dots_sip::{
     Flow, Transport,
     framing::{Frame, Framer},
 };
 use std::{
+    io::ErrorKind,
     sync::{
-        PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::AsyncWriteExt,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// A phone pings every 2 minutes or refreshes within the hour (RFC 5626 §4.4.1); a silent one is gone.
 const IDLE: Duration = Duration::from_secs(3_900);
-/// One that connects and says nothing whole.
-const FIRST_MESSAGE: Duration = Duration::from_secs(30);
-/// After bytes that are no SIP nothing more is read, but what came whole before them is still answered.
-const LINGER: Duration = Duration::from_millis(500);
+/// After its end was said, what still comes is read and dropped for so long and so far: where bytes lie unread, closing
+/// would take back what was just written.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
 /// A phone that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(20);
+/// Messages that wait for one slow phone; more are dropped and counted.
+const WRITES_MAX: usize = 256;
+/// Bytes that wait for one slow phone, or for somebody who has proved nothing. One message may always wait.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
+const STRANGERS_BYTES_MAX: usize = 16 * 1024;
+/// Read at once.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Never reused within a process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-pub async fn accept(
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Stranger,
+    /// An account has answered a challenge on it.
+    Known,
+}
+
+/// What others see of a connection. Dropped, it is cut.
+struct Connection {
+    /// `None`: its end was said.
+    writes: Option<Writes>,
+    standing: watch::Sender<Standing>,
+}
+
+/// The way to one phone.
+struct Writes {
+    queue: mpsc::Sender<Vec<u8>>,
+    /// Bytes in the queue.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// How many there are, and how many there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub open: usize,
+    pub refused: u64,
+    pub evicted: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Connections(Arc<Mutex<Places<Connection>>>);
+
+impl Connections {
+    pub fn new(most: usize) -> Connections {
+        Connections(Arc::new(Mutex::new(Places::new(most))))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never waits. `false`: the connection is gone or full.
+    pub fn send(&self, connection: u64, bytes: Vec<u8>) -> bool {
+        let places = self.places();
+        let Some(open) = places.get(connection) else { return false };
+        let standing = *open.standing.borrow();
+        open.writes.as_ref().is_some_and(|writes| writes.put(standing, bytes))
+    }
+
+    /// An account has answered a challenge on it.
+    pub fn prove(&self, connection: u64) {
+        let mut places = self.places();
+        if let Some(open) = places.get(connection) {
+            open.standing.send_if_modified(|s| std::mem::replace(s, Standing::Known) == Standing::Stranger);
+            places.prove(connection);
+        }
+    }
+
+    /// Nothing more goes out on it; what waits is still written, then it is closed.
+    pub fn end(&self, connection: u64) {
+        if let Some(open) = self.places().get_mut(connection) {
+            open.writes = None;
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let places = self.places();
+        Counts { open: places.len(), refused: places.refused, evicted: places.evicted }
+    }
+}
+
+impl Writes {
+    fn put(&self, standing: Standing, bytes: Vec<u8>) -> bool {
+        let most = match standing {
+            Standing::Stranger => STRANGERS_BYTES_MAX,
+            Standing::Known => WRITE_BYTES_MAX,
+        };
+        let length = bytes.len();
+        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
+        let is_queued = (before == 0 || before + length <= most) && self.queue.try_send(bytes).is_ok();
+        if !is_queued {
+            self.waiting.fetch_sub(length, Ordering::Relaxed);
+        }
+        is_queued
+    }
+}
+
+pub(super) async fn accept(
     listener: TcpListener,
     connections: Connections,
+    rules: Rules,
     events: mpsc::Sender<SipEvent>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let most = CONNECTIONS_MAX.min(descriptors::for_phones());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,69 +157,146 @@ pub async fn accept(
         };
         let Ok(local) = stream.local_addr() else { continue };
         let connection = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (writes, queue) = mpsc::channel(WRITES_MAX);
-        {
-            let mut open = connections.lock().unwrap_or_else(PoisonError::into_inner);
-            if !has_room(&open, remote.ip(), most) {
-                continue;
-            }
-            open.insert(connection, Connection { remote: remote.ip(), writes: writes.clone() });
+        let (queue, to_write) = mpsc::channel(WRITES_MAX);
+        let (known, standing) = watch::channel(Standing::Stranger);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let entry = Connection { writes: Some(Writes { queue, waiting: waiting.clone() }), standing: known };
+        if connections.places().take(connection, remote.ip(), entry).is_err() {
+            continue;
         }
         let _ = stream.set_nodelay(true);
         let flow = Flow { transport: Transport::Tcp, connection, local, remote };
-        let (connections, events) = (connections.clone(), events.clone());
-        tokio::spawn(async move {
-            serve(stream, flow, &events, &writes, queue).await;
-            connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection);
-            // The receiver is gone only when the peer stops.
-            let _ = events.send(SipEvent::Closed { flow }).await;
-        });
+        let until = Instant::now() + rules.stranger;
+        let line = Line { flow, events: events.clone(), connections: connections.clone(), standing, until };
+        tokio::spawn(line.serve(stream, to_write, waiting));
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// One connection, from its first byte to its last.
+struct Line {
     flow: Flow,
-    events: &mpsc::Sender<SipEvent>,
-    writes: &mpsc::Sender<Vec<u8>>,
-    mut queue: mpsc::Receiver<Vec<u8>>,
-) {
-    let (mut input, mut output) = stream.into_split();
-    let write = async move {
-        while let Some(bytes) = queue.recv().await {
-            if !matches!(timeout(WRITE, output.write_all(&bytes)).await, Ok(Ok(()))) {
-                return;
-            }
+    events: mpsc::Sender<SipEvent>,
+    connections: Connections,
+    standing: watch::Receiver<Standing>,
+    /// A stranger's end.
+    until: Instant,
+}
+
+impl Line {
+    async fn serve(
+        mut self,
+        stream: TcpStream,
+        to_write: mpsc::Receiver<Vec<u8>>,
+        waiting: Arc<AtomicUsize>,
+    ) {
+        let (input, output) = stream.into_split();
+        let mut place = self.standing.clone();
+        let mut has_spoken = false;
+        tokio::select! {
+            () = async { while place.changed().await.is_ok() {} } => {}
+            () = write(output, to_write, &waiting) => {}
+            () = self.read(&input, &mut has_spoken) => {}
         }
-    };
-    let read = async {
+        drop(input);
+        self.connections.places().remove(self.flow.connection);
+        if has_spoken {
+            // The receiver is gone only when the peer stops.
+            let _ = self.events.send(SipEvent::Closed { flow: self.flow }).await;
+        }
+    }
+
+    async fn read(&mut self, input: &OwnedReadHalf, has_spoken: &mut bool) {
         let mut framer = Framer::default();
-        let mut buffer = vec![0; 16_384];
-        let mut patience = FIRST_MESSAGE;
-        while let Ok(Ok(length @ 1..)) = timeout(patience, input.read(&mut buffer)).await {
-            framer.push(buffer.get(..length).unwrap_or_default());
-            loop {
-                match framer.next_frame() {
-                    Ok(Some(Frame::Message(bytes))) => {
-                        patience = IDLE;
-                        if events.send(SipEvent::Message { flow, bytes }).await.is_err() {
-                            return;
+        let mut heard = Instant::now();
+        loop {
+            let is_stranger = *self.standing.borrow_and_update() == Standing::Stranger;
+            let until = if is_stranger { self.until } else { heard + IDLE };
+            tokio::select! {
+                // It has another deadline now.
+                changed = self.standing.changed() => if changed.is_err() { return },
+                ready = timeout_at(until, input.readable()) => {
+                    if !matches!(ready, Ok(Ok(()))) {
+                        return;
+                    }
+                    match take(input, |bytes| framer.push(bytes)) {
+                        Some(0) => continue,
+                        Some(_) => heard = Instant::now(),
+                        None => return,
+                    }
+                    if let Err(end) = self.hand_over(&mut framer, has_spoken).await {
+                        if matches!(end, Ended::Unframed) {
+                            let _ = timeout(LINGER, drain(input)).await;
                         }
-                    }
-                    Ok(Some(Frame::Ping)) => {
-                        let _ = writes.try_send(b"\r\n".to_vec());
-                    }
-                    Ok(None) => break,
-                    Err(e) => {
-                        tracing::debug!(remote = %flow.remote, %e, "closed");
-                        return sleep(LINGER).await;
+                        return;
                     }
                 }
             }
         }
-    };
-    tokio::select! {
-        () = write => {}
-        () = read => {}
+    }
+
+    /// Whole messages go to the peer. A full queue waits, which slows this sender.
+    async fn hand_over(&self, framer: &mut Framer, has_spoken: &mut bool) -> Result<(), Ended> {
+        let flow = self.flow;
+        loop {
+            let event = match framer.next_frame() {
+                Ok(Some(Frame::Message(bytes))) => SipEvent::Message { flow, bytes },
+                Ok(Some(Frame::Ping)) => {
+                    self.connections.send(flow.connection, b"\r\n".to_vec());
+                    continue;
+                }
+                Ok(None) => return Ok(()),
+                Err(e) => {
+                    tracing::debug!(remote = %flow.remote, %e, "closed");
+                    *has_spoken = true;
+                    let unframed = SipEvent::Unframed { flow, head: e.head };
+                    self.events.send(unframed).await.map_err(|_| Ended::Peer)?;
+                    // After the answers to all of it.
+                    self.events.send(SipEvent::End { flow }).await.map_err(|_| Ended::Peer)?;
+                    return Err(Ended::Unframed);
+                }
+            };
+            *has_spoken = true;
+            self.events.send(event).await.map_err(|_| Ended::Peer)?;
+        }
+    }
+}
+
+/// Writes what is queued; returns when the phone takes nothing any more. After the end of the queue only the reader, who
+/// waits for the other side to have read all of it, ends the connection.
+async fn write(mut output: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>, waiting: &AtomicUsize) {
+    while let Some(bytes) = queue.recv().await {
+        let written = timeout(WRITE, output.write_all(&bytes)).await;
+        waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+    if output.shutdown().await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+/// Takes what is there. `None`: the other side has ended; 0: nothing was there.
+fn take(input: &OwnedReadHalf, into: impl FnOnce(&[u8])) -> Option<usize> {
+    let mut buffer = [0; READ_BYTES];
+    match input.try_read(&mut buffer) {
+        Ok(0) => None,
+        Ok(length) => {
+            into(buffer.get(..length).unwrap_or_default());
+            Some(length)
+        }
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Some(0),
+        Err(_) => None,
+    }
+}
+
+/// Reads and drops until the other side ends, or enough was read.
+async fn drain(input: &OwnedReadHalf) {
+    let mut dropped = 0;
+    while dropped < LINGER_BYTES && input.readable().await.is_ok() {
+        match take(input, |_| {}) {
+            Some(length) => dropped += length,
+            None => return,
+        }
     }
 }
