@@ -102,12 +102,30 @@ pub fn calls(common: &Common) -> Result<(), Failure> {
     let list = common.client()?.calls()?;
     let row = |c: &CallInfo| {
         let length = c.duration_ms.map_or("-".into(), duration);
-        let note = c.cause.iter().chain(&c.warnings).cloned().collect::<Vec<_>>().join("; ");
+        let cause = c.cause.iter().map(|cause| explained(cause));
+        let note = cause.chain(c.warnings.iter().cloned()).collect::<Vec<_>>().join("; ");
         let started = utc(c.started_at_ms);
         vec![started, c.from.clone(), c.to.clone(), c.state.clone(), length, c.media.clone(), note]
     };
     let headings = ["STARTED (UTC)", "FROM", "TO", "STATE", "LENGTH", "MEDIA", "NOTE"];
     common.print(&json!({ "calls": list, "next": null }), || rows(&headings, &list, row, "no calls"))
+}
+
+/// The final status of a call that failed, and what it most often means.
+fn explained(cause: &str) -> String {
+    let meaning = match cause {
+        "403" => "not allowed",
+        "404" => "no such user",
+        "408" => "no answer",
+        "480" => "no phone of that user is reachable",
+        "486" | "600" => "busy",
+        "487" => "given up before it was answered",
+        "488" | "606" => "no sound format in common",
+        "503" => "its home cannot be asked, or is too busy",
+        "603" => "declined",
+        _ => return cause.to_owned(),
+    };
+    format!("{cause} {meaning}")
 }
 
 pub fn receipts(common: &Common, verify: bool) -> Result<(), Failure> {

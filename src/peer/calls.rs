@@ -27,6 +27,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(6 * 3600);
 const SETUP_MAX: Duration = Duration::from_secs(600);
 /// An INVITE that was vouched for and then refused by our own SIP core: nothing follows.
 const HEARD_MAX: Duration = Duration::from_secs(64);
+/// Ended calls among which a late word is looked for.
+const RECENT: usize = 64;
 /// An INVITE forks to few peers; a stranger cannot make it more.
 const NONCES_MAX: usize = 32;
 const WARNINGS_MAX: usize = 4;
@@ -143,6 +145,17 @@ impl Calls {
         if event.what == CallProgress::Started && self.entry(now, &key).is_none() {
             return Step::Nothing;
         }
+        if let CallProgress::Failed { .. } = event.what
+            && event.side == CallSide::Caller
+            && event.peer.is_none()
+            && self.is_new(&key)
+            && let Some(call) = self.entry(now, &key)
+        {
+            // It was sent to nobody, so nothing was said of it before.
+            call.caller.clone_from(&event.caller);
+            call.callee.clone_from(&event.callee);
+            call.state = State::Ringing;
+        }
         let Some(call) = self.live.get_mut(&key) else { return Step::Nothing };
         call.since = now.mono;
         match event.what {
@@ -211,6 +224,11 @@ impl Calls {
             self.ended.push_back((key.clone(), call));
         }
         step
+    }
+
+    /// Neither under way nor just ended: an end that is told late is no call of its own.
+    fn is_new(&self, key: &Key) -> bool {
+        !self.live.contains_key(key) && !self.ended.iter().rev().take(RECENT).any(|(ended, _)| ended == key)
     }
 
     fn entry(&mut self, now: Now, key: &Key) -> Option<&mut Call> {

@@ -88,6 +88,14 @@ fn an_alias_is_dialled_until_it_is_removed() {
     assert_eq!(say(&peer, "alias remove *7 --json").json().unwrap(), json!({ "alias": "*7" }));
     assert_eq!(list(&peer, "alias list", "aliases"), [Value::Null; 0]);
     assert_eq!(alice.invite(&dial, SOON).unwrap().map(|(status, _)| status), Some(404));
+    // A call that got nowhere is listed with its reason.
+    peer.account("carol@a.test", PASSWORD).unwrap();
+    assert_eq!(alice.invite("sip:carol@a.test", SOON).unwrap().map(|(status, _)| status), Some(480));
+    let failed: Vec<CallInfo> = listed(&peer, "calls", "calls");
+    let failed: Vec<_> =
+        failed.iter().filter(|c| c.state == "failed").map(|c| (c.to.as_str(), c.cause.as_deref())).collect();
+    assert_eq!(failed, [("12@a.test", Some("404")), ("carol@a.test", Some("480"))]);
+    assert!(text(&peer, "calls").contains("404 no such user"), "{}", text(&peer, "calls"));
     assert_fails(&say(&peer, "alias remove 12"), 7, "12");
     assert_fails(&say(&peer, "alias add 12 bob"), 7, "sip:user@realm");
     peer.stop().unwrap();

@@ -4,6 +4,7 @@ use super::topology::Parties;
 use crate::{
     Output,
     cx::Cx,
+    ids::Method,
     message::Message,
     output::{CallEvent, CallProgress, CallSide},
     token::Side,
@@ -28,6 +29,23 @@ impl<'a> Call<'a> {
     ) -> Option<Call<'a>> {
         let (call_id, from_tag) = (invite.call_id()?, invite.from()?.tag()?);
         Some(Call { call_id, from_tag, caller, callee, parties })
+    }
+
+    /// The INVITE of a phone of ours got nowhere: there is no other side.
+    pub fn tell_of_none(cx: &mut Cx<'_>, invite: &Message, caller: &Side, parties: &Parties, status: u16) {
+        let is_ours = !matches!(caller, Side::Peer(_)) && Method::of(invite) == Method::Invite;
+        let Some(call) = Call::of(invite, caller, caller, parties).filter(|_| is_ours) else { return };
+        cx.out(Output::Call(CallEvent {
+            call_id: call.call_id.to_owned(),
+            from_tag: call.from_tag.to_owned(),
+            side: CallSide::Caller,
+            caller: parties.caller.clone(),
+            callee: parties.callee.clone(),
+            peer: None,
+            vouch: parties.vouch.clone(),
+            what: CallProgress::Failed { status },
+            sdp: Vec::new(),
+        }));
     }
 
     pub fn tell(&self, cx: &mut Cx<'_>, what: CallProgress, sdp: &[u8]) {

@@ -10,6 +10,7 @@
 use super::{
     Hands, Proxy,
     admission::{self, Refusal, is_own_account_only},
+    calls::Call,
     dialog::Pass,
     forwarding::Forwarding,
     target::Target,
@@ -304,17 +305,25 @@ impl Session {
         let reachable = own.iter().filter(|place| place.is_reachable);
         let mut targets: Vec<(u16, Target)> =
             reachable.map(|place| (place.q, Target::Phone(place.clone()))).collect();
+        let tell = |hands: &mut Hands<'_, '_>, status: Status| {
+            Call::tell_of_none(hands.cx, &self.new.request, &from, &parties, status.0);
+        };
         match others {
             Resolution::Peers(peers) => {
                 targets.extend(peers.iter().map(|t| (t.q, Target::Peer(t.peer.clone()))));
             }
-            Resolution::Unknown => return hands.respond(&self.new, status::NOT_FOUND),
+            Resolution::Unknown => {
+                tell(hands, status::NOT_FOUND);
+                return hands.respond(&self.new, status::NOT_FOUND);
+            }
             Resolution::Unavailable if targets.is_empty() => {
+                tell(hands, status::SERVICE_UNAVAILABLE);
                 return self.fail(hands, AuthFailure::Unavailable);
             }
             Resolution::Offline | Resolution::Unavailable => {}
         }
         if targets.is_empty() {
+            tell(hands, status::TEMPORARILY_UNAVAILABLE);
             return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
         }
         self.forward(hands, from, parties, targets);
