@@ -53,6 +53,7 @@ impl Pair {
                 match output {
                     LinkOutput::Deliver { body, .. } => self.ends[at].got.push(body),
                     LinkOutput::Down { .. } => self.ends[at].downs += 1,
+                    LinkOutput::Doubt { .. } => {}
                     LinkOutput::Net(command) => self.on_command(at, command),
                 }
             }
