@@ -36,9 +36,6 @@ struct BindingRecord {
     #[serde(with = "serde_bytes")]
     grant: Vec<u8>,
     granted_until_ms: u64,
-    /// Not in records of the first release.
-    #[serde(default)]
-    listens: Option<SocketAddr>,
 }
 
 pub fn encode_change(change: &BindingChange) -> Vec<u8> {
@@ -102,7 +99,6 @@ fn record(b: &Binding) -> BindingRecord {
         expires_at_ms: b.expires_at_ms,
         grant: b.grant.to_vec(),
         granted_until_ms: b.granted_until_ms,
-        listens: b.listens,
     }
 }
 
@@ -124,7 +120,8 @@ fn binding(aor: &str, r: BindingRecord) -> Binding {
             local: r.local,
             remote: r.remote,
         },
-        listens: r.listens,
+        // Found again with the next REGISTER; until then its flow is tried.
+        listens: None,
         expires_at_ms: r.expires_at_ms,
         grant: r.grant.into(),
         granted_until_ms: r.granted_until_ms,
@@ -152,7 +149,7 @@ mod tests {
                 local: "127.0.0.1:5060".parse().expect("an address"),
                 remote: "[::1]:5061".parse().expect("an address"),
             },
-            listens: Some("[::1]:5062".parse().expect("an address")),
+            listens: None,
             expires_at_ms,
             grant: vec![1, 2].into(),
             granted_until_ms: 9,

@@ -103,13 +103,6 @@ fn changes() -> Vec<(&'static str, Change)> {
     vec![("heard", first), ("rival", rival), ("pinned", pinned), ("forgotten", forgotten)]
 }
 
-/// As the first release wrote it, before a binding could have another port.
-#[test]
-fn a_change_of_bindings_of_the_first_release_is_read() {
-    let bytes = hex::decode(include_str!("binding-change-1.txt").trim()).expect("hexadecimal");
-    assert_eq!(decode_change(&bytes).as_ref(), Ok(&change()));
-}
-
 #[test]
 fn a_change_of_bindings_is_read_whole_or_not_at_all() {
     let bytes = encode_change(&change());
