@@ -416,6 +416,18 @@ fn own_call_grant(
     Some(encode(&proof))
 }
 
+/// The operator of this peer asks, as somebody of our own realm: whoever wants to know is charged to a realm.
+pub(super) fn operator_grant(
+    config: &Config,
+    realms: &Realms,
+    now: Now,
+    target: &str,
+) -> Option<(Vec<u8>, String)> {
+    let operator = format!("operator@{}", config.realms.first()?);
+    let grant = own_call_grant(config, realms, now, (&operator, "OPTIONS", target), Hash([0; 32]))?;
+    Some((grant, operator))
+}
+
 /// Who called whom a moment ago: a home tells whether an account exists to who shows such a caller's grant.
 pub(super) struct AskedFor(Cache<String, Caller>);
 
@@ -453,7 +465,13 @@ impl AskedFor {
     }
 
     /// A grant for a request to `target` of a phone of ours, to show to the target's home, and the caller.
-    pub fn grant(&self, config: &Config, realms: &Realms, now: Now, target: &str) -> Option<(Vec<u8>, &str)> {
+    pub fn grant(
+        &self,
+        config: &Config,
+        realms: &Realms,
+        now: Now,
+        target: &str,
+    ) -> Option<(Vec<u8>, String)> {
         let caller = self.0.get(target)?;
         if now.mono.saturating_duration_since(caller.at) > CALLER_LIFE {
             return None;
@@ -464,7 +482,7 @@ impl AskedFor {
             let call = (caller.aor.as_str(), caller.method.as_str(), target);
             own_call_grant(config, realms, now, call, Hash([0; 32]))
         });
-        grant.map(|grant| (grant, caller.aor.as_str()))
+        grant.map(|grant| (grant, caller.aor.clone()))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     Config, Output, Pending,
-    auth::AskedFor,
+    auth::{self, AskedFor},
     bindings::{instance_hash, state_of},
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
     neighbours::Neighbours,
@@ -121,8 +121,10 @@ impl Finder<'_> {
     fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>) {
         match left.pop() {
             Some(home) => {
-                let shown = self.asked_for.grant(self.config, self.realms, self.now, &aor);
-                let shown = shown.filter(|_| matches!(who, Waiting::Call(_)));
+                let shown = match who {
+                    Waiting::Call(_) => self.asked_for.grant(self.config, self.realms, self.now, &aor),
+                    Waiting::Api(_) => auth::operator_grant(self.config, self.realms, self.now, &aor),
+                };
                 let realm = shown
                     .as_ref()
                     .and_then(|(_, caller)| self.realms.signed(realm_of(caller), self.now.wall));

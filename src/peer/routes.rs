@@ -10,6 +10,7 @@ use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
     link::LinkOutput,
+    records::RealmRecord,
     transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
 };
 use dots_trust::{account::Account, judge::StoreDown};
@@ -95,7 +96,10 @@ impl Peer {
                 self.outside.respond(inbound, &nothing);
             }
             Ok(LookupRequest::Aor { version: VERSION, aor, grant, realm }) => {
-                if let Some(record) = realm {
+                // One that we have costs nobody a question about realms.
+                let name = realm.as_ref().and_then(|r| r.peek::<RealmRecord>().ok()).map(|r| r.name);
+                let known = name.and_then(|name| self.realms.signed(&name, now.wall));
+                if let Some(record) = realm.filter(|record| known != Some(record)) {
                     self.hear_records(now, from, std::slice::from_ref(&record));
                 }
                 self.finder(now).on_peer_asks(from, inbound, aor, grant.as_deref().map(Vec::as_slice));
