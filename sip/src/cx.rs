@@ -9,6 +9,7 @@ use crate::{
     input::PeerLabel,
     listening::Ours,
     message::{Message, ResponseBuilder},
+    output::{About, Nonce},
     registrar::ExpiryRules,
     status::Status,
 };
@@ -103,6 +104,8 @@ impl Base {
 /// [`Base`] during one input.
 pub(crate) struct Cx<'a> {
     pub now: Now,
+    /// What came with the message that is being handled.
+    pub nonce: Option<Nonce>,
     pub base: &'a mut Base,
 }
 
@@ -168,14 +171,14 @@ impl Cx<'_> {
 
     /// A message that no grant goes with: responses, ACK, CANCEL, what is in a dialog.
     pub fn send(&mut self, hop: &Hop, bytes: Vec<u8>) {
-        self.send_with(hop, bytes, None, false);
+        self.send_with(hop, bytes, None, About::Other);
     }
 
-    /// `grant` and `initial`: see [`Output::SendPeer`].
-    pub fn send_with(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, initial: bool) {
+    /// `grant` and `about`: see [`Output::SendPeer`].
+    pub fn send_with(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, about: About) {
         self.out(match hop {
             Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
-            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, initial },
+            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, about },
         });
     }
 

@@ -4,6 +4,8 @@ use crate::{
     Flow,
     auth::{AuthFailure, Challenge, Vouch},
     location::Place,
+    message::Message,
+    output::Nonce,
     registrar::Binding,
 };
 use std::sync::Arc;
@@ -22,9 +24,9 @@ pub enum Input {
     Unframed { flow: Flow, head: Vec<u8> },
     /// A connection is gone, or a datagram to it was refused: pending branches on it fail with 503.
     FlowClosed { flow: Flow },
-    /// One message over the overlay leg from the peer `from`, already checked by the peer (grant, caller, limits).
-    /// For a request outside a dialog `caller` is the vouched canonical AOR.
-    Overlay { from: PeerLabel, bytes: Vec<u8>, caller: Option<String> },
+    /// One message over the overlay leg from the peer `from`, already read and checked (grant, caller, limits).
+    /// `caller`: who a request outside a dialog is vouched to come from; `nonce`: what `from` added to a call.
+    Overlay { from: PeerLabel, message: Message, caller: Option<Vouched>, nonce: Option<Nonce> },
     /// The link to that peer failed: its branches get 503.
     OverlayDown { peer: PeerLabel },
     /// This message of `Output::SendPeer` could not be queued: its branch, and no other, fails as 503.
@@ -47,6 +49,15 @@ pub enum Input {
     Drain,
     /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.
     Ping { id: PingId, aor: String, instance: String },
+}
+
+/// The caller of a request that a peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// Canonical.
+    pub aor: String,
+    /// The grant as it travelled.
+    pub grant: Arc<[u8]>,
 }
 
 /// Where an AOR may be found beyond this peer's own bindings.

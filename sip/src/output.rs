@@ -3,6 +3,7 @@
 use crate::{
     Flow,
     auth::{Answer, Vouch},
+    ids::Method,
     input::{AskId, PeerLabel, PingId},
     registrar::BindingChange,
 };
@@ -13,8 +14,8 @@ pub enum Output {
     /// Write these bytes on that flow.
     Send { flow: Flow, bytes: Vec<u8> },
     /// Send one message to a peer over the overlay leg. `grant`: what the home gave for this request (outside a
-    /// dialog); `initial`: a request outside a dialog, refused first when the link is full.
-    SendPeer { peer: PeerLabel, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, initial: bool },
+    /// dialog); `about`: what has to go with it.
+    SendPeer { peer: PeerLabel, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, about: About },
     /// The phone at `source` is to be challenged in the name of this canonical realm. Answer with `Input::Challenge`.
     Challenge { id: AskId, realm: String, source: IpAddr },
     /// Check this answer to a challenge, given by the phone at `source`. Answer with `Input::Verified`.
@@ -38,6 +39,37 @@ pub enum Output {
     Count(&'static str),
 }
 
+/// 32 bytes that a peer adds to a call with its INVITE or its 2xx. Opaque to this crate.
+pub type Nonce = [u8; 32];
+
+/// What a message for a peer is about, so that nobody has to read it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A request outside a dialog: it goes with the caller's grant, and is refused first where the link is full. Canonical
+    /// AORs. An INVITE goes with our nonce for this attempt.
+    Initial {
+        attempt: AskId,
+        method: Method,
+        caller: String,
+        target: String,
+    },
+    /// The 2xx to an INVITE outside a dialog: it goes with our nonce for this call.
+    Answer(CallName),
+    Other,
+}
+
+/// A call that was answered: one for each callee that answered (RFC 3261 §12, §13.2.2.4), whatever Call-ID a caller chose.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallName {
+    pub call_id: String,
+    pub from_tag: String,
+    pub to_tag: String,
+    /// The side that we serve.
+    pub side: CallSide,
+    /// The other serving peer, if the call crosses the overlay.
+    pub peer: Option<PeerLabel>,
+}
+
 /// The side of a call that this peer serves. One peer may serve both (then it emits events with `peer: None`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallSide {
@@ -45,11 +77,15 @@ pub enum CallSide {
     Callee,
 }
 
-/// One call leg that crosses this peer, keyed by SIP Call-ID and the caller's tag.
+/// One call leg that crosses this peer: while it is set up it is known by its attempt, from the answer on by its name.
 #[derive(Clone, Debug)]
 pub struct CallEvent {
+    /// The INVITE that it began with; none when it ends.
+    pub attempt: Option<AskId>,
     pub call_id: String,
     pub from_tag: String,
+    /// From the answer on.
+    pub to_tag: Option<String>,
     pub side: CallSide,
     /// Canonical AORs.
     pub caller: String,
@@ -58,6 +94,8 @@ pub struct CallEvent {
     pub peer: Option<PeerLabel>,
     /// The caller's call grant as it travelled or was issued, if any.
     pub vouch: Option<Vouch>,
+    /// What the other peer added: with the INVITE, where we serve the callee, else with the answer.
+    pub nonce: Option<Nonce>,
     pub what: CallProgress,
     /// The offer where it began, the answer where it was answered; else nothing.
     pub sdp: Vec<u8>,
@@ -69,8 +107,10 @@ pub enum CallProgress {
     Started,
     /// 18x seen.
     Ringing,
-    /// 2xx to the INVITE passed.
-    Answered,
+    /// 2xx to the INVITE passed. `session_s`: the session ends if nothing refreshes it for so long (RFC 4028).
+    Answered { session_s: Option<u32> },
+    /// A re-INVITE or UPDATE passed in the dialog.
+    Refreshed,
     /// A final other than 2xx, or CANCEL.
     Failed { status: u16 },
     /// BYE passed; `by_caller`: who hung up; `seen_from_phone`: our own phone sent it.

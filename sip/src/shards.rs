@@ -151,7 +151,8 @@ impl Shards {
             message.map_or(0, |message| self.dispatch.of_message(&message, &self.addressing))
         };
         match input {
-            Input::Message { bytes, .. } | Input::Overlay { bytes, .. } => Some(by_message(bytes)),
+            Input::Message { bytes, .. } => Some(by_message(bytes)),
+            Input::Overlay { message, .. } => Some(self.dispatch.of_message(message, &self.addressing)),
             Input::Unframed { head, .. } => Some(by_message(head)),
             Input::OverlayRefused { bytes } => {
                 let message = Message::parse_lenient(bytes.clone()).ok();

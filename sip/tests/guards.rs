@@ -140,8 +140,7 @@ fn a_peer_that_invents_dialogs_holds_no_transaction_of_ours() {
             .replace("UDP 127.0.0.1:9", &format!("DOTS p{LABEL_A}.peer.dots"))
             .replace("To: <sip:bob@127.0.0.1>", "To: <sip:bob@b.test>;tag=made-up")
             .replace('\n', "\r\n");
-        w.b.core
-            .handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller: None });
+        w.b.core.handle(w.now, overlay(LABEL_A, text.into_bytes(), None).expect("readable"));
         w.b.drain(w.now);
     }
     assert!(w.b.silent(2));

@@ -145,7 +145,7 @@ fn a_peer_must_be_the_one_in_its_via() {
             .replace("UDP 127.0.0.1:9", via)
             .replace('\n', "\r\n");
         let caller = Some("x@a.test".to_owned());
-        w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller });
+        w.b.core.handle(w.now, overlay(LABEL_A, text.into_bytes(), caller).expect("readable"));
         w.b.drain(w.now);
         let answer = w.b.to_peer.pop_front().expect("an answer");
         assert!(answer.starts_with(b"SIP/2.0 403"), "{via}");
@@ -218,7 +218,7 @@ fn a_token_serves_only_its_own_dialog_and_its_own_sides() {
     let text = in_dialog("BYE", 9, 2, &ringing, false, "c1")
         .replace("UDP 127.0.0.1:2", &format!("DOTS p{LABEL_A}.peer.dots"))
         .replace('\n', "\r\n");
-    w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: text.into_bytes(), caller: None });
+    w.b.core.handle(w.now, overlay(LABEL_A, text.into_bytes(), None).expect("readable"));
     w.b.drain(w.now);
     assert!(w.b.to_peer.pop_front().expect("an answer").starts_with(b"SIP/2.0 403"));
     assert!(w.b.silent(2));
@@ -260,8 +260,10 @@ proptest::proptest! {
         if let Some(b) = bytes.get_mut(at) { *b = byte; }
         let short = bytes[..cut.min(bytes.len())].to_vec();
         for bytes in [bytes, short] {
-            w.b.core.handle(w.now, Input::Overlay { from: LABEL_A.into(), bytes: bytes.clone(), caller: Some("x@a.test".into()) });
-            w.b.drain(w.now);
+            if let Some(input) = overlay(LABEL_A, bytes.clone(), Some("x@a.test".into())) {
+                w.b.core.handle(w.now, input);
+                w.b.drain(w.now);
+            }
             w.b.core.handle(w.now, Input::Message { flow: flow(2), bytes });
             w.b.drain(w.now);
         }

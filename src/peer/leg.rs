@@ -6,18 +6,17 @@
 
 use super::{
     Peer,
-    calls::Key,
     messages::{Envelope, VERSION},
     rate::Kind,
-    sdp,
 };
 use dots_overlay::grant;
 use dots_sip::{
     address::Addressing,
     address::realm_of,
-    input::PeerLabel,
+    ids::Method,
+    input::{PeerLabel, Vouched},
     message::{Message, ResponseBuilder},
-    output::CallSide,
+    output::About,
 };
 use dots_wire::{Now, PeerId, decode, encode, sha256};
 use serde_bytes::ByteBuf;
@@ -56,93 +55,48 @@ impl Refused {
 }
 
 impl Peer {
-    /// The SIP core sends `bytes` to the peer behind `label`.
+    /// The SIP core sends `bytes` to the peer behind `label`; what they are `about` says what goes with them.
     pub(super) fn send_leg(
         &mut self,
         now: Now,
         label: &PeerLabel,
         bytes: Vec<u8>,
         grant: Option<Arc<[u8]>>,
-        initial: bool,
+        about: &About,
     ) {
         let Some(peer) = self.neighbours.of_label(label) else {
             return self.outside.sip(dots_sip::Input::OverlayDown { peer: label.clone() });
         };
         let mut envelope = Envelope {
             version: VERSION,
-            sip: Vec::new(),
+            sip: bytes,
             grant: None,
             realm: None,
             nonce: None,
             on_behalf: Vec::new(),
         };
-        if let Ok(message) = Message::parse_lenient(bytes.clone()) {
-            // The nonce first: it opens the call that the grant is noted in.
-            self.attach_nonce(now, peer, &message, &mut envelope);
-            if initial && message.is_request() {
-                self.attach_grant(now, label, &message, grant, &mut envelope);
+        match about {
+            About::Initial { attempt, method, caller, target } => {
+                if *method == Method::Invite {
+                    let fresh = self.outside.random_hash();
+                    envelope.nonce = self.calls.nonce(*attempt, fresh);
+                }
+                let given = grant.filter(|g| !g.is_empty()).map(|g| g.to_vec());
+                let grant =
+                    given.or_else(|| self.authenticator(now).own_call_grant(caller, method.as_str(), target));
+                if let Some(bytes) = &grant {
+                    self.calls.set_grant(*attempt, label, bytes.as_slice().into());
+                }
+                envelope.grant = grant.map(ByteBuf::from);
+                envelope.realm = self.realms.signed(realm_of(caller), now.wall).cloned();
             }
+            About::Answer(name) => envelope.nonce = self.calls.answer_nonce(name),
+            About::Other => {}
         }
-        envelope.sip = bytes;
-        if self.links.send(now, peer, encode(&envelope), initial).is_err() {
+        let is_initial = matches!(about, About::Initial { .. });
+        if self.links.send(now, peer, encode(&envelope), is_initial).is_err() {
             self.outside.count("link_full");
             self.outside.sip(dots_sip::Input::OverlayRefused { bytes: envelope.sip });
-        }
-    }
-
-    /// The grant that the home gave us, or, where we are the home, one made now.
-    fn attach_grant(
-        &mut self,
-        now: Now,
-        to: &PeerLabel,
-        message: &Message,
-        grant: Option<Arc<[u8]>>,
-        envelope: &mut Envelope,
-    ) {
-        let Some(caller) = from_aor(message) else { return };
-        let realm = realm_of(&caller);
-        envelope.realm = self.realms.signed(realm, now.wall).cloned();
-        let given = grant.filter(|g| !g.is_empty()).map(|g| g.to_vec());
-        let bytes = given.or_else(|| {
-            self.authenticator(now).own_call_grant(&caller, message.method(), &target_aor(message)?)
-        });
-        if let (Some(bytes), Some(key)) = (&bytes, call_key(message, CallSide::Caller)) {
-            self.calls.set_grant(&key, to, bytes.as_slice().into());
-        }
-        envelope.grant = bytes.map(ByteBuf::from);
-    }
-
-    /// INVITEs carry the caller's nonce, their 2xx the callee's.
-    fn attach_nonce(&mut self, now: Now, to: PeerId, message: &Message, envelope: &mut Envelope) {
-        let side = match (message.is_request(), message.cseq()) {
-            (true, Some((_, "INVITE"))) if to_tag(message).is_none() && message.method() == "INVITE" => {
-                CallSide::Caller
-            }
-            (false, Some((_, "INVITE"))) if is_2xx(message) => CallSide::Callee,
-            _ => return,
-        };
-        let Some(key) = call_key(message, side) else { return };
-        let fresh = self.outside.random_hash();
-        envelope.nonce = self.calls.nonce(now, &key, fresh);
-        self.watch_media(&key, to, message);
-    }
-
-    /// For `dots calls`: an address that the other side cannot reach.
-    fn watch_media(&mut self, key: &Key, to: PeerId, message: &Message) {
-        let body = message.body();
-        if body.is_empty() {
-            return;
-        }
-        let far = self.neighbours.get(to).and_then(|n| n.ip()).is_some_and(|ip| !sdp::is_private(&ip));
-        if let Some(address) = sdp::private_address(body).filter(|_| far) {
-            tracing::warn!(
-                call_id = %key.0,
-                "the phone offers media at {address}, which the other side cannot reach: expect no audio"
-            );
-            self.calls.warn(
-                key,
-                format!("media at {address}: a private address, toward a peer outside that network"),
-            );
         }
     }
 
@@ -151,11 +105,13 @@ impl Peer {
         if !self.rates.take(now.mono, from, Kind::Leg) {
             return self.outside.count("peer_throttled");
         }
-        let Ok(envelope) = decode::<Envelope>(body) else { return self.outside.count("bad_peer_message") };
+        let Ok(mut envelope) = decode::<Envelope>(body) else {
+            return self.outside.count("bad_peer_message");
+        };
         if envelope.version != VERSION {
             return self.outside.count("bad_peer_message");
         }
-        let Ok(message) = Message::parse_lenient(envelope.sip.clone()) else {
+        let Ok(message) = Message::parse(std::mem::take(&mut envelope.sip)) else {
             return self.outside.count("bad_peer_message");
         };
         let label = self.neighbours.label(from);
@@ -165,8 +121,8 @@ impl Peer {
             Some(Ok(caller)) => Some(caller),
             Some(Err(why)) => return self.refuse_leg(now, from, &message, why),
         };
-        self.hear_nonce(&label, &message, &envelope);
-        self.outside.sip(dots_sip::Input::Overlay { from: label, bytes: envelope.sip, caller });
+        let nonce = envelope.nonce.map(|nonce| nonce.0);
+        self.outside.sip(dots_sip::Input::Overlay { from: label, message, caller, nonce });
     }
 
     /// The caller's AOR, if a home of its realm vouched for this very request through this very peer.
@@ -176,7 +132,7 @@ impl Peer {
         from: PeerId,
         message: &Message,
         envelope: &Envelope,
-    ) -> Result<String, Refused> {
+    ) -> Result<Vouched, Refused> {
         if !self.rates.take(now.mono, from, Kind::Initial) {
             return Err(Refused::TooMany);
         }
@@ -220,15 +176,7 @@ impl Peer {
         if !grant.is_bind() && !self.auth.shown.is_first(now.mono, bytes, from, realm) {
             return Err(Refused::Shown);
         }
-        if message.method() == "INVITE"
-            && let Some(key) = call_key(message, CallSide::Callee)
-        {
-            let fresh = self.outside.random_hash();
-            let from = self.neighbours.label(from);
-            self.calls.nonce(now, &key, fresh);
-            self.calls.set_grant(&key, &from, bytes.as_slice().into());
-        }
-        Ok(caller)
+        Ok(Vouched { aor: caller, grant: bytes.as_slice().into() })
     }
 
     fn refuse_leg(&mut self, now: Now, to: PeerId, request: &Message, why: Refused) {
@@ -249,24 +197,6 @@ impl Peer {
             self.outside.count("link_full");
         }
     }
-
-    /// With an INVITE that was believed a moment ago, or with a 2xx; of calls that we know only.
-    fn hear_nonce(&mut self, from: &PeerLabel, message: &Message, envelope: &Envelope) {
-        let Some(nonce) = envelope.nonce else { return };
-        let side = match (message.is_request(), is_2xx(message)) {
-            (true, _) if message.method() == "INVITE" && to_tag(message).is_none() => CallSide::Callee,
-            (false, true) => CallSide::Caller,
-            _ => return,
-        };
-        if let Some(key) = call_key(message, side) {
-            self.calls.heard_nonce(&key, from, nonce);
-        }
-    }
-}
-
-fn call_key(message: &Message, side: CallSide) -> Option<Key> {
-    let tag = message.from()?.tag()?.to_owned();
-    Some((message.call_id()?.to_owned(), tag, side))
 }
 
 fn to_tag(message: &Message) -> Option<String> {
@@ -276,10 +206,6 @@ fn to_tag(message: &Message) -> Option<String> {
 /// CANCEL and the ACK of a failure belong to the INVITE before them, by its branch.
 fn hop_by_hop(message: &Message) -> bool {
     matches!(message.method(), "CANCEL" | "ACK")
-}
-
-fn is_2xx(message: &Message) -> bool {
-    message.status().is_some_and(|s| (200..300).contains(&s))
 }
 
 /// On the overlay leg both From and Request-URI name realms, never a host of ours.

@@ -3,6 +3,7 @@
 use super::{
     Peer,
     calls::{Call, Step, receipt_id},
+    sdp,
 };
 use dots_ledger::{
     core::{CallAnswered, CallEnded},
@@ -10,14 +11,35 @@ use dots_ledger::{
 };
 use dots_sip::{
     address::realm_of,
-    output::{CallEvent, CallSide},
+    output::{CallEvent, CallProgress, CallSide},
 };
 use dots_wire::{Hash, Now, PeerId, hmac_sha256, sha256};
 
 impl Peer {
     pub(super) fn on_call(&mut self, now: Now, event: &CallEvent) {
-        let step = self.calls.on_event(now, event);
+        let fresh = self.outside.random_hash();
+        let warning = self.media_warning(event);
+        let step = self.calls.on_event(now, event, warning, fresh);
         self.on_step(now, step);
+    }
+
+    /// For `dots calls`: our phone names an address that the other side cannot reach.
+    fn media_warning(&self, event: &CallEvent) -> Option<String> {
+        let is_ours = match event.what {
+            CallProgress::Started => event.side == CallSide::Caller,
+            CallProgress::Answered { .. } => event.side == CallSide::Callee,
+            _ => false,
+        };
+        let address = sdp::private_address(&event.sdp).filter(|_| is_ours)?;
+        let peer = self.neighbours.of_label(event.peer.as_ref()?)?;
+        let is_far = self.neighbours.get(peer).and_then(|n| n.ip()).is_some_and(|ip| !sdp::is_private(&ip));
+        is_far.then(|| {
+            tracing::warn!(
+                call_id = %event.call_id,
+                "the phone offers media at {address}, which the other side cannot reach: expect no audio"
+            );
+            format!("media at {address}: a private address, toward a peer outside that network")
+        })
     }
 
     pub(super) fn expire_calls(&mut self, now: Now) {

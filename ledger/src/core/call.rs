@@ -71,6 +71,8 @@ pub enum Wrong {
     Contradicts,
     /// A signature does not hold.
     Forged,
+    /// It claims less than the call has lasted here, and here it is still up.
+    StillUp,
 }
 
 #[derive(Clone, Debug)]
@@ -144,6 +146,10 @@ impl Call {
         match &self.state {
             State::Open { answered } => {
                 let so_far = answered.map_or(0, |at| millis(now.mono.saturating_duration_since(at)));
+                // The call is up here: less than we have measured is a part of it, and no end (RCPT-5).
+                if theirs.duration_ms.is_some_and(|theirs| !is_within(so_far, theirs)) {
+                    return Err(Wrong::StillUp);
+                }
                 let mut ended = self.clone();
                 ended.end(now, so_far, None);
                 let heard = ended.on_claim(now, key, signed, theirs, signature);

@@ -100,6 +100,11 @@ impl ReceiptCore {
                 self.tally("receipt_bad_signature");
                 Next::Drop
             }
+            // It is asked again later: by then the call has ended here too, or the claim has grown.
+            Err(Wrong::StillUp) => {
+                self.tally("receipt_claim_too_early");
+                Next::Drop
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     hop::Hop,
     ids::PingId,
     message::Message,
+    output::About,
     ping::{PingIds, Pings, build_options},
     registrar::{Binding, Bindings},
     transaction::{Outgoing, Transactions, User},
@@ -40,7 +41,7 @@ pub(crate) fn options(cx: &mut Cx<'_>, binding: &Binding, flow: Flow) -> Option<
     let ids = PingIds { sent_by: &sent_by, branch: &text, from_tag: &from_tag, call_id: &call_id, cseq: 1 };
     let request = Message::parse(build_options(binding, &ids)).ok()?;
     let hop = Hop::Phone(flow);
-    Some(Outgoing { hop, branch, request, grant: None, initial: false, first_word_within: None })
+    Some(Outgoing { hop, branch, request, grant: None, about: About::Other, first_word_within: None })
 }
 
 /// Whatever comes back is life.

@@ -142,7 +142,7 @@ impl Core {
     fn parts(&mut self, now: Now) -> Parts<'_> {
         let Core { base, transactions, registrar, proxy, pings, draining, .. } = self;
         let draining = *draining;
-        Parts { cx: Cx { now, base }, transactions, registrar, proxy, pings, draining }
+        Parts { cx: Cx { now, nonce: None, base }, transactions, registrar, proxy, pings, draining }
     }
 
     /// Own phones that the proxy asked for: answered here where this shard holds their bindings.
@@ -162,8 +162,11 @@ impl Parts<'_> {
     fn on_input(&mut self, input: Input) {
         let Parts { cx, transactions: tx, registrar, proxy, pings, .. } = self;
         match input {
-            Input::Message { flow, bytes } => self.on_bytes(Hop::Phone(flow), bytes, None),
-            Input::Overlay { from, bytes, caller } => self.on_bytes(Hop::Peer(from), bytes, caller),
+            Input::Message { flow, bytes } => self.on_bytes(Hop::Phone(flow), bytes),
+            Input::Overlay { from, message, caller, nonce } => {
+                cx.nonce = nonce;
+                self.on_message(Hop::Peer(from), message, caller);
+            }
             Input::Unframed { flow, head } => {
                 self.on_broken(&Hop::Phone(flow), head, ParseError::ContentLength);
             }

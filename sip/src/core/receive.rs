@@ -6,6 +6,7 @@ use crate::{
     cx::Cx,
     hop::{Hop, host_of},
     ids::Method,
+    input::Vouched,
     limits::RETRY_AFTER_UNAVAILABLE_S,
     message::{Editor, Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
     proxy::{check, is_for_us},
@@ -14,14 +15,18 @@ use crate::{
 };
 
 impl Parts<'_> {
-    pub(super) fn on_bytes(&mut self, hop: Hop, bytes: Vec<u8>, caller: Option<String>) {
+    pub(super) fn on_bytes(&mut self, hop: Hop, bytes: Vec<u8>) {
         let message = match Message::parse(bytes.clone()) {
             Ok(message) => message,
             Err(ParseError::Empty) => return,
             Err(why) => return self.on_broken(&hop, bytes, why),
         };
+        let message = if message.is_request() { stamped(&self.cx, &hop, message) } else { message };
+        self.on_message(hop, message, None);
+    }
+
+    pub(super) fn on_message(&mut self, hop: Hop, message: Message, caller: Option<Vouched>) {
         if message.is_request() {
-            let message = stamped(&self.cx, &hop, message);
             self.on_request(hop, message, caller);
         } else if let Some(event) = self.transactions.on_response(&mut self.cx, &hop, message) {
             self.on_event(event);
@@ -53,7 +58,7 @@ impl Parts<'_> {
         self.cx.send(&answered, answer);
     }
 
-    fn on_request(&mut self, hop: Hop, request: Message, caller: Option<String>) {
+    fn on_request(&mut self, hop: Hop, request: Message, caller: Option<Vouched>) {
         // A peer speaks for itself: responses go back to it, and so must say its own Via.
         if let Hop::Peer(label) = &hop
             && !request.via().is_some_and(|v| v.host().eq_ignore_ascii_case(&host_of(label)))
@@ -79,7 +84,7 @@ impl Parts<'_> {
     }
 
     /// A request that no transaction knows: the user that answers it.
-    fn on_new(&mut self, new: NewRequest, caller: Option<String>) {
+    fn on_new(&mut self, new: NewRequest, caller: Option<Vouched>) {
         let standing = match &new.hop {
             Hop::Phone(flow) if !self.registrar.knows(flow) => Standing::Stranger,
             Hop::Phone(_) | Hop::Peer(_) => Standing::Known,

@@ -4,7 +4,7 @@ use super::topology::Parties;
 use crate::{
     Output,
     cx::Cx,
-    ids::Method,
+    ids::{AskId, Method},
     message::Message,
     output::{CallEvent, CallProgress, CallSide},
     token::Side,
@@ -12,8 +12,10 @@ use crate::{
 
 /// The call that an event is about.
 pub(super) struct Call<'a> {
+    pub attempt: Option<AskId>,
     pub call_id: &'a str,
     pub from_tag: &'a str,
+    pub to_tag: Option<&'a str>,
     pub caller: &'a Side,
     pub callee: &'a Side,
     pub parties: &'a Parties,
@@ -22,27 +24,38 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// The call that this INVITE is to begin.
     pub fn of(
+        attempt: AskId,
         invite: &'a Message,
-        caller: &'a Side,
-        callee: &'a Side,
+        (caller, callee): (&'a Side, &'a Side),
         parties: &'a Parties,
     ) -> Option<Call<'a>> {
         let (call_id, from_tag) = (invite.call_id()?, invite.from()?.tag()?);
-        Some(Call { call_id, from_tag, caller, callee, parties })
+        Some(Call { attempt: Some(attempt), call_id, from_tag, to_tag: None, caller, callee, parties })
     }
 
     /// The INVITE of a phone of ours got nowhere: there is no other side.
-    pub fn tell_of_none(cx: &mut Cx<'_>, invite: &Message, caller: &Side, parties: &Parties, status: u16) {
+    pub fn tell_of_none(
+        cx: &mut Cx<'_>,
+        (attempt, invite): (AskId, &Message),
+        caller: &Side,
+        parties: &Parties,
+        status: u16,
+    ) {
         let is_ours = !matches!(caller, Side::Peer(_)) && Method::of(invite) == Method::Invite;
-        let Some(call) = Call::of(invite, caller, caller, parties).filter(|_| is_ours) else { return };
+        let Some(call) = Call::of(attempt, invite, (caller, caller), parties).filter(|_| is_ours) else {
+            return;
+        };
         cx.out(Output::Call(CallEvent {
+            attempt: call.attempt,
             call_id: call.call_id.to_owned(),
             from_tag: call.from_tag.to_owned(),
+            to_tag: None,
             side: CallSide::Caller,
             caller: parties.caller.clone(),
             callee: parties.callee.clone(),
             peer: None,
             vouch: parties.vouch.clone(),
+            nonce: None,
             what: CallProgress::Failed { status },
             sdp: Vec::new(),
         }));
@@ -60,13 +73,16 @@ impl<'a> Call<'a> {
                 Side::Phone { .. } | Side::Flow(_) => None,
             };
             cx.out(Output::Call(CallEvent {
+                attempt: self.attempt,
                 call_id: self.call_id.to_owned(),
                 from_tag: self.from_tag.to_owned(),
+                to_tag: self.to_tag.map(str::to_owned),
                 side,
                 caller: self.parties.caller.clone(),
                 callee: self.parties.callee.clone(),
                 peer,
                 vouch: self.parties.vouch.clone(),
+                nonce: if side == CallSide::Caller { cx.nonce } else { self.parties.nonce },
                 what,
                 sdp: sdp.to_vec(),
             }));

@@ -25,6 +25,7 @@ pub(super) struct Pass {
     pub token: Token,
     pub by_caller: bool,
     pub caller_tag: String,
+    pub callee_tag: String,
     pub key: DialogKey,
     /// How many of the topmost Routes are this pass's own.
     own_routes: usize,
@@ -46,7 +47,7 @@ impl Pass {
     pub fn find(cx: &Cx<'_>, request: &Message) -> Result<Pass, NoPass> {
         let (from, to) = (request.from().ok_or(NoPass::Unknown)?, request.to().ok_or(NoPass::Unknown)?);
         let call_id = request.call_id().ok_or(NoPass::Unknown)?;
-        let tags = [(from.tag(), true), (to.tag(), false)];
+        let tags = [(from.tag(), to.tag(), true), (to.tag(), from.tag(), false)];
         let mut routes = own_tokens(cx, request);
         let first = routes.next();
         let own_routes = match (&first, routes.next()) {
@@ -60,12 +61,12 @@ impl Pass {
             Some((_, text)) => text,
             None => in_uri().ok_or(NoPass::Unknown)?,
         };
-        for (tag, by_caller) in tags {
+        for (tag, other, by_caller) in tags {
             let Some(tag) = tag else { continue };
             if let Some(token) = Token::open(&text, &cx.base.token_key, call_id, tag) {
                 let key = DialogKey::new(call_id, tag, &cx.base.secret);
-                let caller_tag = tag.to_owned();
-                return Ok(Pass { token, by_caller, caller_tag, key, own_routes, is_strict });
+                let (caller_tag, callee_tag) = (tag.to_owned(), other.unwrap_or_default().to_owned());
+                return Ok(Pass { token, by_caller, caller_tag, callee_tag, key, own_routes, is_strict });
             }
         }
         // A Request-URI is somebody's name as a rule, and no token.
@@ -101,6 +102,7 @@ impl Pass {
             caller: aor_in(request, self.by_caller, cx.addressing()),
             callee: aor_in(request, !self.by_caller, cx.addressing()),
             vouch: None,
+            nonce: None,
         })
     }
 

@@ -110,9 +110,7 @@ impl Session {
             return;
         }
         let parties = pass.parties(hands.cx, hands.dialogs, &self.new.request);
-        if Method::of(&self.new.request) == Method::Bye {
-            self.tell_bye(hands.cx, &pass, &parties);
-        }
+        self.tell_call(hands.cx, &pass, &parties);
         let Some(target) = target else {
             // §16.9: as a 503 of its only branch; in a dialog that is 500.
             hands.cx.count("branch_unreachable");
@@ -122,17 +120,25 @@ impl Session {
         self.forward_in_dialog(hands, InDialog { pass: *pass, parties, target });
     }
 
-    fn tell_bye(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &super::topology::Parties) {
+    /// A BYE ends a call, a re-INVITE or UPDATE is a sign of its life.
+    fn tell_call(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &super::topology::Parties) {
         let Some(call_id) = self.new.request.call_id() else { return };
+        let seen_from_phone = matches!(self.new.hop, Hop::Phone(_));
+        let what = match Method::of(&self.new.request) {
+            Method::Bye => CallProgress::Ended { by_caller: pass.by_caller, seen_from_phone },
+            Method::Invite | Method::Update => CallProgress::Refreshed,
+            _ => return,
+        };
         let call = Call {
+            attempt: None,
             call_id,
             from_tag: &pass.caller_tag,
+            to_tag: Some(&pass.callee_tag),
             caller: &pass.token.caller,
             callee: &pass.token.callee,
             parties,
         };
-        let seen_from_phone = matches!(self.new.hop, Hop::Phone(_));
-        call.tell(cx, CallProgress::Ended { by_caller: pass.by_caller, seen_from_phone }, &[]);
+        call.tell(cx, what, &[]);
     }
 }
 

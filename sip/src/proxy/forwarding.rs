@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     cx::Cx,
-    ids::{ClientKey, DialogKey, Method},
+    hop::Hop,
+    ids::{AskId, ClientKey, DialogKey, Method},
     limits::{LISTENING_WITHIN, TIMER_C, TRYING_WITHIN},
-    message::Message,
-    output::CallProgress,
+    message::{Message, Name},
+    output::{About, CallName, CallProgress, CallSide},
     status,
     token::Side,
     transaction::{NewRequest, Outgoing, User},
@@ -26,6 +27,8 @@ use crate::{
 use std::collections::VecDeque;
 
 pub(super) struct Forwarding {
+    /// The session's.
+    id: AskId,
     pub context: ResponseContext<Target, Message>,
     branches: Vec<Branch>,
     from: Side,
@@ -85,7 +88,7 @@ impl Session {
         pass: Option<Pass>,
     ) {
         let actions = context.start();
-        let forwarding = Forwarding { context, branches: Vec::new(), from, parties, pass };
+        let forwarding = Forwarding { id: self.id, context, branches: Vec::new(), from, parties, pass };
         self.stage = Stage::Forwarding(Box::new(forwarding));
         self.act(hands, actions);
     }
@@ -182,9 +185,6 @@ impl Forwarding {
         target: Target,
     ) -> bool {
         let client = self.send(hands, new, user, &target);
-        if client.is_some() {
-            self.tell(hands.cx, new, &target.side(), CallProgress::Started, new.request.body());
-        }
         self.branches.push(Branch { target, client });
         client.is_some()
     }
@@ -208,7 +208,18 @@ impl Forwarding {
             Target::Phone(_) | Target::Flow(_) => target.on_flow().map(|_| LISTENING_WITHIN),
         };
         let grant = self.parties.vouch.as_ref().filter(|_| initial).map(|vouch| vouch.grant.clone());
-        let outgoing = Outgoing { hop: target.hop(), branch, request, grant, initial, first_word_within };
+        let about = match initial {
+            true => About::Initial {
+                attempt: self.id,
+                method: Method::of(&new.request),
+                caller: self.parties.caller.clone(),
+                target: self.parties.callee.clone(),
+            },
+            false => About::Other,
+        };
+        // Before it leaves: whoever carries it adds to what is known of the call.
+        self.tell(hands.cx, new, (&target.side(), None), CallProgress::Started, new.request.body());
+        let outgoing = Outgoing { hop: target.hop(), branch, request, grant, about, first_word_within };
         hands.tx.request(hands.cx, outgoing, user)
     }
 
@@ -246,11 +257,13 @@ impl Forwarding {
         response: &Message,
     ) {
         let Some(side) = self.branches.get(branch).map(|branch| branch.target.side()) else { return };
+        let to_tag = response.to().and_then(|to| to.tag());
         if status < 200 {
-            self.tell(hands.cx, new, &side, CallProgress::Ringing, &[]);
+            self.tell(hands.cx, new, (&side, None), CallProgress::Ringing, &[]);
         } else {
             self.remember_callee(hands, new, &side, response);
-            self.tell(hands.cx, new, &side, CallProgress::Answered, response.body());
+            let answered = CallProgress::Answered { session_s: session_s(response) };
+            self.tell(hands.cx, new, (&side, to_tag), answered, response.body());
         }
         self.send_back(hands, new, branch, response, &[]);
     }
@@ -260,7 +273,7 @@ impl Forwarding {
             Final::Best { status, .. } | Final::Own(status) => *status,
         };
         if let Some(side) = self.branches.first().map(|branch| branch.target.side()) {
-            self.tell(hands.cx, new, &side, CallProgress::Failed { status }, &[]);
+            self.tell(hands.cx, new, (&side, None), CallProgress::Failed { status }, &[]);
         }
         if self.is_call(new)
             && let Some(key) = self.original(new).dialog(hands.cx)
@@ -292,7 +305,7 @@ impl Forwarding {
             parties: &self.parties,
         };
         match passing.response(hands.cx, response, others) {
-            Some(response) => hands.pass(new, &response),
+            Some(response) => hands.pass(new, &response, self.about(new, &response)),
             None => hands.respond(new, status::FORBIDDEN),
         }
     }
@@ -302,11 +315,34 @@ impl Forwarding {
         self.pass.is_none() && Method::of(&new.request) == Method::Invite
     }
 
-    fn tell(&self, cx: &mut Cx<'_>, new: &NewRequest, callee: &Side, what: CallProgress, sdp: &[u8]) {
-        let call = Call::of(&new.request, &self.from, callee, &self.parties);
+    fn tell(
+        &self,
+        cx: &mut Cx<'_>,
+        new: &NewRequest,
+        (callee, to_tag): (&Side, Option<&str>),
+        what: CallProgress,
+        sdp: &[u8],
+    ) {
+        let call = Call::of(self.id, &new.request, (&self.from, callee), &self.parties);
         if let Some(call) = call.filter(|_| self.is_call(new)) {
-            call.tell(cx, what, sdp);
+            Call { to_tag, ..call }.tell(cx, what, sdp);
         }
+    }
+
+    /// What a response for a peer is about.
+    fn about(&self, new: &NewRequest, response: &Message) -> About {
+        let Hop::Peer(peer) = &new.hop else { return About::Other };
+        let is_answer = self.is_call(new) && response.status().is_some_and(|s| (200..300).contains(&s));
+        let name = || {
+            Some(CallName {
+                call_id: new.request.call_id()?.to_owned(),
+                from_tag: new.request.from()?.tag()?.to_owned(),
+                to_tag: response.to()?.tag()?.to_owned(),
+                side: CallSide::Callee,
+                peer: Some(peer.clone()),
+            })
+        };
+        name().filter(|_| is_answer).map_or(About::Other, About::Answer)
     }
 
     fn remember_callee(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, side: &Side, response: &Message) {
@@ -333,6 +369,11 @@ impl Forwarding {
             }
         }
     }
+}
+
+/// RFC 4028 §4: the session lasts for so long without a refresh.
+fn session_s(response: &Message) -> Option<u32> {
+    response.header(&Name::SessionExpires)?.split(';').next()?.trim().parse().ok()
 }
 
 /// What the calling phone wrote, to be given back to it later.

@@ -31,9 +31,10 @@ use crate::{
     auth::{AuthFailure, Challenge, Vouch},
     cx::Cx,
     ids::AskId,
-    input::Resolution,
+    input::{Resolution, Vouched},
     location::Place,
     message::Message,
+    output::About,
     status::{self, Status},
     timers::Timers,
     transaction::{Event, Lost, NewRequest, Standing, Transactions},
@@ -68,7 +69,7 @@ impl Proxy {
         cx: &mut Cx<'_>,
         tx: &mut Transactions,
         new: NewRequest,
-        caller: Option<String>,
+        caller: Option<Vouched>,
         standing: Standing,
     ) {
         let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
@@ -219,8 +220,8 @@ impl Hands<'_, '_> {
         self.tx.respond(self.cx, new.key, status.0, answer);
     }
 
-    fn pass(&mut self, new: &NewRequest, response: &Message) {
+    fn pass(&mut self, new: &NewRequest, response: &Message, about: About) {
         let status = response.status().unwrap_or(status::SERVER_INTERNAL_ERROR.0);
-        self.tx.respond(self.cx, new.key, status, response.raw().to_vec());
+        self.tx.respond_about(self.cx, new.key, (status, response.raw().to_vec()), about);
     }
 }

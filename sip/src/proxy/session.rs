@@ -23,7 +23,7 @@ use crate::{
     cx::Cx,
     hop::Hop,
     ids::{AskId, Method},
-    input::Resolution,
+    input::{Resolution, Vouched},
     limits::{CHALLENGES_MAX, RETRY_AFTER_UNAVAILABLE_S},
     location::Place,
     message::Name,
@@ -86,7 +86,7 @@ impl Proxy {
         cx: &mut Cx<'_>,
         tx: &mut Transactions,
         new: NewRequest,
-        caller: Option<String>,
+        caller: Option<Vouched>,
         standing: Standing,
     ) {
         let target = match admission::target(cx, &new.request) {
@@ -95,9 +95,13 @@ impl Proxy {
         };
         match (&new.hop, caller) {
             (Hop::Phone(_), _) => self.authenticate(cx, tx, new, target, standing),
-            (Hop::Peer(label), Some(caller)) if !is_own_account_only(&new.request) || caller == target => {
+            (Hop::Peer(label), Some(caller))
+                if !is_own_account_only(&new.request) || caller.aor == target =>
+            {
                 let from = Side::Peer(label.clone());
-                let parties = Parties { caller, callee: target.clone(), vouch: None };
+                let Vouched { aor: caller, grant } = caller;
+                let vouch = Some(Vouch { aor: caller.clone(), grant, not_after_ms: 0 });
+                let parties = Parties { caller, callee: target.clone(), vouch, nonce: cx.nonce };
                 let id = cx.session();
                 if tx.accept(cx, &new, User::Proxy(id), standing) {
                     // Only our own phones: what a peer sends us goes to no third one.
@@ -276,7 +280,7 @@ impl Session {
         };
         hands.cx.locate(self.id, &target);
         hands.cx.out(Output::Resolve { id: self.id, aor: target.clone() });
-        let parties = Parties { caller, callee: target, vouch: Some(vouch) };
+        let parties = Parties { caller, callee: target, vouch: Some(vouch), nonce: None };
         self.stage = Stage::Resolving { from, parties, own: None, others: None };
     }
 
@@ -306,7 +310,7 @@ impl Session {
         let mut targets: Vec<(u16, Target)> =
             reachable.map(|place| (place.q, Target::Phone(place.clone()))).collect();
         let tell = |hands: &mut Hands<'_, '_>, status: Status| {
-            Call::tell_of_none(hands.cx, &self.new.request, &from, &parties, status.0);
+            Call::tell_of_none(hands.cx, (self.id, &self.new.request), &from, &parties, status.0);
         };
         match others {
             Resolution::Peers(peers) => {

@@ -11,6 +11,7 @@ use crate::{
     cx::Cx,
     hop::Hop,
     message::{Editor, Message, Name},
+    output::Nonce,
 };
 
 /// The parties of a request, canonical, and who vouches for the caller.
@@ -19,6 +20,8 @@ pub(crate) struct Parties {
     pub caller: String,
     pub callee: String,
     pub vouch: Option<Vouch>,
+    /// What the caller's peer added to the INVITE.
+    pub nonce: Option<Nonce>,
 }
 
 impl Parties {
@@ -32,7 +35,7 @@ impl Parties {
 
     /// The same for a request that the callee sends.
     pub fn reversed(self) -> Parties {
-        Parties { caller: self.callee, callee: self.caller, vouch: self.vouch }
+        Parties { caller: self.callee, callee: self.caller, vouch: self.vouch, nonce: self.nonce }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     ids::{AskId, Branch, ClientKey, Method, PingId, ServerKey},
     limits::{RETRY_AFTER_FULL_S, TRANSACTION_ROW_BYTES},
     message::{Message, Name, RequestBuilder},
+    output::About,
     status,
     timers::Timers,
 };
@@ -120,8 +121,7 @@ pub(crate) struct Outgoing {
     pub branch: Branch,
     pub request: Message,
     pub grant: Option<Arc<[u8]>>,
-    /// Outside a dialog: refused first where a link is full.
-    pub initial: bool,
+    pub about: About,
     /// For how long the hop may be silent; `None`: as long as the RFC says.
     pub first_word_within: Option<Duration>,
 }
@@ -290,6 +290,17 @@ impl Transactions {
 
     /// Sends `answer` in a server transaction.
     pub fn respond(&mut self, cx: &mut Cx<'_>, key: ServerKey, status: u16, answer: Vec<u8>) {
+        self.respond_about(cx, key, (status, answer), About::Other);
+    }
+
+    /// [`Transactions::respond`], where something goes with the answer.
+    pub fn respond_about(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: ServerKey,
+        (status, answer): (u16, Vec<u8>),
+        about: About,
+    ) {
         // It may have ended: timer H, or its hop is gone.
         let Some(row) = self.servers.get_mut(&key) else { return };
         match &mut row.machine {
@@ -307,7 +318,7 @@ impl Transactions {
                 machine.on_send(cx.now.mono, status);
             }
         }
-        cx.send(&row.hop, answer.clone());
+        cx.send_with(&row.hop, answer.clone(), None, about);
         // From the final answer on nobody needs the request any more.
         let request = if status < 200 { row.charged } else { 0 };
         let charge = request.max(TRANSACTION_ROW_BYTES + answer.len());
@@ -330,7 +341,7 @@ impl Transactions {
 
     /// A new client transaction. `None`: no room for it.
     pub fn request(&mut self, cx: &mut Cx<'_>, outgoing: Outgoing, user: User) -> Option<ClientKey> {
-        let Outgoing { hop, branch, request, grant, initial, first_word_within } = outgoing;
+        let Outgoing { hop, branch, request, grant, about, first_word_within } = outgoing;
         let charged = TRANSACTION_ROW_BYTES + request.raw().len();
         if !self.shares.has_room(&hop.network(), charged, Standing::Known) {
             cx.count("sip_overload");
@@ -348,7 +359,7 @@ impl Transactions {
                 ClientMachine::Other(NonInviteClient::new(now, reliable, give_up))
             }
         };
-        cx.send_with(&hop, request.raw().to_vec(), grant, initial);
+        cx.send_with(&hop, request.raw().to_vec(), grant, about);
         self.shares.charge(&hop.network(), charged);
         self.by_hop.insert((hop.clone(), key));
         let row = ClientRow {
@@ -392,7 +403,7 @@ impl Transactions {
             branch: key.branch,
             request,
             grant: None,
-            initial: false,
+            about: About::Other,
             first_word_within: None,
         };
         self.request(cx, outgoing, User::Nobody);

@@ -8,6 +8,7 @@ use crate::{
     ids::{AskId, Branch, ClientKey},
     limits::{TRANSACTION_BYTES_PER_NETWORK, TRYING_WITHIN},
     message::{Message, ResponseBuilder},
+    output::About,
     status,
 };
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ impl World {
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Transactions, &mut Cx<'_>) -> T) -> T {
-        let mut cx = Cx { now: self.now, base: &mut self.base };
+        let mut cx = Cx { now: self.now, nonce: None, base: &mut self.base };
         act(&mut self.layer, &mut cx)
     }
 
@@ -90,7 +91,7 @@ impl World {
                 branch,
                 request: request.clone(),
                 grant: None,
-                initial: true,
+                about: About::Other,
                 first_word_within: quick.then_some(TRYING_WITHIN),
             };
             (layer.request(cx, outgoing, USER()).expect("there is room"), request)

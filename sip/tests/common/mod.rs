@@ -6,7 +6,7 @@ use dots_sip::{
     address::Addressing,
     auth::{AuthFailure, Challenge, Vouch},
     core::Config,
-    input::{RemoteTarget, Resolution},
+    input::{RemoteTarget, Resolution, Vouched},
     message::{Message, Name, NameAddr},
     output::CallProgress,
     shards::Shards,
@@ -195,11 +195,18 @@ impl World {
             let initial = message.is_request() && message.to().expect("a To").tag().is_none();
             to.core.handle(
                 self.now,
-                Input::Overlay { from: from.into(), bytes, caller: initial.then_some(from_uri) },
+                overlay(from, bytes, initial.then_some(from_uri)).expect("what a core wrote is readable"),
             );
             to.drain(self.now);
         }
     }
+}
+
+/// A message from a peer, as the composition hands it over; nothing where it cannot be read.
+pub fn overlay(from: &str, bytes: Vec<u8>, caller: Option<String>) -> Option<Input> {
+    let message = Message::parse(bytes).ok()?;
+    let caller = caller.map(|aor| Vouched { aor, grant: [].into() });
+    Some(Input::Overlay { from: from.into(), message, caller, nonce: None })
 }
 
 pub fn request(method: &str, uri: &str, port: u16, call: &str, from: &str, to: &str, more: &str) -> String {

@@ -102,6 +102,19 @@ fn the_proposal_comes_before_the_bye() {
     assert_eq!(net.counted(CALLEE, "receipt_end_unknown"), 1);
 }
 
+/// RCPT-5: the payer cannot end a call for the other side by claiming that it lasted no time.
+#[test]
+fn a_lower_claim_while_the_call_is_up_ends_nothing_and_is_asked_again() {
+    let mut net = talked();
+    net.ended(CALLER, 1, 0, EndCause::Bye, true);
+    net.run(MINUTE);
+    assert_eq!(net.whole(CALLEE, 1), None, "nothing is signed while it is up here");
+    assert!(net.counted(CALLEE, "receipt_claim_too_early") >= 1);
+    net.ended(CALLEE, 1, 160_000, EndCause::Bye, false);
+    net.run(RETRY_FOR / 24);
+    assert_eq!(net.both_whole(1).duration_ms, 0, "once it has ended here too, the lower of both");
+}
+
 #[test]
 fn no_bye_and_nobody_proposes_at_once() {
     let mut net = talked();
