@@ -1,6 +1,6 @@
 //! Sockets, the swarm and the disk: drivers wait, feed one input, and carry outputs out. They decide nothing.
 
-mod descriptors;
+pub(crate) mod descriptors;
 mod dns;
 pub mod runtime;
 pub mod sip;

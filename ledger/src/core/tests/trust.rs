@@ -132,6 +132,7 @@ fn our_own_claim_said_back_to_us_is_nothing() {
     let body = proposal(&mut net);
     let callee = net.peer(CALLEE);
     assert_eq!(ask(&mut net, CALLER, callee, &body), None);
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
     net.run(MINUTE);
     net.both_whole(1);
 }
