@@ -98,9 +98,6 @@ impl Finder<'_> {
         if !self.phones.reachable(&aor, self.now.wall.0).is_empty() {
             return self.resolved(ask, Resolution::Offline);
         }
-        if self.is_cut_off(&aor) {
-            return self.resolved(ask, Resolution::Offline);
-        }
         self.ask_homes(Waiting::Call(ask), aor);
     }
 
@@ -173,15 +170,6 @@ impl Finder<'_> {
             *q = Q_STALE;
         }
         best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.neighbours.label(peer), q }).collect()
-    }
-
-    /// It is registered where nobody answers, and no home of its realm answers either: a search would only take time.
-    fn is_cut_off(&self, aor: &str) -> bool {
-        let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return false };
-        let known = self.believed(aor);
-        !known.is_empty()
-            && known.iter().all(|found| self.is_gone(found.serving))
-            && record.homes.iter().all(|home| self.is_gone(*home))
     }
 
     fn is_gone(&self, peer: PeerId) -> bool {

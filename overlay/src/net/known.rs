@@ -14,7 +14,6 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use std::{
     fs,
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -54,8 +53,7 @@ fn split(address: &Multiaddr) -> Option<(Multiaddr, PeerId)> {
 /// Whole or not at all.
 pub fn save(path: &Path, known: &Known) -> io::Result<()> {
     let beside = PathBuf::from(format!("{}.new", path.display()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = fs::File::create(&beside)?;
     for (peer, addresses) in known {
         for address in addresses {
             writeln!(file, "{address}/p2p/{peer}")?;
