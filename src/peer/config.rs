@@ -8,7 +8,6 @@ use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore,
     link::Links,
-    liveness::Detector,
     names::{Belief, Realms},
     records::grant::BIND_LIFE_MAX,
 };
@@ -90,14 +89,11 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     }
     let mut overlay = OverlayCore::new(config.key.clone(), config.network.clone(), rng.random(), now);
     overlay.restore(now, &recovered.log);
-    let liveness =
-        Detector::new(config.key.clone(), config.network.clone(), overlay.incarnation(), rng.random(), now);
     let receipts = ReceiptCore::new(config.key.clone(), config.network.clone(), &recovered.receipts, now);
     let mut peer = Peer {
         me,
         links: Links::new(me, rng.random()),
         overlay,
-        liveness,
         receipts,
         realms,
         auth: Auth::new(&config, &mut rng),

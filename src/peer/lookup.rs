@@ -16,7 +16,6 @@ use dots_overlay::{
     dht,
     directory::{Found, State},
     grant,
-    liveness::{Detector, Standing},
     names::Realms,
     records::{Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
@@ -77,7 +76,6 @@ pub(super) struct Finder<'a> {
     pub neighbours: &'a mut Neighbours,
     pub realms: &'a Realms,
     pub overlay: &'a OverlayCore,
-    pub liveness: &'a Detector,
     pub roaming: &'a Roaming,
     pub asked_for: &'a AskedFor,
     /// Our own phones.
@@ -107,8 +105,7 @@ impl Finder<'_> {
         let Some(record) = self.realms.lookup(realm, self.now.wall) else {
             return self.found(who, &aor, None, Vec::new());
         };
-        let mut homes: Vec<PeerId> =
-            record.homes.iter().copied().filter(|h| *h != self.me && !self.is_gone(*h)).collect();
+        let mut homes: Vec<PeerId> = record.homes.iter().copied().filter(|h| *h != self.me).collect();
         // The last is asked first: one that we are connected to.
         homes.sort_by_key(|h| self.neighbours.contains(*h));
         let left = homes.split_off(homes.len().saturating_sub(HOMES_ASKED));
@@ -164,16 +161,7 @@ impl Finder<'_> {
                 None => best.push((peer, q)),
             }
         }
-        // Nobody waits for who is known not to answer. Others come before one that does not answer just now.
-        best.retain(|(peer, _)| !self.is_gone(*peer));
-        for (_, q) in best.iter_mut().filter(|(p, _)| self.liveness.standing(*p) == Some(Standing::Suspect)) {
-            *q = Q_STALE;
-        }
         best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.neighbours.label(peer), q }).collect()
-    }
-
-    fn is_gone(&self, peer: PeerId) -> bool {
-        self.liveness.standing(peer).is_some_and(Standing::is_gone)
     }
 
     /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in

@@ -25,7 +25,6 @@ pub(crate) mod golden;
 pub mod input;
 pub mod journal;
 mod leg;
-mod liveness;
 mod lookup;
 pub mod messages;
 mod names;
@@ -48,7 +47,7 @@ use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{core::OverlayCore, link::Links, liveness::Detector, names::Realms};
+use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
 use dots_sip::{address::realm_of, auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Now, PeerId};
 use lookup::Finder;
@@ -72,7 +71,6 @@ pub struct Peer {
     outside: Outside,
     sip: Sip,
     links: Links,
-    liveness: Detector,
     overlay: OverlayCore,
     receipts: ReceiptCore,
     realms: Realms,
@@ -111,10 +109,7 @@ impl Peer {
             Input::AccountStored { id, existed } => self.on_account_stored(now, id, existed),
             Input::AccountFailed { id } => self.on_account_failed(id),
             Input::OwnHosts { hosts } => self.on_own_hosts(hosts),
-            Input::Drain => {
-                self.liveness.leave(now);
-                self.outside.sip(dots_sip::Input::Drain);
-            }
+            Input::Drain => self.outside.sip(dots_sip::Input::Drain),
             Input::Txt { id, records } => self.on_txt(now, id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
@@ -130,7 +125,6 @@ impl Peer {
         [
             self.sip.poll_timeout(),
             self.links.poll_timeout(),
-            self.liveness.poll_timeout(),
             self.overlay.poll_timeout(),
             self.receipts.poll_timeout(),
             self.auth.poll_timeout(),
@@ -144,7 +138,6 @@ impl Peer {
     pub fn handle_timeout(&mut self, now: Now) {
         self.sip.handle_timeout(sip_now(now));
         self.links.handle_timeout(now);
-        self.liveness.handle_timeout(now);
         self.overlay.handle_timeout(now);
         self.receipts.handle_timeout(now);
         self.authenticator(now).on_timeout();
@@ -175,8 +168,6 @@ impl Peer {
                 self.sip.handle(sip_now(now), input);
             } else if let Some(output) = self.links.poll_output() {
                 self.on_link_output(now, output);
-            } else if let Some(output) = self.liveness.poll_output() {
-                self.on_liveness_output(now, output);
             } else if let Some(output) = self.overlay.poll_output() {
                 self.on_overlay_output(now, output);
             } else if let Some(output) = self.receipts.poll_output() {
@@ -228,7 +219,6 @@ impl Peer {
             neighbours: &mut self.neighbours,
             realms: &self.realms,
             overlay: &self.overlay,
-            liveness: &self.liveness,
             roaming: &self.auth.roaming,
             asked_for: &self.auth.asked_for,
             phones: self.sip.bindings(),

@@ -2,7 +2,7 @@
 //! bench`: what one operation costs.
 
 use clap::{Parser, Subcommand};
-use dots_testnet::{bench, network, sim::liveness};
+use dots_testnet::{bench, network};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
@@ -24,15 +24,12 @@ enum Command {
     },
     /// CPU time of a server per REGISTER and per call: one peer, two peers, and Kamailio
     Bench(bench::Plan),
-    /// The failure detector alone, a thousand at once: how soon, how often wrongly, at what cost
-    Liveness(liveness::Plan),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up { peers, dir } => network::up(usize::from(peers), dir.as_deref()),
         Command::Bench(plan) => bench::run(&plan),
-        Command::Liveness(plan) => liveness::run(&plan),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,6 @@ mod counters;
 mod dialer;
 mod driver;
 mod identity;
-mod known;
 pub mod limits;
 mod listen;
 mod streams;
@@ -30,7 +29,7 @@ use counters::Counters;
 use dots_wire::SecretKey;
 use driver::Driver;
 use limits::{COMMANDS_MAX, EVENTS_MAX, SHUTDOWN_MAX};
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub struct NetConfig {
@@ -43,8 +42,6 @@ pub struct NetConfig {
     pub bootstrap: Vec<String>,
     /// Find peers on the LAN.
     pub mdns: bool,
-    /// The file that keeps the peers that we knew; without it they are known for one life.
-    pub known: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -14,13 +14,11 @@
 //!
 //! **Invariant:** no real clock, no thread, no unordered map.
 
-pub mod adversaries;
 pub mod checkers;
 pub mod disk;
 mod drive;
 mod host;
 pub mod liar;
-pub mod liveness;
 pub mod net;
 pub mod phone;
 pub mod scenario;

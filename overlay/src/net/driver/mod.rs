@@ -7,14 +7,12 @@ mod requests;
 mod streams;
 mod swarm;
 
-use super::{
-    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, known, limits::*,
-};
+use super::{NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*};
 use crate::transport::{NetCommand, NetEvent, SIP_STREAM};
 use dots_wire::PeerId;
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, multiaddr};
-use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
@@ -38,10 +36,6 @@ pub struct Driver {
     gossip: gossip::Gossip,
     streams: streams::Streams,
     ticked: Instant,
-    /// Where known peers are kept, what was written last, and when to look again.
-    known: Option<PathBuf>,
-    remembered: known::Known,
-    remember_at: Instant,
 }
 
 impl Driver {
@@ -56,10 +50,6 @@ impl Driver {
         let me = config.key.peer_id();
         let now = Instant::now();
         let mut dialer = Dialer::new(me);
-        let remembered = config.known.as_deref().map(known::load).unwrap_or_default();
-        for (peer, addresses) in remembered.clone() {
-            dialer.recall(now, peer, addresses);
-        }
         for address in bootstrap {
             let peer = address.iter().find_map(|part| match part {
                 multiaddr::Protocol::P2p(peer) => identity::from_libp2p(&peer),
@@ -83,9 +73,6 @@ impl Driver {
             gossip: gossip::Gossip::new(&config.network),
             streams: streams::Streams::default(),
             ticked: now,
-            known: config.known.clone(),
-            remembered,
-            remember_at: now + REMEMBER_EVERY,
         }
     }
 
@@ -124,9 +111,6 @@ impl Driver {
         match command {
             NetCommand::Request { id, peer, protocol, body } => self.on_request(id, peer, protocol, body),
             NetCommand::Respond { id, body } => self.on_respond(id, body),
-            NetCommand::Disconnect { peer } => {
-                let _ = self.swarm.disconnect_peer_id(identity::to_libp2p(peer));
-            }
             NetCommand::OpenStream { peer } => self.on_open_stream(peer),
             NetCommand::StreamSend { stream, frame } => self.on_stream_send(stream, frame),
             NetCommand::StreamClose { stream } => self.on_stream_close(stream),
@@ -149,22 +133,6 @@ impl Driver {
         self.expire_requests();
         self.expire_verdicts(now);
         self.sweep_records(now);
-        if self.remember_at <= now {
-            self.remember_at = now + REMEMBER_EVERY;
-            self.remember(|path, known| {
-                tokio::task::spawn_blocking(move || report(known::save(&path, &known)));
-            });
-        }
-    }
-
-    /// Writes down whom we know, where that has changed. Nobody known is no reason to forget whom we knew.
-    fn remember(&mut self, write: impl FnOnce(PathBuf, known::Known)) {
-        let Some(path) = self.known.clone() else { return };
-        let known = self.dialer.remembered();
-        if !known.is_empty() && known != self.remembered {
-            self.remembered = known.clone();
-            write(path, known);
-        }
     }
 
     fn say(&mut self, event: NetEvent) {
@@ -173,7 +141,6 @@ impl Driver {
 
     /// Streams end after what is queued, then connections close, so that the others need not wait for a timeout.
     async fn close(&mut self) {
-        self.remember(|path, known| report(known::save(&path, &known)));
         self.streams.close_all();
         let _ =
             timeout(SHUTDOWN_MAX, async { while self.streams.tasks.join_next().await.is_some() {} }).await;
@@ -187,11 +154,5 @@ impl Driver {
             }
         };
         let _ = timeout(SHUTDOWN_MAX, closed).await;
-    }
-}
-
-fn report(written: io::Result<()>) {
-    if let Err(error) = written {
-        tracing::warn!(%error, "the list of known peers could not be written");
     }
 }
