@@ -53,7 +53,6 @@ impl Pair {
                 match output {
                     LinkOutput::Deliver { body, .. } => self.ends[at].got.push(body),
                     LinkOutput::Down { .. } => self.ends[at].downs += 1,
-                    LinkOutput::Doubt { .. } => {}
                     LinkOutput::Net(command) => self.on_command(at, command),
                 }
             }

@@ -113,7 +113,7 @@ impl Liar {
                     let message = Message::parse_lenient(envelope.sip).expect("with SIP in them");
                     self.heard.push((peer, message));
                 }
-                LinkOutput::Down { .. } | LinkOutput::Doubt { .. } => {}
+                LinkOutput::Down { .. } => {}
             }
         }
     }
