@@ -339,6 +339,8 @@ impl Peer {
     /// Writes a change of belief down.
     fn remember(&mut self, now: Now, change: Option<Change>) {
         if let Some(change) = change {
+            // What we know is another thing now, and so is its digest.
+            self.asking.digest = None;
             if let Change::Set(_, known) = &change {
                 self.overlay.realm_known(now, known.key.label());
             }
