@@ -206,7 +206,8 @@ impl Node {
     /// the disk go together when the turn ends.
     fn take_datagrams(&mut self) {
         let mut batch = std::mem::take(&mut self.datagrams);
-        self.sip.read_datagrams(&mut batch);
+        let peer = &self.peer;
+        self.sip.read_datagrams(&mut batch, |flow, bytes| peer.sender(flow, bytes));
         let now = now();
         for (flow, bytes) in batch.drain(..) {
             self.peer.handle(now, Input::Sip { flow, bytes });
@@ -233,11 +234,12 @@ impl Node {
             tracing::info!(?hosts, "the addresses of this machine have changed");
             self.peer.handle(now(), Input::OwnHosts { hosts });
         }
-        self.metrics.level("sip_kernel_drops", i64::try_from(self.sip.kernel_drops()).unwrap_or(i64::MAX));
         let connections = self.sip.connections();
         let counts = [
             ("sip_connections", u64::try_from(connections.open).unwrap_or(u64::MAX)),
             ("sip_connections_refused", connections.refused),
+            ("sip_kernel_drops", self.sip.kernel_drops()),
+            ("sip_shed", self.sip.shed()),
             ("sip_connections_evicted", connections.evicted),
         ];
         for (name, count) in counts.into_iter().chain(self.net.counters()) {

@@ -36,11 +36,13 @@ mod rate;
 mod receipts;
 mod routes;
 mod sdp;
+mod sender;
 mod views;
 
 pub use config::{Config, Recovered};
 pub use input::Input;
 pub use output::{Output, Stream};
+pub use sender::Sender;
 
 use asks::Pending;
 use auth::{Auth, Authenticator};

@@ -1,5 +1,5 @@
 //! The ground room, on which every core stands: keys, signed records, CBOR and hashes; both clocks, one timer table, one token
-//! bucket, one outbox, and the bounded tables.
+//! bucket, one outbox, one fair queue, and the bounded tables.
 //!
 //! `PeerId` is the compressed secp256k1 key of a peer; its text form is libp2p's (`16Uiu2HA…`), so the key can be
 //! read from the name and no directory of keys is needed. Every signature is over a domain prefix and the exact bytes
@@ -11,6 +11,7 @@ mod bytes;
 mod cbor;
 #[cfg(feature = "disk")]
 pub mod disk;
+mod fair_queue;
 mod hash;
 mod keys;
 mod outbox;
@@ -20,6 +21,7 @@ mod timers;
 pub use bucket::{Allowance, TokenBucket};
 pub use bytes::{Hash, Label20};
 pub use cbor::{CborError, decode, encode};
+pub use fair_queue::FairQueue;
 pub use hash::{hmac_sha256, merkle_path, merkle_root, merkle_verify, sha256};
 pub use keys::{BadSignature, PeerId, PublicKey, SecretKey, Signature, Signed};
 pub use outbox::Outbox;

@@ -3,6 +3,7 @@
 mod answer;
 mod challenge;
 mod credentials;
+mod glance;
 
 pub use answer::{
     Asked, BadCredentials, answer_for, answer_for_lines, is_answer_for, is_challenge_of, strip_challenges,
@@ -10,6 +11,7 @@ pub use answer::{
 };
 pub use challenge::{ChallengeKind, DigestOffer, challenge_headers};
 pub use credentials::Credentials;
+pub use glance::nonce_in;
 
 use std::sync::Arc;
 

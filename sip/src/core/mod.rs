@@ -17,7 +17,7 @@ mod receive;
 pub use crate::{cx::Config, limits::TIMER_C};
 
 use crate::{
-    Input, Now, Output,
+    Flow, Input, Now, Output,
     address::Addressing,
     agent,
     cx::{Base, Cx},
@@ -117,6 +117,11 @@ impl Core {
 
     pub fn bindings(&self) -> &Bindings {
         self.registrar.bindings()
+    }
+
+    /// Is a phone bound on this flow?
+    pub fn knows(&self, flow: &Flow) -> bool {
+        self.registrar.knows(flow)
     }
 
     /// Does no phone wait for an answer? What only waits for repetitions of an answer given may be cut.

@@ -6,10 +6,11 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod waiting;
 
 pub use tcp::Counts;
 
-use crate::drivers::descriptors;
+use crate::{drivers::descriptors, peer::Sender};
 use dots_sip::{Flow, Transport};
 use std::{
     io,
@@ -21,9 +22,12 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{mpsc, watch},
 };
+use waiting::{Datagram, WaitingRoom};
 
 /// Messages of TCP phones that wait for the peer. A full queue stops reading, which slows their senders.
 const EVENTS_MAX: usize = 4_096;
+/// What a socket holds for us between two turns.
+const RECEIVE_BYTES: usize = 4 << 20;
 /// Connected phones over TCP, where there are descriptors for so many.
 const CONNECTIONS_MAX: usize = 10_000;
 /// A phone registers within seconds of connecting; what has proved no account within this time is closed.
@@ -68,6 +72,7 @@ enum Ended {
 /// Everything that listens, and the way out.
 pub struct SipSockets {
     udp: udp::Ports,
+    waiting: WaitingRoom,
     events: mpsc::Receiver<SipEvent>,
     connections: Connections,
     /// Where, with real ports; a wildcard stays one.
@@ -92,6 +97,7 @@ impl SipSockets {
         addresses: &[SocketAddr],
         rules: Rules,
     ) -> Result<SipSockets, (SocketAddr, io::Error)> {
+        let first = addresses.first().copied().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
         let connections = Connections::new(rules.most);
@@ -100,7 +106,7 @@ impl SipSockets {
         for address in addresses {
             let (udp, tcp) = both(*address).await.map_err(|e| (*address, e))?;
             let local = udp.local_addr().map_err(|e| (*address, e))?;
-            sockets.push((local, udp));
+            sockets.push(udp);
             listeners.push((local, tcp));
         }
         for (_, listener) in listeners {
@@ -112,9 +118,9 @@ impl SipSockets {
                 stopped.clone(),
             ));
         }
-        let udp = udp::Ports::new(sockets);
+        let udp = udp::Ports::new(sockets).map_err(|e| (first, e))?;
         let bound = udp.bound().collect();
-        Ok(SipSockets { udp, events, connections, bound, stop })
+        Ok(SipSockets { udp, waiting: WaitingRoom::new(), events, connections, bound, stop })
     }
 
     /// The next thing that came: datagrams, which [`SipSockets::read_datagrams`] takes, or one event of a connection.
@@ -123,6 +129,7 @@ impl SipSockets {
         loop {
             let event = tokio::select! {
                 () = self.udp.readable() => return SipInput::Datagrams,
+                () = std::future::ready(()), if !self.waiting.is_empty() => return SipInput::Datagrams,
                 Some(event) = self.events.recv() => event,
             };
             match event {
@@ -133,9 +140,10 @@ impl SipSockets {
         }
     }
 
-    /// Datagrams that have come, a batch of them.
-    pub fn read_datagrams(&mut self, batch: &mut Vec<(Flow, Vec<u8>)>) {
-        self.udp.read(batch);
+    /// The datagrams that this turn handles. Where more have come, `who` sends them says which, and the rest wait.
+    pub fn read_datagrams(&mut self, batch: &mut Vec<Datagram>, who: impl Fn(&Flow, &[u8]) -> Sender) {
+        self.udp.read(|flow, bytes| batch.push((flow, bytes.to_vec())));
+        self.waiting.turn(batch, who);
     }
 
     /// Never waits. `false`: the flow is gone or full.
@@ -153,6 +161,11 @@ impl SipSockets {
 
     pub fn connections(&self) -> Counts {
         self.connections.counts()
+    }
+
+    /// Datagrams that were not handled since the start, because more came than could be.
+    pub fn shed(&self) -> u64 {
+        self.waiting.shed()
     }
 
     /// Datagrams that the kernel dropped since the start.
@@ -183,8 +196,10 @@ async fn both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
 
 fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = new_socket(address, socket2::Type::DGRAM)?;
-    // A burst of registrations must not be lost while one batch is at work.
-    let _ = socket.set_recv_buffer_size(4 << 20);
+    // A burst must not be lost while one turn is at work. Only root may have more than the system's limit.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BYTES).is_err() {
+        let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
+    }
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }

@@ -12,7 +12,7 @@ async fn next(sip: &mut SipSockets) -> SipEvent {
             SipInput::Event(event) => return event,
             SipInput::Datagrams => {
                 let mut batch = Vec::new();
-                sip.read_datagrams(&mut batch);
+                sip.read_datagrams(&mut batch, |_, _| Sender::Stranger);
                 assert!(batch.len() <= 1, "one was sent");
                 if let Some((flow, bytes)) = batch.pop() {
                     return SipEvent::Message { flow, bytes };

@@ -1,0 +1,26 @@
+//! Who a datagram comes from, as far as can be told before it is read: asked only where more comes than can be handled.
+
+use super::Peer;
+use dots_sip::{Flow, auth::nonce_in};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A phone is registered from there.
+    Registered,
+    /// It shows a nonce that was given to this very address: whoever sends it can be reached where it says.
+    Answering,
+    Stranger,
+}
+
+impl Peer {
+    /// The sender of a message that nobody has read yet.
+    pub fn sender(&self, flow: &Flow, bytes: &[u8]) -> Sender {
+        if self.sip.knows(flow) {
+            return Sender::Registered;
+        }
+        match nonce_in(bytes) {
+            Some(nonce) if self.auth.guest.is_given_to(nonce, flow.remote.ip()) => Sender::Answering,
+            _ => Sender::Stranger,
+        }
+    }
+}
