@@ -4,6 +4,7 @@ use crate::{
     Flow, Output,
     address::Addressing,
     auth::DigestOffer,
+    border::Border,
     hop::{Hop, host_of},
     ids::{AskId, Branch, Secret, Shard},
     input::PeerLabel,
@@ -74,6 +75,7 @@ pub(crate) struct Base {
     pub token_key: [u8; 32],
     /// Hashes what strangers write; made from the token key, so tags of answers survive restarts too.
     pub secret: Secret,
+    pub border: Border,
     rng: ChaCha20Rng,
     next: u64,
     pub out: VecDeque<Output>,
@@ -83,16 +85,21 @@ pub(crate) struct Base {
 
 impl Base {
     pub fn new(config: Config, token_key: [u8; 32], seed: u64, shard: Shard) -> Base {
-        let mut hash = Sha256::new();
-        hash.update(b"dots/sip/names/1");
-        hash.update(token_key);
+        let secret = |purpose: &[u8]| {
+            let mut hash = Sha256::new();
+            hash.update(purpose);
+            hash.update(token_key);
+            Secret::new(hash.finalize().into())
+        };
+        let border = Border::new(secret(b"dots/sip/border/1"), host_of(&config.label));
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(shard));
         Base {
             config,
             shard,
             token_key,
-            secret: Secret::new(hash.finalize().into()),
+            secret: secret(b"dots/sip/names/1"),
+            border,
             rng,
             next: 0,
             out: VecDeque::new(),
@@ -178,7 +185,10 @@ impl Cx<'_> {
     pub fn send_with(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, about: About) {
         self.out(match hop {
             Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
-            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), bytes, grant, about },
+            Hop::Peer(peer) => {
+                let bytes = self.base.border.answer(bytes);
+                Output::SendPeer { peer: peer.clone(), bytes, grant, about }
+            }
         });
     }
 

@@ -12,6 +12,7 @@
 use crate::{
     Input, Now, Output,
     address::Addressing,
+    border::call_id::CallIdMask,
     core::{Config, Core},
     ids::{AskId, Branch, Method, Secret, Shard},
     message::Message,
@@ -26,13 +27,15 @@ use std::{
 #[derive(Clone)]
 pub struct Dispatch {
     secret: Secret,
+    /// A dialog has two names where it crosses the border: here it goes by the one that its phone knows.
+    mask: CallIdMask,
     shards: Shard,
 }
 
 impl Dispatch {
-    pub fn new(secret: Secret, shards: Shard) -> Dispatch {
+    pub fn new(secret: Secret, mask: CallIdMask, shards: Shard) -> Dispatch {
         assert!(shards > 0, "somebody has to do the work");
-        Dispatch { secret, shards }
+        Dispatch { secret, mask, shards }
     }
 
     /// The shard that holds the bindings of this AOR.
@@ -53,13 +56,18 @@ impl Dispatch {
         };
         match aor.and_then(|uri| addressing.canonical_aor(uri).ok()) {
             Some(aor) => self.of_aor(&aor),
-            None => self.of_text("shard of a call", message.call_id().unwrap_or_default()),
+            None => self.of_call(message.call_id().unwrap_or_default()),
         }
     }
 
     /// The shard that asked.
     pub fn of_answer(&self, id: AskId) -> Shard {
         id.shard() % self.shards
+    }
+
+    fn of_call(&self, call_id: &str) -> Shard {
+        let shown = self.mask.show(call_id);
+        self.of_text("shard of a call", shown.as_deref().unwrap_or(call_id))
     }
 
     fn of_text(&self, purpose: &str, text: &str) -> Shard {
@@ -220,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_belongs_together_meets_in_one_core() {
-        let dispatch = Dispatch::new(Secret::new([1; 32]), 4);
+        let mask = CallIdMask::new(Secret::new([2; 32]));
+        let dispatch = Dispatch::new(Secret::new([1; 32]), mask.clone(), 4);
         let addressing = Addressing::default();
         let of = |message: &Message| dispatch.of_message(message, &addressing);
         let mut used = BTreeSet::new();
@@ -238,6 +247,9 @@ mod tests {
                 assert_eq!(of(&request(aor.0, &call, "")), dispatch.of_aor(aor.1), "{}", aor.0);
             }
             assert_eq!(of(&request("SUBSCRIBE", &call, ";tag=x")), shard, "in a dialog");
+            let (wrote, hidden) = (format!("{n}@10.0.0.1"), mask.hide(&format!("{n}@10.0.0.1")));
+            let crossed = of(&request("BYE", &hidden.expect("an address"), ";tag=x"));
+            assert_eq!(crossed, of(&request("INVITE", &wrote, "")), "by its other name");
         }
         assert_eq!(used.len(), 4, "calls are spread");
         let branch = Branch::new(2, 77).text(Some("00000000"));

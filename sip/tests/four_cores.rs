@@ -1,6 +1,8 @@
 //! All scenarios once more, with four SIP cores behind one face: bindings are sharded by AOR, transactions by Call-ID.
 #![allow(clippy::duplicate_mod, reason = "each file of scenarios brings the common module as it does alone")]
 
+#[path = "border.rs"]
+mod border;
 #[path = "calls.rs"]
 mod calls;
 #[path = "guards.rs"]

@@ -83,14 +83,23 @@ const ALLOWED: &[&str] = &[
     "p-early-media",
 ];
 
+/// Challenges and credentials, which have rules of their own within one peer.
+const DIGEST: [Name; 4] =
+    [Name::Authorization, Name::ProxyAuthorization, Name::WwwAuthenticate, Name::ProxyAuthenticate];
+
 /// May a header of this name cross?
 pub fn may_cross(name: &Name) -> bool {
     ALLOWED.iter().any(|allowed| name.as_str().eq_ignore_ascii_case(allowed))
 }
 
-/// Takes off what may not cross.
-pub fn filter(edit: &mut Editor<'_>) {
-    edit.retain_names(may_cross);
+/// May it pass between accounts of two realms that this peer serves both? They are strangers to each other as well.
+pub fn may_meet(name: &Name) -> bool {
+    may_cross(name) || DIGEST.contains(name)
+}
+
+/// Takes off what may not pass.
+pub fn filter(edit: &mut Editor<'_>, may_pass: fn(&Name) -> bool) {
+    edit.retain_names(may_pass);
 }
 
 /// Warning (RFC 3261 §20.43) with `own_host` in the place of whoever warned, whose address that would be.

@@ -3,53 +3,110 @@
 //!
 //! A stranger runs every other peer. So what crosses is an allow-list ([`headers`]), the same for requests, requests in
 //! dialogs and responses, in both directions: a header that nobody listed may open a microphone, name a URL to be fetched,
-//! or claim an identity that nobody proved. And what our phones wrote about their network stays at home: their Call-IDs
-//! ([`call_id`]) wherever a header repeats one ([`references`]), addresses in Warning. What comes back is given to the phone
-//! as it wrote it.
+//! or claim an identity that nobody proved. And what our phones wrote about their network stays at home: their Contacts
+//! ([`contact`]), their Call-IDs ([`call_id`]) wherever a header repeats one ([`references`]), addresses in Warning. What
+//! comes back is given to the phone as it wrote it.
 //!
-//! Pure functions on one message; nothing is remembered. The same key hides and shows, and is derived from one that survives
-//! a restart, so a call outlives its peer's process.
+//! ```text
+//!   our phone ─▶ copy ─ outward ─▶ link ─▶ a peer            in the same pass that writes the copy
+//!   our phone ◀─ copy ◀─ the core ◀─ inward ◀─ link ◀─ a peer    before anything else looks at it
+//! ```
+//!
+//! So inside this peer a dialog has one Call-ID, the one that its phone knows. Pure functions on one message; nothing is
+//! remembered. The same key hides and shows, and is derived from one that survives a restart, so a call outlives its
+//! peer's process.
 
 pub mod call_id;
+pub mod contact;
 pub mod headers;
+pub mod identity;
+pub mod parties;
 pub mod references;
 
-use crate::message::{Editor, Message, Name};
+use crate::{
+    hop::host_of,
+    ids::Secret,
+    message::{Editor, Message, Name},
+};
 use call_id::CallIdMask;
 
 /// What this peer does at its border.
 #[derive(Clone)]
 pub struct Border {
     mask: CallIdMask,
+    secret: Secret,
     /// Our name on the overlay, where a header has to name a host.
     own_host: String,
 }
 
 impl Border {
-    pub fn new(mask: CallIdMask, own_host: String) -> Border {
-        Border { mask, own_host }
+    /// `secret` survives restarts.
+    pub fn new(secret: Secret, own_host: String) -> Border {
+        Border { mask: CallIdMask::new(secret.clone()), secret, own_host }
     }
 
-    /// Toward a peer: only what is on the list, and no address of our phones in what names a dialog. `None`: the result
-    /// cannot be read again, so it is not sent.
-    pub fn outward(&self, message: &Message) -> Option<Message> {
-        let mut edit = Editor::new(message);
-        headers::filter(&mut edit);
-        self.rename_dialogs(&mut edit, message, &|text| self.mask.hide(text));
+    pub fn mask(&self) -> &CallIdMask {
+        &self.mask
+    }
+
+    /// Into a copy for a peer: only what is on the list, no address of our phones in what names a dialog, their Contact
+    /// under another name.
+    pub fn outward(&self, edit: &mut Editor<'_>, message: &Message) {
+        headers::filter(edit, headers::may_cross);
+        self.rename_dialogs(edit, message, &|text| self.mask.hide(text));
         let name = Name::Other("warning".to_owned());
         if let Some(warning) = message.header(&name) {
             let warning = headers::warning(warning, &self.own_host);
             edit.set_values(&name, &[warning]);
         }
+        let names_nobody = message.status().is_some_and(|status| status >= 400);
+        match message.header(&Name::Contact) {
+            Some(_) if names_nobody => {
+                edit.remove(&Name::Contact);
+            }
+            // A 3xx names others.
+            Some(_) if message.status().is_none_or(|status| status < 300) => {
+                edit.set_values(&Name::Contact, &[contact::opaque(&self.secret, message, &self.own_host)]);
+            }
+            _ => {}
+        }
+    }
+
+    /// What came from the peer of this label: only what is on the list, our phones' Call-IDs as they wrote them, and
+    /// nothing in a Contact but a name at that peer. `None`: the result cannot be read again.
+    pub fn inward(&self, label: &str, message: Message) -> Option<Message> {
+        let show = |text: &str| self.mask.show(text);
+        let contact = contact::of_peer(&message, &host_of(label));
+        let is_as_it_should_be = message.names().all(headers::may_cross)
+            && contact.is_none()
+            && message.call_id().and_then(show).is_none()
+            && !references::is_in(&message);
+        if is_as_it_should_be {
+            return Some(message);
+        }
+        let mut edit = Editor::new(&message);
+        headers::filter(&mut edit, headers::may_cross);
+        self.rename_dialogs(&mut edit, &message, &show);
+        if let Some(contact) = contact {
+            edit.set_values(&Name::Contact, contact.as_slice());
+        }
         Message::parse(edit.build()).ok()
     }
 
-    /// From a peer: only what is on the list, and our phones' Call-IDs as they wrote them.
-    pub fn inward(&self, message: &Message) -> Option<Message> {
-        let mut edit = Editor::new(message);
-        headers::filter(&mut edit);
-        self.rename_dialogs(&mut edit, message, &|text| self.mask.show(text));
-        Message::parse(edit.build()).ok()
+    /// An answer of our own for a peer: it repeats the Call-ID of a request that may have been shown to us.
+    pub fn answer(&self, bytes: Vec<u8>) -> Vec<u8> {
+        if !bytes.starts_with(b"SIP/2.0 ") {
+            return bytes;
+        }
+        let Ok(answer) = Message::parse_lenient(bytes.clone()) else { return bytes };
+        match answer.call_id().and_then(|call_id| self.mask.hide(call_id)) {
+            Some(hidden) => {
+                let mut edit = Editor::new(&answer);
+                edit.set(&Name::CallId, &hidden);
+                edit.build()
+            }
+            None => bytes,
+        }
     }
 
     fn rename_dialogs(
@@ -66,51 +123,4 @@ impl Border {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::Secret;
-
-    fn border(n: u8) -> Border {
-        Border::new(CallIdMask::new(Secret::new([n; 32])), format!("p{n}.peer.dots"))
-    }
-
-    fn message(call_id: &str, lines: &[&str]) -> Message {
-        let text = format!(
-            "INVITE sip:bob@b.test SIP/2.0\r\nVia: SIP/2.0/DOTS p1.peer.dots;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
-             From: <sip:a@a.test>;tag=1\r\nTo: <sip:b@b.test>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n{}\
-             Content-Length: 4\r\n\r\nbody",
-            lines.iter().map(|line| format!("{line}\r\n")).collect::<String>()
-        );
-        Message::parse(text.into_bytes()).expect("a message")
-    }
-
-    /// What one peer hides the other sees under one name in all headers, answers under it, and the first shows again.
-    #[test]
-    fn there_and_back() {
-        let (a, b) = (border(1), border(2));
-        let refer = "Refer-To: <sip:c@c.test?Replaces=x%4010.0.0.1%3Bto-tag%3Da%3Bfrom-tag%3Db>";
-        let lines = ["Alert-Info: <http://10.0.0.1/ring>;info=alert-autoanswer", "Subject: hi", refer];
-        let asked = message("x@10.0.0.1", &lines);
-        let crossed = b.inward(&a.outward(&asked).expect("well-formed")).expect("well-formed");
-        let text = String::from_utf8_lossy(crossed.raw()).into_owned();
-        assert!(
-            !text.contains("10.0.0.1") && !text.contains("Alert-Info") && text.contains("Subject: hi"),
-            "{text}"
-        );
-        let hidden = crossed.call_id().expect("a Call-ID").to_owned();
-        assert!(crossed.header(&Name::ReferTo).is_some_and(|refer| refer.contains(&hidden)), "{text}");
-        assert_eq!(crossed.body(), b"body");
-        let back = a.inward(&b.outward(&crossed).expect("well-formed")).expect("well-formed");
-        assert_eq!(back.call_id(), Some("x@10.0.0.1"));
-        assert_eq!(back.header(&Name::ReferTo), asked.header(&Name::ReferTo));
-    }
-
-    #[test]
-    fn a_warning_is_ours_and_only_one() {
-        let lines = ["Warning: 399 10.0.0.1 \"first\"", "Warning: 399 10.0.0.2 \"second\""];
-        let crossed = border(1).outward(&message("c", &lines)).expect("well-formed");
-        let name = Name::Other("warning".into());
-        let warnings: Vec<&str> = crossed.header_lines(&name).collect();
-        assert_eq!(warnings, ["399 p1.peer.dots \"first\""]);
-    }
-}
+mod tests;

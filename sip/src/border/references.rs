@@ -10,6 +10,16 @@ use crate::{
 /// What is the Call-ID called on the other side? `None`: as here.
 pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Does a header name another dialog, or may it?
+pub fn is_in(message: &Message) -> bool {
+    let mut names = message.names();
+    names.any(|name| match name {
+        Name::Replaces | Name::ReferTo => true,
+        Name::Other(name) => ["join", "target-dialog", "in-reply-to"].contains(&name.as_str()),
+        _ => false,
+    })
+}
+
 /// Renames every Call-ID that a header of `message` refers to.
 pub fn rename(edit: &mut Editor<'_>, message: &Message, rename: Rename<'_>) {
     let other = |name: &str| Name::Other(name.to_owned());

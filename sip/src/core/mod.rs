@@ -64,7 +64,7 @@ impl Core {
     /// One of several cores that share the work: its number, and how many there are.
     pub fn shard(config: Config, token_key: [u8; 32], seed: u64, (shard, shards): (Shard, Shard)) -> Core {
         let base = Base::new(config, token_key, seed, shard);
-        let dispatch = Dispatch::new(base.secret.clone(), shards);
+        let dispatch = Dispatch::new(base.secret.clone(), base.border.mask().clone(), shards);
         Core {
             base,
             transactions: Transactions::new(),
@@ -170,7 +170,10 @@ impl Parts<'_> {
             Input::Message { flow, bytes } => self.on_bytes(Hop::Phone(flow), bytes),
             Input::Overlay { from, message, caller, nonce } => {
                 cx.nonce = nonce;
-                self.on_message(Hop::Peer(from), message, caller);
+                match cx.base.border.inward(&from, message) {
+                    Some(message) => self.on_message(Hop::Peer(from), message, caller),
+                    None => cx.count("sip_malformed"),
+                }
             }
             Input::Unframed { flow, head } => {
                 self.on_broken(&Hop::Phone(flow), head, ParseError::ContentLength);

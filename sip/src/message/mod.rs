@@ -83,6 +83,10 @@ impl Message {
         self.raw.get(self.body.clone()).unwrap_or_default()
     }
 
+    /// The names of all header lines, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.lines.iter().map(|line| &line.name)
+    }
     /// The value of the first line of that name.
     pub fn header(&self, name: &Name) -> Option<&str> {
         self.lines.iter().find(|l| l.name == *name).map(|l| self.value(l))

@@ -1,8 +1,8 @@
 //! What is told of calls, once for each side that is served here.
 
-use super::topology::Parties;
 use crate::{
     Output,
+    border::parties::Parties,
     cx::Cx,
     ids::{AskId, Method},
     message::Message,

@@ -2,13 +2,17 @@
 
 use super::{
     memory::{Dialog, Dialogs, short},
-    rewrite::{contact_uri, finish, set_uri_of},
+    rewrite::{contact_uri, finish, set_uri_of, stamp},
     target::Target,
-    topology::{Parties, hide_phone, stamp},
 };
 use crate::{
     address::Addressing,
     auth::strip_credentials,
+    border::{
+        headers,
+        identity::{self, uri_of},
+        parties::Parties,
+    },
     cx::Cx,
     hop::Hop,
     ids::{Branch, DialogKey},
@@ -123,13 +127,22 @@ impl Pass {
         match target {
             Target::Peer(_) => {
                 let parties = if self.by_caller { parties } else { parties.reversed() };
-                hide_phone(cx, &mut edit, request, &parties);
+                identity::set(&mut edit, request, &Name::From, &uri_of(&parties.caller));
+                identity::set(&mut edit, request, &Name::To, &uri_of(&parties.callee));
+                cx.base.border.outward(&mut edit, request);
             }
             Target::Phone(_) | Target::Flow(_) => {
                 let unknown = Dialog::default();
                 let dialog = dialogs.find(self.key).unwrap_or(&unknown);
-                self.show_phone(&mut edit, request, dialog);
-                self.show_contact(cx, &mut edit, uri.as_deref(), dialog, target);
+                match (from, parties.are_strangers()) {
+                    (Hop::Peer(_), _) => self.name_parties(&mut edit, request, dialog, &parties),
+                    (Hop::Phone(_), true) => {
+                        headers::filter(&mut edit, headers::may_meet);
+                        self.name_stranger(&mut edit, request, dialog, &parties);
+                    }
+                    (Hop::Phone(_), false) => self.show_caller(&mut edit, request, dialog),
+                }
+                self.show_contact(cx, &mut edit, (uri.as_deref(), from), dialog, target);
             }
         }
         finish(&edit)
@@ -155,13 +168,14 @@ impl Pass {
         &self,
         cx: &Cx<'_>,
         edit: &mut Editor<'_>,
-        uri: Option<&str>,
+        (uri, from): (Option<&str>, &Hop),
         dialog: &Dialog,
         target: &Target,
     ) {
         let is_other =
             |uri: &str| Uri::parse(uri).is_ok_and(|uri| !uri.host().eq_ignore_ascii_case(&cx.own_host()));
-        if uri.is_some_and(is_other) {
+        // A peer was given that name, and has no other to say.
+        if matches!(from, Hop::Phone(_)) && uri.is_some_and(is_other) {
             return;
         }
         let known = if self.by_caller { &dialog.callee_contact } else { &dialog.caller_contact };
@@ -174,21 +188,38 @@ impl Pass {
         }
     }
 
-    /// Inward: the From and To that the phone knows.
-    fn show_phone(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog) {
+    /// Toward a phone of a caller of its own realm: by the name that it was shown.
+    fn show_caller(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog) {
         if self.by_caller
             && let Some(shown) = &dialog.caller_shown
         {
             set_uri_of(edit, request, &Name::From, shown);
         }
-        if !self.by_caller
-            && matches!(self.token.callee, Side::Peer(_))
-            && let (Some(own), Some(other)) = (&dialog.caller_from, &dialog.caller_to)
-        {
-            // From is the callee, To is our calling phone, as it wrote both in its INVITE.
-            set_uri_of(edit, request, &Name::From, other);
-            set_uri_of(edit, request, &Name::To, own);
-        }
+    }
+
+    /// Toward a phone, from a peer: the two that were vouched for where the dialog began, by the names that the phone
+    /// knows. What the peer wrote is not looked at.
+    fn name_parties(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog, parties: &Parties) {
+        let (caller, callee) = (uri_of(&parties.caller), uri_of(&parties.callee));
+        let (from, to) = match self.by_caller {
+            true => (dialog.caller_shown.as_ref().unwrap_or(&caller), &callee),
+            false => {
+                let from = dialog.caller_to.as_ref().unwrap_or(&callee);
+                (from, dialog.caller_from.as_ref().unwrap_or(&caller))
+            }
+        };
+        identity::set_bare(edit, request, &Name::From, from);
+        identity::set_bare(edit, request, &Name::To, to);
+    }
+
+    /// The same between two phones of this peer that are strangers: only From can lie.
+    fn name_stranger(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog, parties: &Parties) {
+        let (known, vouched) = match self.by_caller {
+            true => (dialog.caller_shown.as_ref().or(dialog.caller_from.as_ref()), &parties.caller),
+            false => (dialog.caller_to.as_ref(), &parties.callee),
+        };
+        let vouched = uri_of(vouched);
+        identity::set_bare(edit, request, &Name::From, known.unwrap_or(&vouched));
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     session::{Session, Stage},
 };
 use crate::{
+    border::parties::Parties,
     cx::Cx,
     hop::Hop,
     ids::Method,
@@ -121,7 +122,7 @@ impl Session {
     }
 
     /// A BYE ends a call, a re-INVITE or UPDATE is a sign of its life.
-    fn tell_call(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &super::topology::Parties) {
+    fn tell_call(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &Parties) {
         let Some(call_id) = self.new.request.call_id() else { return };
         let seen_from_phone = matches!(self.new.hop, Hop::Phone(_));
         let what = match Method::of(&self.new.request) {

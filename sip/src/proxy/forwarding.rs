@@ -11,9 +11,9 @@ use super::{
     rewrite::contact_uri,
     session::{Session, Stage},
     target::Target,
-    topology::Parties,
 };
 use crate::{
+    border::parties::Parties,
     cx::Cx,
     hop::Hop,
     ids::{AskId, ClientKey, DialogKey, Method},
@@ -94,12 +94,23 @@ impl Session {
     }
 
     pub fn on_branch_response(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, response: Message) {
-        let status = response.status().unwrap_or_default();
+        let status = match response.status().unwrap_or_default() {
+            // No challenge of a callee crosses the overlay: none of them is the best answer, or added to it.
+            401 | 407 if self.is_across(client) => status::FORBIDDEN.0,
+            status => status,
+        };
         self.on_branch(hands, client, |context, branch| match status {
             ..200 => context.on_provisional(branch, status, response),
             200..300 => context.on_success(branch, status, response),
             _ => context.on_failure(branch, status, response),
         });
+    }
+
+    /// Does this branch lead to another peer, or come the request from one?
+    fn is_across(&self, client: ClientKey) -> bool {
+        let Stage::Forwarding(forwarding) = &self.stage else { return false };
+        let branch = forwarding.branches.iter().find(|branch| branch.client == Some(client));
+        matches!(self.new.hop, Hop::Peer(_)) || branch.is_some_and(|branch| branch.target.peer().is_some())
     }
 
     /// Something happened on the branch of this client transaction.
@@ -301,7 +312,6 @@ impl Forwarding {
             request: &new.request,
             asker: &new.hop,
             from_phone: branch.target.peer().is_none(),
-            in_dialog: self.pass.is_some(),
             parties: &self.parties,
         };
         match passing.response(hands.cx, response, others) {

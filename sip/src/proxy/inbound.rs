@@ -1,11 +1,9 @@
 //! What comes back: a response as the asker sees it (RFC 3261 §16.7 steps 3 to 9).
 
-use super::{
-    rewrite::{finish, with_uri},
-    topology::{Parties, hide_phone},
-};
+use super::{record_route, rewrite::finish};
 use crate::{
     auth::strip_challenges,
+    border::{headers, parties::Parties},
     cx::Cx,
     hop::Hop,
     message::{Editor, Message, Name},
@@ -17,44 +15,71 @@ pub(super) struct Passing<'a> {
     pub request: &'a Message,
     pub asker: &'a Hop,
     pub from_phone: bool,
-    pub in_dialog: bool,
     pub parties: &'a Parties,
 }
 
 impl Passing<'_> {
-    /// Without our Via, with the asker's own From and To, no challenge in the name of a realm of ours. `others`: responses
-    /// whose challenges are added (step 7). `None`: nothing is left of a 401 or 407, so it becomes a 403.
+    /// Without our Via, with the asker's own From, To and Call-ID, no challenge from across the overlay or in the name of a
+    /// realm of ours. `others`: responses whose challenges are added (step 7). `None`: nothing is left of a 401 or 407, so
+    /// it becomes a 403.
     pub fn response(&self, cx: &Cx<'_>, response: &Message, others: &[Message]) -> Option<Message> {
-        let status = response.status().unwrap_or_default();
+        let is_challenge = matches!(response.status(), Some(401 | 407));
+        if is_challenge && self.crosses() {
+            return None;
+        }
         let mut edit = Editor::new(response);
         // Without our own on top these are the asker's; the overlay leg knew none of them.
         let vias: Vec<String> = self.request.values(&Name::Via).map(str::to_owned).collect();
         edit.set_values(&Name::Via, &vias);
-        let guarded = self.parties.guarded_realms(cx.addressing());
-        let mut is_bare = strip_challenges(response, &mut edit, &guarded);
-        for other in others {
-            is_bare &= add_challenges(&mut edit, other, &guarded);
-        }
-        if matches!(status, 401 | 407) && is_bare {
-            return None;
-        }
-        // A 3xx names others and passes as it is; the Contact of a dialog is our phone's.
-        let names_phone = status < 300 && (!self.in_dialog || is_target_refresh(response));
-        if matches!(self.asker, Hop::Peer(_)) && self.from_phone && names_phone {
-            hide_phone(cx, &mut edit, response, self.parties);
+        if self.crosses() {
+            self.across(cx, &mut edit, response);
+        } else {
+            let guarded = self.parties.guarded_realms(cx.addressing());
+            let mut is_bare = strip_challenges(response, &mut edit, &guarded);
+            for other in others {
+                is_bare &= add_challenges(&mut edit, other, &guarded);
+            }
+            if is_challenge && is_bare {
+                return None;
+            }
+            if self.parties.are_strangers() {
+                headers::filter(&mut edit, headers::may_meet);
+            }
         }
         self.restore_identities(&mut edit, response);
         finish(&edit)
     }
 
-    /// From and To go back as the asker wrote them; To keeps the tag that the answer gave it.
+    /// Is one of the two ends another peer's?
+    fn crosses(&self) -> bool {
+        !self.from_phone || matches!(self.asker, Hop::Peer(_))
+    }
+
+    fn across(&self, cx: &Cx<'_>, edit: &mut Editor<'_>, response: &Message) {
+        record_route::turn(cx, edit, self.request, response, self.asker);
+        // The dialog's name is the asker's, whatever the other side made of it.
+        if let Some(call_id) = self.request.call_id() {
+            edit.set(&Name::CallId, call_id);
+        }
+        if matches!(self.asker, Hop::Peer(_)) {
+            cx.base.border.outward(edit, response);
+            if let Some(hidden) = self.request.call_id().and_then(|id| cx.base.border.mask().hide(id)) {
+                edit.set(&Name::CallId, &hidden);
+            }
+        }
+    }
+
+    /// From and To go back as the asker wrote them; To with the tag that the answer gave it (§8.2.6.2).
     fn restore_identities(&self, edit: &mut Editor<'_>, response: &Message) {
         if let Some(from) = self.request.header(&Name::From) {
             edit.set(&Name::From, from);
         }
-        if let (Some(asked), Some(answered)) = (self.request.to(), response.header(&Name::To)) {
-            edit.set(&Name::To, &with_uri(answered, asked.uri()));
-        }
+        let Some(asked) = self.request.header(&Name::To) else { return };
+        let has_tag = self.request.to().is_some_and(|to| to.tag().is_some());
+        let tag = response.to().and_then(|to| to.tag()).filter(|_| !has_tag);
+        let tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
+        // Without brackets a parameter behind it would read as one of the URI's.
+        edit.set(&Name::To, &format!("{asked}{tag}"));
     }
 }
 
@@ -70,9 +95,4 @@ fn add_challenges(edit: &mut Editor<'_>, other: &Message, guarded: &[&str]) -> b
         }
     }
     is_bare
-}
-
-fn is_target_refresh(response: &Message) -> bool {
-    response.header(&Name::Contact).is_some()
-        && matches!(response.method(), "INVITE" | "UPDATE" | "SUBSCRIBE")
 }

@@ -3,8 +3,8 @@
 //!
 //! Bounded in bytes; the dialog that was least recently begun goes first. A call that failed is forgotten at once.
 
-use super::topology::Parties;
 use crate::{
+    border::parties::Parties,
     ids::DialogKey,
     limits::{DIALOG_BYTES_MAX, DIALOG_FIELD_BYTES_MAX},
 };

@@ -19,11 +19,11 @@ mod forwarding;
 mod inbound;
 mod memory;
 mod outbound;
+mod record_route;
 mod response_context;
 mod rewrite;
 mod session;
 mod target;
-mod topology;
 
 pub(crate) use admission::{ALLOW, check, is_for_us};
 

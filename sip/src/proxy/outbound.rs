@@ -2,19 +2,23 @@
 
 use super::{
     memory::Dialogs,
-    rewrite::{finish, set_uri_of, uri_of},
+    record_route,
+    rewrite::{finish, set_uri_of, stamp},
     target::Target,
-    topology::{Parties, hide_phone, stamp},
 };
 use crate::{
-    Flow, Transport,
     auth::strip_credentials,
+    border::{
+        headers,
+        identity::{self, plain_uri, uri_of},
+        parties::Parties,
+    },
     cx::Cx,
     hop::Hop,
     ids::{Branch, DialogKey, Method},
     location::Place,
     message::{Editor, Message, Name},
-    token::{Side, Token},
+    token::Side,
     uri::{Uri, escape_user},
 };
 
@@ -58,23 +62,40 @@ impl Original<'_> {
             edit.remove(&Name::Other(claim.to_owned()));
         }
         if matches!(Method::of(request), Method::Invite | Method::Subscribe) {
-            for route in self.record_routes(cx, target) {
-                edit.prepend(&Name::RecordRoute, &route);
-            }
+            record_route::add(cx, &mut edit, request, (self.hop, self.from), target);
         }
         match target {
-            Target::Peer(_) => hide_phone(cx, &mut edit, request, self.parties),
-            Target::Phone(place) => {
-                if let Some(from) = self.caller_for(cx, place) {
-                    set_uri_of(&mut edit, request, &Name::From, &from);
-                    if let Some(key) = self.dialog(cx) {
-                        dialogs.note(key, |dialog| dialog.caller_shown = Some(from));
-                    }
-                }
+            Target::Peer(_) => {
+                identity::set(&mut edit, request, &Name::From, &uri_of(&self.parties.caller));
+                identity::set(&mut edit, request, &Name::To, &uri_of(&self.parties.callee));
+                cx.base.border.outward(&mut edit, request);
             }
+            Target::Phone(place) => self.show(cx, &mut edit, dialogs, place),
             Target::Flow(_) => {}
         }
         finish(&edit)
+    }
+
+    /// To a phone of ours: the caller by the name that it knows him by. Of a stranger that is all it is told.
+    fn show(&self, cx: &Cx<'_>, edit: &mut Editor<'_>, dialogs: &mut Dialogs, place: &Place) {
+        let request = self.request;
+        let shown = self.caller_for(cx, place);
+        if let Some(from) = &shown
+            && let Some(key) = self.dialog(cx)
+        {
+            dialogs.note(key, |dialog| dialog.caller_shown = Some(from.clone()));
+        }
+        if matches!(self.hop, Hop::Peer(_)) {
+            let from = shown.unwrap_or_else(|| uri_of(&self.parties.caller));
+            identity::set(edit, request, &Name::From, &from);
+            identity::set(edit, request, &Name::To, &uri_of(&self.parties.callee));
+        } else if self.parties.are_strangers() {
+            headers::filter(edit, headers::may_meet);
+            let wrote = request.from().map(|from| plain_uri(from.uri())).unwrap_or_default();
+            identity::set(edit, request, &Name::From, &shown.unwrap_or(wrote));
+        } else if let Some(from) = shown {
+            set_uri_of(edit, request, &Name::From, &from);
+        }
     }
 
     /// The caller as a phone can call back that knows its server by address alone: `alice@SERVER`, or with the realm,
@@ -88,35 +109,6 @@ impl Original<'_> {
         let (user, realm) = self.parties.caller.rsplit_once('@')?;
         let user = if realm == cx.addressing().default_realm { user } else { &self.parties.caller };
         Some(format!("sip:{}@{server}", escape_user(user)))
-    }
-
-    /// What brings the phones of this peer back to it: one Record-Route, or two where its two phones use different
-    /// addresses or transports of ours, the one nearer the sender first (RFC 5658). The overlay side needs none: a
-    /// peer sends where its token says, not where a host name points, and every byte counts.
-    fn record_routes(&self, cx: &Cx<'_>, target: &Target) -> Vec<String> {
-        let (Some(call_id), Some(tag)) = (self.request.call_id(), self.request.from().and_then(|f| f.tag()))
-        else {
-            return Vec::new();
-        };
-        let token = Token { caller: self.from.clone(), callee: target.side() };
-        let sealed = token.seal(&cx.base.token_key, call_id, tag);
-        let phone = |hop: &Hop| match hop {
-            Hop::Phone(flow) => Some(phone_host(&cx.sent_by(flow), flow)),
-            Hop::Peer(_) => None,
-        };
-        let mut hosts: Vec<String> = [phone(self.hop), phone(&target.hop())].into_iter().flatten().collect();
-        hosts.dedup();
-        if hosts.is_empty() {
-            hosts.push(cx.own_host());
-        }
-        hosts.iter().map(|host| format!("<sip:{sealed}@{host};lr>")).collect()
-    }
-}
-
-fn phone_host(sent_by: &str, flow: &Flow) -> String {
-    match flow.transport {
-        Transport::Udp => sent_by.to_owned(),
-        Transport::Tcp => format!("{sent_by};transport=tcp"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Small rewritings that requests and responses share.
 
 use crate::{
+    cx::Cx,
+    hop::Hop,
     message::{Editor, Message, Name, NameAddr},
-    uri::escape_user,
 };
 
 /// The edited message. `None` where what was put in cannot be read again: then it is not sent.
@@ -31,10 +32,30 @@ pub(super) fn set_uri_of(edit: &mut Editor<'_>, message: &Message, name: &Name, 
     }
 }
 
-/// `user@realm` as a URI, with the user escaped.
-pub(super) fn uri_of(aor: &str) -> String {
-    match aor.rsplit_once('@') {
-        Some((user, realm)) => format!("sip:{}@{realm}", escape_user(user)),
-        None => format!("sip:{aor}"),
+/// Via and Max-Forwards of a copy (§16.6 steps 3 and 8). `between`: the hops that it comes from and goes to. Where one of
+/// them is a peer ours is the only Via: a phone's address stays at its peer, and no phone is shown a transport that its
+/// parser may not know. The others are given back with the response.
+pub(super) fn stamp(
+    cx: &Cx<'_>,
+    edit: &mut Editor<'_>,
+    request: &Message,
+    between: (&Hop, &Hop),
+    branch: &str,
+) {
+    let via = match between.1 {
+        Hop::Phone(flow) => {
+            format!("SIP/2.0/{} {};branch={branch}", flow.transport.as_str(), cx.sent_by(flow))
+        }
+        Hop::Peer(_) => format!("SIP/2.0/DOTS {};branch={branch}", cx.own_host()),
+    };
+    match between {
+        (Hop::Phone(_), Hop::Phone(_)) => {
+            edit.prepend(&Name::Via, &via);
+        }
+        _ => {
+            edit.set_values(&Name::Via, &[via]);
+        }
     }
+    let forwards = request.max_forwards().unwrap_or(71).saturating_sub(1).min(70);
+    edit.set(&Name::MaxForwards, &forwards.to_string());
 }

@@ -14,12 +14,12 @@ use super::{
     dialog::Pass,
     forwarding::Forwarding,
     target::Target,
-    topology::Parties,
 };
 use crate::{
     Output,
     address::realm_of,
     auth::{Answer, AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    border::parties::Parties,
     cx::Cx,
     hop::Hop,
     ids::{AskId, Method},

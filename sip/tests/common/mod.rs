@@ -38,6 +38,8 @@ pub struct Peer {
 
 pub struct World {
     pub now: Now,
+    /// What was on the overlay.
+    pub wire: Vec<Vec<u8>>,
     pub a: Peer,
     pub b: Peer,
 }
@@ -174,7 +176,7 @@ impl Peer {
 impl World {
     pub fn new() -> World {
         let now = Now { mono: Instant::now(), wall_ms: 1_000_000 };
-        World { now, a: Peer::new(LABEL_A, "a.test"), b: Peer::new(LABEL_B, "b.test") }
+        World { now, wire: Vec::new(), a: Peer::new(LABEL_A, "a.test"), b: Peer::new(LABEL_B, "b.test") }
     }
 
     /// Carries the overlay leg both ways until it is quiet; requests outside a dialog come vouched for.
@@ -190,6 +192,7 @@ impl World {
                 (None, Some(bytes)) => (self.b.label, &mut self.a, bytes),
                 (None, None) => return,
             };
+            self.wire.push(bytes.clone());
             let message = Message::parse(bytes.clone()).expect("a message");
             let from_uri = message.from().expect("a From").uri().trim_start_matches("sip:").to_owned();
             let initial = message.is_request() && message.to().expect("a To").tag().is_none();

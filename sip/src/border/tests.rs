@@ -1,0 +1,98 @@
+//! Whole messages over the border of two peers.
+
+use super::*;
+
+fn border(n: u8) -> Border {
+    Border::new(Secret::new([n; 32]), host_of(&n.to_string()))
+}
+
+fn message(call_id: &str, lines: &[&str]) -> Message {
+    let text = format!(
+        "INVITE sip:bob@b.test SIP/2.0\r\nVia: SIP/2.0/DOTS p1.peer.dots;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@a.test>;tag=1\r\nTo: <sip:b@b.test>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n{}\
+         Content-Length: 4\r\n\r\nbody",
+        lines.iter().map(|line| format!("{line}\r\n")).collect::<String>()
+    );
+    Message::parse(text.into_bytes()).expect("a message")
+}
+
+fn outward(border: &Border, message: &Message) -> Message {
+    let mut edit = Editor::new(message);
+    border.outward(&mut edit, message);
+    Message::parse(edit.build()).expect("well-formed")
+}
+
+/// What one peer hides the other sees under one name in all headers, answers under it, and the first shows again.
+#[test]
+fn there_and_back() {
+    let (a, b) = (border(1), border(2));
+    let refer = "Refer-To: <sip:c@c.test?Replaces=x%4010.0.0.1%3Bto-tag%3Da%3Bfrom-tag%3Db>";
+    let lines = [
+        "Alert-Info: <http://10.0.0.1/ring>;info=alert-autoanswer",
+        "Subject: hi",
+        "Contact: <sip:a@10.0.0.1>",
+        refer,
+    ];
+    let asked = message("x@10.0.0.1", &lines);
+    let crossed = b.inward("1", outward(&a, &asked)).expect("well-formed");
+    let text = String::from_utf8_lossy(crossed.raw()).into_owned();
+    assert!(
+        !text.contains("10.0.0.1") && !text.contains("Alert-Info") && text.contains("Subject: hi"),
+        "{text}"
+    );
+    let hidden = crossed.call_id().expect("a Call-ID").to_owned();
+    assert!(crossed.header(&Name::ReferTo).is_some_and(|refer| refer.contains(&hidden)), "{text}");
+    assert_eq!(crossed.body(), b"body");
+    let back = a.inward("2", outward(&b, &crossed)).expect("well-formed");
+    assert_eq!(back.call_id(), Some("x@10.0.0.1"));
+    assert_eq!(back.header(&Name::ReferTo), asked.header(&Name::ReferTo));
+}
+
+/// The list holds against whoever writes the message, in whatever spelling.
+#[test]
+fn what_a_peer_may_not_say_is_not_heard() {
+    let lines = [
+        "ALERT-INFO: <http://x/>;info=alert-autoanswer",
+        "call-info : <sip:x>;answer-after=0",
+        "Answer-Mode: Auto",
+        "Priv-Answer-Mode: Auto",
+        "p-auto-answer: normal",
+        "P-Asserted-Identity: <sip:boss@b.test>",
+        "y: eyJ",
+        "WWW-Authenticate: Digest realm=\"x\"",
+        "Contact: <sip:a@p1.peer.dots>;answer-after=0",
+        "s: hi",
+    ];
+    let heard = border(2).inward("1", message("c", &lines)).expect("well-formed");
+    let names: Vec<&str> = heard.names().map(Name::as_str).collect();
+    let expected =
+        ["Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "Subject", "Content-Length"];
+    assert_eq!(names, expected);
+    assert_eq!(heard.header(&Name::Contact), Some("<sip:a@p1.peer.dots>"));
+}
+
+#[test]
+fn what_is_as_it_should_be_is_not_touched() {
+    let honest = message("c", &["Contact: <sip:a@p1.peer.dots>", "Subject: hi"]);
+    let heard = border(2).inward("1", honest.clone()).expect("well-formed");
+    assert_eq!(heard.raw(), honest.raw());
+}
+
+#[test]
+fn a_warning_is_ours_and_only_one() {
+    let lines = ["Warning: 399 10.0.0.1 \"first\"", "Warning: 399 10.0.0.2 \"second\""];
+    let crossed = outward(&border(1), &message("c", &lines));
+    let name = Name::Other("warning".into());
+    let warnings: Vec<&str> = crossed.header_lines(&name).collect();
+    assert_eq!(warnings, ["399 p1.peer.dots \"first\""]);
+}
+
+#[test]
+fn an_answer_of_ours_repeats_the_call_id_as_the_peer_wrote_it() {
+    let a = border(1);
+    let shown = message("x@10.0.0.1", &[]);
+    let answer = crate::message::ResponseBuilder::new(&shown, 481, "No").to_tag("t").build();
+    let answer = Message::parse(a.answer(answer)).expect("well-formed");
+    assert_eq!(answer.call_id(), outward(&a, &shown).call_id());
+    assert_eq!(a.answer(b"SIP/2.0 broken".to_vec()), b"SIP/2.0 broken");
+}

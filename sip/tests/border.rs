@@ -1,0 +1,349 @@
+//! What crosses between peers, and what does not: whoever sends it, in whatever message of a call.
+
+mod common;
+
+use common::*;
+use dots_sip::{
+    input::{RemoteTarget, Resolution},
+    message::{Message, Name},
+};
+
+/// Lines that do harm, each with what must not be seen of it on the other side.
+const HARM: [(&str, &str); 24] = [
+    ("Alert-Info: <http://192.0.2.1/a>;info=alert-autoanswer", "autoanswer"),
+    ("ALERT-INFO: <urn:alert:x>;answer-after=0", "answer-after"),
+    ("alert-info  : info=intercom", "intercom"),
+    ("Call-Info: <sip:a.test>;answer-after=0", "answer-after"),
+    ("call-info:\n <http://192.0.2.1/card>;purpose=icon", "purpose"),
+    ("Answer-Mode: Auto", "Auto"),
+    ("Priv-Answer-Mode: Auto", "Auto"),
+    ("P-Auto-Answer: normal", "normal"),
+    ("P-Asserted-Identity: \"Boss\" <sip:boss@b.test>", "boss"),
+    ("P-Preferred-Identity: <sip:boss@b.test>", "boss"),
+    ("Remote-Party-ID: <sip:boss@b.test>;screen=yes", "boss"),
+    ("Identity: eyJhbGciOiJFUzI1NiJ9", "eyJ"),
+    ("y: eyJhbGciOiJFUzI1NiJ9", "eyJ"),
+    ("Diversion: <sip:boss@b.test>;reason=no-answer", "boss"),
+    ("History-Info: <sip:boss@b.test>;index=1", "boss"),
+    ("P-Called-Party-ID: <sip:boss@b.test>", "boss"),
+    ("P-Charging-Vector: icid-value=77aa", "77aa"),
+    ("Reply-To: <sip:boss@b.test>", "boss"),
+    ("Error-Info: <http://192.0.2.1/e>", "192.0.2.1"),
+    ("d: no-fork", "no-fork"),
+    ("Geolocation: <cid:77aa>", "77aa"),
+    ("X-Auto-Answer: yes", "yes"),
+    (
+        "Authorization: Digest username=\"x\",realm=\"z.test\",nonce=\"n\",uri=\"sip:x\",response=\"77aa\"",
+        "77aa",
+    ),
+    ("Warning: 399 10.0.0.1 \"no\"", "10.0.0.1"),
+];
+
+/// What a call needs on the other side.
+const NEEDED: [&str; 16] = [
+    "Session-Expires: 1800;refresher=uac",
+    "Min-SE: 90",
+    "Replaces: abc;to-tag=1;from-tag=2",
+    "Referred-By: <sip:r@r.test>",
+    "Supported: timer, replaces",
+    "Require: 100rel",
+    "Allow: INVITE, ACK",
+    "Accept: application/sdp",
+    "Subject: hi",
+    "Reason: Q.850;cause=16",
+    "Date: Sat, 13 Nov 2010 23:29:00 GMT",
+    "Event: presence",
+    "Retry-After: 7",
+    "RSeq: 1",
+    "SIP-If-Match: xyz",
+    "User-Agent: a phone",
+];
+
+fn with_lines(text: &str, lines: &str) -> String {
+    text.replacen("Content-Length", &format!("{lines}Content-Length"), 1)
+}
+
+fn lines() -> String {
+    HARM.iter().map(|(line, _)| *line).chain(NEEDED).map(|line| format!("{line}\n")).collect()
+}
+
+fn assert_clean(message: &Message, what: &str) {
+    let text = String::from_utf8_lossy(message.raw()).into_owned();
+    for (line, trace) in HARM {
+        assert!(!text.contains(trace), "{what}: {line} came through:\n{text}");
+    }
+    for line in NEEDED {
+        let (name, value) = line.split_once(": ").expect("a header");
+        assert_eq!(message.header(&Name::parse(name)), Some(value), "{what}: {name} is needed");
+    }
+}
+
+/// alice (1) at A and bob (2) at B, not yet in a call.
+fn two_peers() -> World {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+    w
+}
+
+fn invite_bob(call: &str) -> String {
+    invite(1, call, "alice", "bob%40b.test", "a.test")
+}
+
+#[test]
+fn a_phone_says_nothing_harmful_to_one_at_another_peer() {
+    let mut w = two_peers();
+    w.a.phone(w.now, 1, &with_lines(&invite_bob("c1"), &lines()));
+    let sent = Message::parse(w.a.to_peer.front().expect("an INVITE").clone()).expect("readable");
+    assert_clean(&sent, "INVITE on the overlay");
+    w.carry();
+    let ringing = w.b.got(2);
+    assert_clean(&ringing, "INVITE");
+    for (status, got) in [("180 Ringing", 180), ("200 OK", 200)] {
+        w.b.phone(w.now, 2, &with_lines(&answer(&ringing, status, 2), &lines()));
+        let sent = Message::parse(w.b.to_peer.back().expect("an answer").clone()).expect("readable");
+        assert_clean(&sent, "an answer on the overlay");
+        w.carry();
+        let heard = w.a.got(1);
+        assert_eq!(heard.status(), Some(got));
+        assert_clean(&heard, status);
+        if got == 200 {
+            for (method, cseq) in [("ACK", 7), ("INFO", 8), ("UPDATE", 9), ("INVITE", 10)] {
+                let text = in_dialog(method, cseq, 1, &heard, true, "c1");
+                w.a.phone(w.now, 1, &with_lines(&text, &lines()));
+                w.carry();
+                assert_clean(&w.b.got(2), method);
+            }
+        }
+    }
+    let text = in_dialog("INFO", 1, 2, &ringing, false, "c1");
+    w.b.phone(w.now, 2, &with_lines(&text, &lines()));
+    w.carry();
+    let info = w.a.got(1);
+    assert_clean(&info, "INFO of the callee");
+    w.a.phone(w.now, 1, &with_lines(&answer(&info, "400 Bad", 1).replace(";tag=t1", ""), &lines()));
+    w.carry();
+    assert_clean(&w.b.got(2), "its failure");
+}
+
+/// The other peer is the attacker: what it writes was filtered by nobody.
+#[test]
+fn nothing_harmful_is_accepted_from_a_peer() {
+    let mut w = two_peers();
+    w.a.phone(w.now, 1, &invite_bob("c1"));
+    let mut tamper = |w: &mut World, to_b: bool| {
+        let queue = if to_b { &mut w.a.to_peer } else { &mut w.b.to_peer };
+        for bytes in queue.iter_mut() {
+            let text = String::from_utf8(bytes.clone()).expect("text").replace("\r\n", "\n");
+            // Its Warnings name its own host, or whatever it likes.
+            let lines = lines().replace("399 10.0.0.1", "399 p1.peer.dots");
+            *bytes = with_lines(&text, &lines).replace('\n', "\r\n").into_bytes();
+        }
+        w.carry();
+    };
+    tamper(&mut w, true);
+    let ringing = w.b.got(2);
+    assert_clean(&ringing, "INVITE");
+    w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
+    tamper(&mut w, false);
+    let ok = w.a.got(1);
+    assert_clean(&ok, "200");
+    w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+    tamper(&mut w, true);
+    assert_clean(&w.b.got(2), "INFO");
+}
+
+/// The same between phones of one peer that belong to different realms, and not between those of one office.
+#[test]
+fn strangers_at_one_peer_are_strangers() {
+    for (stranger, expected) in [(true, None), (false, Some("<urn:alert:x>;info=alert-autoanswer"))] {
+        let World { now, mut a, .. } = World::new();
+        a.register(now, "bob", 2);
+        let alert = "Alert-Info: <urn:alert:x>;info=alert-autoanswer\n";
+        let mut text = with_lines(&invite(1, "c1", "eve", "bob", "a.test"), alert);
+        if stranger {
+            text = text
+                .replace("From: <sip:eve@127.0.0.1>", "From: <sip:eve@z.test;intercom=true>;answer-after=0")
+                .replace("realm=\"a.test\"", "realm=\"z.test\"");
+        }
+        a.phone(now, 1, &text);
+        let ringing = a.got(2);
+        assert_eq!(ringing.header(&Name::parse("Alert-Info")), expected);
+        if stranger {
+            assert_eq!(ringing.header(&Name::From), Some("<sip:eve%40z.test@127.0.0.1>;tag=f1"));
+        }
+    }
+}
+
+/// F22 and attack 32: a Call-ID with an address has another name on the overlay and everywhere behind it.
+#[test]
+fn a_call_id_with_an_address_stays_at_home() {
+    for call in ["8f3a@10.0.0.9", "10.0.0.9-77", "8f3a@alice.lan", "a@[fe80::1]", "plain"] {
+        let mut w = two_peers();
+        w.a.phone(w.now, 1, &invite_bob(call));
+        w.carry();
+        let ringing = w.b.got(2);
+        let name = ringing.call_id().expect("a Call-ID").to_owned();
+        assert_eq!(name == call, call == "plain", "{name}");
+        w.b.phone(w.now, 2, &answer(&ringing, "200 OK", 2));
+        w.carry();
+        let ok = w.a.got(1);
+        assert_eq!(ok.call_id(), Some(call), "she is answered by her own");
+        w.a.phone(w.now, 1, &in_dialog("ACK", 7, 1, &ok, true, call));
+        w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, call));
+        w.carry();
+        for method in ["ACK", "INFO"] {
+            let heard = w.b.got(2);
+            assert_eq!((heard.method(), heard.call_id()), (method, Some(name.as_str())));
+        }
+        // And back: the callee's requests, and what A itself answers to a peer.
+        w.b.phone(w.now, 2, &in_dialog("BYE", 1, 2, &ringing, false, &name));
+        w.carry();
+        let bye = w.a.got(1);
+        assert_eq!((bye.method(), bye.call_id()), ("BYE", Some(call)));
+        w.a.phone(w.now, 1, &answer(&bye, "200 OK", 1).replace(";tag=t1", ""));
+        w.carry();
+        assert_eq!(w.b.got(2).call_id(), Some(name.as_str()));
+    }
+}
+
+/// Everything that either peer puts on the wire during a call, failures and all: no address of a phone, no host of a leg.
+#[test]
+fn no_address_is_on_the_overlay() {
+    let mut w = two_peers();
+    w.a.phone(w.now, 1, &invite_bob("c1@127.0.0.1"));
+    w.carry();
+    let ringing = w.b.got(2);
+    let name = ringing.call_id().expect("a Call-ID").to_owned();
+    for status in ["180 Ringing", "200 OK"] {
+        w.b.phone(w.now, 2, &answer(&ringing, status, 2));
+        w.carry();
+    }
+    w.a.got(1);
+    let ok = w.a.got(1);
+    let info = with_lines(
+        &in_dialog("INFO", 8, 1, &ok, true, "c1@127.0.0.1"),
+        "Contact: <sip:alice@127.0.0.1:1>\nIn-Reply-To: c1@127.0.0.1\nTarget-Dialog: c1@127.0.0.1;local-tag=1\n",
+    );
+    w.a.phone(w.now, 1, &info);
+    w.carry();
+    let info = w.b.got(2);
+    w.b.phone(w.now, 2, &answer(&info, "485 Ambiguous", 2).replace(";tag=t2", ""));
+    // A's own answer: the token is not of this caller's tag.
+    let bye = in_dialog("BYE", 1, 2, &ringing, false, &name);
+    w.b.phone(w.now, 2, &bye);
+    let sent = String::from_utf8(w.b.to_peer.back().expect("a BYE").clone()).expect("text");
+    let forged = sent.replace("tag=f1", "tag=f7").replace("branch=z9hG4bK", "branch=z9hG4bKf");
+    w.b.to_peer.push_back(forged.into_bytes());
+    w.carry();
+    assert!(w.wire.iter().any(|bytes| bytes.starts_with(b"SIP/2.0 403")), "A refused one");
+    assert!(w.wire.len() >= 9, "{}", w.wire.len());
+    for bytes in &w.wire {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("127.0.0.1"), "{text}");
+    }
+}
+
+/// Each phone goes back through its own peer, by the address at which it knows it.
+#[test]
+fn each_phone_sees_its_own_peer_nearest() {
+    let (_, ringing, ok) = across();
+    let routes = |message: &Message| -> Vec<String> {
+        let all = message.values(&Name::RecordRoute);
+        all.map(|route| route.rsplit('@').next().unwrap_or_default().to_owned()).collect()
+    };
+    let (a, b, phone) =
+        (format!("p{LABEL_A}.peer.dots;lr>"), format!("p{LABEL_B}.peer.dots;lr>"), "127.0.0.1:5060;lr>");
+    assert_eq!(routes(&ringing), [phone, a.as_str()]);
+    assert_eq!(routes(&ok), [b.as_str(), phone]);
+}
+
+/// A hostile peer writes whatever From, To, Contact and Request-URI it likes into requests of a dialog.
+#[test]
+fn in_a_dialog_a_peer_speaks_only_as_who_was_vouched_for() {
+    let (mut w, ringing, ok) = across();
+    w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+    let honest = String::from_utf8(w.a.to_peer.pop_front().expect("an INFO")).expect("text");
+    let from = "<sip:alice@a.test>;tag=f1";
+    assert!(honest.contains(from), "{honest}");
+    for (n, forged) in [
+        "\"Police\" <sip:alice@a.test>;tag=f1",
+        "<sip:boss@b.test>;tag=f1",
+        "<sip:alice@a.test;intercom=true>;answer-after=0;tag=f1",
+        "<sip:alice@a.test?Alert-Info=x>;tag=f1",
+        "\"sip:boss@b.test\" <tel:110>;tag=f1",
+        "sip:boss@b.test;tag=f1",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let uri = honest.split(' ').nth(1).expect("a Request-URI");
+        let text = honest
+            .replace(from, forged)
+            .replacen(uri, "sip:bob@192.0.2.1;intercom=true", 1)
+            .replace("<sip:bob@b.test>", "\"Auto\" <sip:x@y;auto=1>;answer-after=0")
+            .replace("branch=z9hG4bK", &format!("branch=z9hG4bK{n}"));
+        w.b.core.handle(w.now, overlay(LABEL_A, text.into_bytes(), None).expect("readable"));
+        w.b.drain(w.now);
+        let info = w.b.got(2);
+        assert_eq!(info.uri(), Some("sip:bob@127.0.0.1:2"), "{forged}");
+        assert_eq!(info.header(&Name::From), Some("<sip:alice%40a.test@127.0.0.1>;tag=f1"), "{forged}");
+        assert_eq!(info.header(&Name::To), Some("<sip:bob@b.test>;tag=t2"), "{forged}");
+    }
+    // The callee's peer, toward the caller's phone.
+    w.b.phone(w.now, 2, &in_dialog("INFO", 1, 2, &ringing, false, "c1"));
+    let honest = String::from_utf8(w.b.to_peer.pop_back().expect("an INFO")).expect("text");
+    let text = honest.replace("<sip:bob@b.test>;tag=t2", "\"Boss\" <sip:boss@a.test>;tag=t2;x");
+    assert_ne!(text, honest);
+    w.a.core.handle(w.now, overlay(LABEL_B, text.into_bytes(), None).expect("readable"));
+    w.a.drain(w.now);
+    let info = w.a.got(1);
+    assert_eq!(info.header(&Name::From), Some("<sip:bob@127.0.0.1>;tag=t2"), "as she dialled him");
+    assert_eq!(info.header(&Name::To), Some("<sip:alice@127.0.0.1>;tag=f1"));
+}
+
+/// Attack 24: no callee, and no callee's peer, may ask a caller's phone for a proof.
+#[test]
+fn no_challenge_crosses_in_any_spelling() {
+    for (n, header) in [
+        "Proxy-Authenticate: Digest realm=\"phish.example\",nonce=\"n\"",
+        "Proxy-Authenticate: Digest realm=\"a.test.\",nonce=\"n\"",
+        "PROXY-AUTHENTICATE : Digest realm=\" a.test\",nonce=\"n\"",
+        "WWW-Authenticate: Digest realm=\"\",nonce=\"n\"",
+        "www-authenticate:\n Digest nonce=\"n\",\n realm=\"A.TEST\"",
+        "Proxy-Authenticate: Basic realm=\"x\"",
+    ]
+    .iter()
+    .enumerate()
+    {
+        for status in ["401 Unauthorized", "407 Proxy Authentication Required", "200 OK", "486 Busy"] {
+            let mut w = two_peers();
+            w.a.phone(w.now, 1, &invite_bob("c1"));
+            w.carry();
+            let ringing = w.b.got(2);
+            let text = with_lines(&answer(&ringing, status, 2), &format!("{header}\n"));
+            w.b.phone(w.now, 2, &text);
+            let sent = w.b.to_peer.back().expect("an answer").clone();
+            // Its peer is honest, or it is not.
+            if n % 2 == 1 {
+                let text = String::from_utf8(sent).expect("text").replace("\r\n", "\n");
+                let first = text.lines().next().expect("a status line").to_owned();
+                let text = with_lines(
+                    &text.replacen(&first, &format!("SIP/2.0 {status}"), 1),
+                    &format!("{header}\n"),
+                );
+                *w.b.to_peer.back_mut().expect("an answer") = text.replace('\n', "\r\n").into_bytes();
+            }
+            w.carry();
+            let heard = w.a.got(1);
+            let expected = match &status[..3] {
+                "401" | "407" => 403,
+                other => other.parse().expect("a status"),
+            };
+            assert_eq!(heard.status(), Some(expected), "{header}, {status}");
+            assert_eq!(heard.header(&Name::ProxyAuthenticate), None, "{header}");
+            assert_eq!(heard.header(&Name::WwwAuthenticate), None, "{header}");
+        }
+    }
+}
