@@ -132,7 +132,7 @@ fn a_phone_says_nothing_harmful_to_one_at_another_peer() {
 fn nothing_harmful_is_accepted_from_a_peer() {
     let mut w = two_peers();
     w.a.phone(w.now, 1, &invite_bob("c1"));
-    let mut tamper = |w: &mut World, to_b: bool| {
+    let tamper = |w: &mut World, to_b: bool| {
         let queue = if to_b { &mut w.a.to_peer } else { &mut w.b.to_peer };
         for bytes in queue.iter_mut() {
             let text = String::from_utf8(bytes.clone()).expect("text").replace("\r\n", "\n");
