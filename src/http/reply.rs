@@ -5,7 +5,6 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use dots_clients::types::Problem;
 use serde::Serialize;
 
 pub fn answer(reply: Reply) -> Response {
@@ -15,12 +14,9 @@ pub fn answer(reply: Reply) -> Response {
 
 /// 200 with this body.
 pub fn good(body: &impl Serialize) -> Reply {
-    match serde_json::to_value(body) {
-        Ok(body) => Reply { status: 200, body },
-        Err(e) => problem(500, format!("the answer cannot be written: {e}")),
-    }
+    Reply::good(body)
 }
 
 pub fn problem(status: u16, error: impl Into<String>) -> Reply {
-    Reply { status, body: serde_json::json!(Problem { error: error.into() }) }
+    Reply::problem(status, error)
 }

@@ -1,6 +1,12 @@
-//! What the HTTP API may ask of a running peer. Replies are the JSON values that `dots_clients::types` describes.
+//! What the HTTP API may ask of a running peer. A body is one of `dots_clients::types`, or a list of one of them: it becomes
+//! JSON here and nowhere else.
 
+use dots_clients::types::Problem;
 use dots_trust::account::Account;
+use serde::Serialize;
+
+/// A question that found no room.
+pub const TOO_BUSY: &str = "too busy: try again in a moment";
 
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -25,4 +31,20 @@ pub enum Request {
 pub struct Reply {
     pub status: u16,
     pub body: serde_json::Value,
+}
+
+impl Reply {
+    /// 200 with this body.
+    pub fn good(body: &impl Serialize) -> Reply {
+        match serde_json::to_value(body) {
+            Ok(body) => Reply { status: 200, body },
+            Err(e) => Reply::problem(500, format!("the answer cannot be written: {e}")),
+        }
+    }
+
+    /// What was wrong and what to do, in one sentence.
+    pub fn problem(status: u16, error: impl Into<String>) -> Reply {
+        let body = serde_json::to_value(Problem { error: error.into() });
+        Reply { status, body: body.expect("a problem is one line of text") }
+    }
 }

@@ -8,10 +8,14 @@
 //! ([`Asks::take_refused`]) and answers 503, and whatever comes back under its id is of nobody. Appends are always taken:
 //! the driver stops reading from the outside while the disk is behind, which bounds them.
 
-use super::{auth, lookup};
+use dots_overlay::{records::Permit, transport::InboundId};
 use dots_sip::input::AskId;
-use dots_wire::PeerId;
-use std::collections::{BTreeMap, VecDeque};
+use dots_trust::{answer::Answer, judge::Admitted};
+use dots_wire::{Hash, PeerId, Timestamp};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
 
 /// Questions to peers, accounts and DNS under way. Each belongs to a SIP transaction, a peer's request or an HTTP request.
 const QUESTIONS_MAX: usize = 200_000;
@@ -22,8 +26,8 @@ pub(super) enum Pending {
     Overlay(u64),
     /// A question of the receipt core, by its own number.
     Receipts(u64),
-    Auth(auth::Asked),
-    Lookup(lookup::Asked),
+    Auth(AuthQuestion),
+    Lookup(LookupQuestion),
     /// Realm records, told to a peer that will tell its own.
     Names {
         of: PeerId,
@@ -43,13 +47,54 @@ pub(super) enum Pending {
     Journal {
         ask: AskId,
     },
-    /// Appended; this HTTP answer waits for it.
+    /// Appended; this HTTP answer waits for it. `existed`: there was one before.
     Noted {
         api: u64,
-        body: serde_json::Value,
+        existed: bool,
     },
     /// Appended; nobody waits.
     Written,
+}
+
+/// Who is this, and may he? Asked of our account store, or of a foreign home.
+pub(super) enum AuthQuestion {
+    /// The account of an answer that a phone of ours gave; we are its home.
+    Own { ask: AskId, admitted: Box<Admitted>, phone: IpAddr },
+    /// The account of an answer that a serving peer returned to us.
+    Foreign { inbound: InboundId, admitted: Box<Admitted> },
+    /// A lease of a foreign realm's home.
+    Lease { realm: String, home: PeerId },
+    /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
+    Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr },
+}
+
+/// Where is this AOR, and is there such an account?
+pub(super) enum LookupQuestion {
+    /// Our own account store says whether the user exists; a call waits.
+    Own { ask: AskId, aor: String },
+    /// A call, or `dots lookup`, waits for a home.
+    Home { who: Waiting, aor: String, left: Vec<PeerId> },
+    /// No home answered; the same waits for the DHT.
+    Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
+    /// A peer asked us as the home. `is_shown`: it showed the grant of a caller.
+    Serve { inbound: InboundId, aor: String, is_shown: bool },
+    /// `dots lookup` for one of our own realms.
+    Api { api: u64, aor: String },
+}
+
+/// A binding beyond our own directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Elsewhere {
+    pub serving: PeerId,
+    pub instance: Option<Hash>,
+    pub until: Timestamp,
+    pub q: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiting {
+    Call(AskId),
+    Api(u64),
 }
 
 impl Pending {

@@ -10,8 +10,9 @@
 //! the home whose lease it names, and gets a grant that is worth nothing to anybody else. Nothing is decided here.
 
 use super::{
-    Config, Pending,
+    Config,
     account::Account,
+    asks::{AuthQuestion, Pending},
     messages::{AuthReply, AuthRequest, VERSION},
     neighbours::Neighbours,
     outside::Outside,
@@ -35,6 +36,7 @@ use dots_trust::{
     answer::Answer,
     brakes::Via,
     guest::{Guest, Offer},
+    homes::Homes,
     judge::{Admitted, Judge, Refused, StoreDown},
     lease::{Lease, Lessor, Stamp, place},
     roaming::Roaming,
@@ -52,18 +54,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// What an auth answer is for.
-pub enum Asked {
-    /// The account of an answer that a phone of ours gave; we are its home.
-    Own { ask: AskId, admitted: Box<Admitted>, phone: IpAddr },
-    /// The account of an answer that a serving peer returned to us.
-    Foreign { inbound: InboundId, admitted: Box<Admitted> },
-    /// A lease of a foreign realm's home.
-    Lease { realm: String, home: PeerId },
-    /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
-    Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr },
-}
 
 /// What this peer keeps of challenges and grants.
 pub(super) struct Auth {
@@ -126,11 +116,10 @@ impl Authenticator<'_> {
         self.outside.sip(dots_sip::Input::Challenge { id, result });
     }
 
-    /// The home to ask for this realm: the first one that we are connected to, else the first.
+    /// The home to ask for this realm.
     pub fn home_of(&self, realm: &str) -> Option<PeerId> {
-        let record = self.realms.lookup(realm, self.now.wall)?;
-        let homes = || record.homes.iter().copied().filter(|h| *h != self.me);
-        homes().find(|h| self.neighbours.contains(*h)).or_else(|| homes().next())
+        let is_connected = |home| self.neighbours.contains(home);
+        Homes::of(self.realms, realm, self.me, self.now.wall, is_connected).to_ask().first().copied()
     }
 
     fn ask_lease(&mut self, realm: &str) {
@@ -140,7 +129,7 @@ impl Authenticator<'_> {
         }
         let Some(home) = self.home_of(realm) else { return self.leased(realm, self.me, None) };
         let body = encode(&AuthRequest::Lease { version: VERSION, realm: realm.to_owned() });
-        let asked = Pending::Auth(Asked::Lease { realm: realm.to_owned(), home });
+        let asked = Pending::Auth(AuthQuestion::Lease { realm: realm.to_owned(), home });
         self.outside.request(asked, home, Protocol::Auth, body);
     }
 
@@ -161,7 +150,7 @@ impl Authenticator<'_> {
         let Some(permit) = answer.permit() else { return self.verified(ask, Err(AuthFailure::Forbidden)) };
         if home != self.me {
             let body = encode(&AuthRequest::Verify { version: VERSION, answer: answer.clone() });
-            let asked = Pending::Auth(Asked::Home { ask, answer, permit, phone });
+            let asked = Pending::Auth(AuthQuestion::Home { ask, answer, permit, phone });
             return self.outside.request(asked, home, Protocol::Auth, body);
         }
         if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
@@ -173,7 +162,7 @@ impl Authenticator<'_> {
         match self.auth.judge.admit(self.now, answer, via) {
             Ok(admitted) => {
                 let admitted = Box::new(admitted);
-                self.outside.account(Pending::Auth(Asked::Own { ask, admitted, phone }), aor);
+                self.outside.account(Pending::Auth(AuthQuestion::Own { ask, admitted, phone }), aor);
             }
             Err(why) => self.refused_here(ask, &aor, phone, why),
         }
@@ -193,9 +182,9 @@ impl Authenticator<'_> {
     }
 
     /// The account store has answered, or cannot be read.
-    pub fn on_account(&mut self, asked: Asked, account: Result<Option<&Account>, StoreDown>) {
+    pub fn on_account(&mut self, asked: AuthQuestion, account: Result<Option<&Account>, StoreDown>) {
         match asked {
-            Asked::Own { ask, admitted, phone } => {
+            AuthQuestion::Own { ask, admitted, phone } => {
                 let aor = admitted.answer.aor.clone();
                 match self.auth.judge.judge(self.now, &admitted, account) {
                     // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
@@ -208,24 +197,24 @@ impl Authenticator<'_> {
                     Err(why) => self.refused_here(ask, &aor, phone, why),
                 }
             }
-            Asked::Foreign { inbound, admitted } => self.judge_foreign(inbound, &admitted, account),
-            Asked::Lease { .. } | Asked::Home { .. } => {}
+            AuthQuestion::Foreign { inbound, admitted } => self.judge_foreign(inbound, &admitted, account),
+            AuthQuestion::Lease { .. } | AuthQuestion::Home { .. } => {}
         }
     }
 
     /// There is no room for this question: the phone gets 503, a serving peer "unavailable".
-    pub fn on_refused(&mut self, asked: Asked) {
+    pub fn on_refused(&mut self, asked: AuthQuestion) {
         match asked {
-            Asked::Own { ask, admitted, .. } => {
+            AuthQuestion::Own { ask, admitted, .. } => {
                 self.auth.judge.not_judged(self.now, &admitted);
                 self.verified(ask, Err(AuthFailure::Unavailable));
             }
-            Asked::Home { ask, .. } => self.verified(ask, Err(AuthFailure::Unavailable)),
-            Asked::Foreign { inbound, admitted } => {
+            AuthQuestion::Home { ask, .. } => self.verified(ask, Err(AuthFailure::Unavailable)),
+            AuthQuestion::Foreign { inbound, admitted } => {
                 self.auth.judge.not_judged(self.now, &admitted);
                 self.outside.respond(inbound, &AuthReply::Unavailable);
             }
-            Asked::Lease { realm, home } => self.leased(&realm, home, None),
+            AuthQuestion::Lease { realm, home } => self.leased(&realm, home, None),
         }
     }
 
@@ -267,7 +256,7 @@ impl Authenticator<'_> {
         match self.auth.judge.admit(self.now, answer, Via { serving, is_home: false, source, network }) {
             Ok(admitted) => {
                 let admitted = Box::new(admitted);
-                self.outside.account(Pending::Auth(Asked::Foreign { inbound, admitted }), aor);
+                self.outside.account(Pending::Auth(AuthQuestion::Foreign { inbound, admitted }), aor);
             }
             Err(why) => self.outside.respond(inbound, &AuthReply::from(why)),
         }
@@ -319,17 +308,17 @@ impl Authenticator<'_> {
     }
 
     /// A home answered us (or did not).
-    pub fn on_reply(&mut self, asked: Asked, result: Result<Vec<u8>, RequestError>) {
+    pub fn on_reply(&mut self, asked: AuthQuestion, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<AuthReply>(&body).ok());
         match asked {
-            Asked::Lease { realm, home } => {
+            AuthQuestion::Lease { realm, home } => {
                 let lease = match reply {
                     Some(AuthReply::Lease { lease }) => Lease::read(&lease).filter(Lease::is_known),
                     _ => None,
                 };
                 self.leased(&realm, home, lease);
             }
-            Asked::Home { ask, answer, permit, phone } => {
+            AuthQuestion::Home { ask, answer, permit, phone } => {
                 let refused = match reply {
                     Some(AuthReply::Granted { grant }) => {
                         let result = self.check_grant(&answer.aor, &permit, &grant);
@@ -348,7 +337,7 @@ impl Authenticator<'_> {
                 };
                 self.refused_here(ask, &answer.aor, phone, refused);
             }
-            Asked::Own { .. } | Asked::Foreign { .. } => {}
+            AuthQuestion::Own { .. } | AuthQuestion::Foreign { .. } => {}
         }
     }
 

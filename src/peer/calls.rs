@@ -9,12 +9,12 @@
 //! Only what the SIP core forwarded has a place here, and no peer's calls take more than its share of the places.
 
 use super::sdp;
+use dots_clients::types::CallInfo;
 use dots_sip::{
     input::{AskId, PeerLabel},
     output::{CallEvent, CallName, CallProgress, CallSide},
 };
 use dots_wire::{Hash, Now, Timestamp, sha256};
-use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -284,7 +284,7 @@ impl Calls {
     }
 
     /// `GET /v1/calls`, the oldest first.
-    pub fn list(&self) -> Vec<Value> {
+    pub fn list(&self) -> Vec<CallInfo> {
         let ringing = self.setups.values().filter(|call| call.state == State::Ringing);
         self.ended.iter().chain(self.up.values()).chain(ringing).map(show).collect()
     }
@@ -367,7 +367,7 @@ impl Call {
     }
 }
 
-fn show(call: &Call) -> Value {
+fn show(call: &Call) -> CallInfo {
     let (state, cause) = match call.state {
         State::Ringing | State::Forked => ("ringing", None),
         State::Up => ("up", None),
@@ -375,20 +375,20 @@ fn show(call: &Call) -> Value {
         State::Ended => ("ended", Some("bye".to_owned())),
         State::Lost => ("ended", Some("no BYE came".to_owned())),
     };
-    json!({
-        "call_id": call.call_id,
-        "from": call.caller,
-        "to": call.callee,
-        "state": state,
-        "started_at_ms": call.started.0,
-        "answered_at_ms": call.answered.map(|(_, wall)| wall.0),
-        "ended_at_ms": call.ended.map(|(wall, _)| wall.0),
-        "duration_ms": call.ended.and_then(|(_, d)| u64::try_from(d.as_millis()).ok()),
-        "cause": cause,
-        "media": call.media,
-        "receipt": call.nonces().filter(|_| call.answered.is_some()).map(|n| receipt_id(n).to_string()),
-        "warnings": call.warnings,
-    })
+    CallInfo {
+        call_id: call.call_id.clone(),
+        from: call.caller.clone(),
+        to: call.callee.clone(),
+        state: state.to_owned(),
+        started_at_ms: call.started.0,
+        answered_at_ms: call.answered.map(|(_, wall)| wall.0),
+        ended_at_ms: call.ended.map(|(wall, _)| wall.0),
+        duration_ms: call.ended.and_then(|(_, d)| u64::try_from(d.as_millis()).ok()),
+        cause,
+        media: call.media.to_owned(),
+        receipt: call.nonces().filter(|_| call.answered.is_some()).map(|n| receipt_id(n).to_string()),
+        warnings: call.warnings.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -453,7 +453,7 @@ mod tests {
                 panic!("carl's call ends");
             };
             assert_eq!((receipt_id(nonces), duration.as_secs()), (names[1], 10));
-            let states: Vec<Value> = calls.list().iter().map(|call| call["state"].clone()).collect();
+            let states: Vec<String> = calls.list().into_iter().map(|call| call.state).collect();
             assert_eq!(states, ["ended", "up"], "{side:?}: bob's call is still up, and listed");
             assert!(
                 matches!(on(&mut calls, later, event(2, side, Some("carl"), BYE)), Step::Nothing),
@@ -490,7 +490,7 @@ mod tests {
         assert!(calls.expire(at(&mut now, 1700)).is_empty(), "it was refreshed");
         let steps = calls.expire(at(&mut now, 200));
         assert!(matches!(&steps[..], [Step::Ended { lost: true, propose: true, .. }]));
-        assert_eq!(calls.list()[0]["cause"], "no BYE came");
+        assert_eq!(calls.list()[0].cause.as_deref(), Some("no BYE came"));
     }
 
     #[test]

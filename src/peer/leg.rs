@@ -144,7 +144,7 @@ impl Peer {
         if let Some(record) = &envelope.realm
             && self.realms.signed(realm, now.wall) != Some(record)
         {
-            self.accept_realm(now, from, record);
+            self.namer(now).accept(from, record);
         }
         let bytes = envelope.grant.as_ref().ok_or(Refused::NoGrant)?;
         let record = self.realms.lookup(realm, now.wall).ok_or(Refused::NoRealm)?;

@@ -4,13 +4,16 @@
 //! can say, the user is merely unavailable.
 
 use super::{
-    Config, Output, Pending,
+    Config, Output,
+    api::TOO_BUSY,
+    asks::{Elsewhere, LookupQuestion, Pending, Waiting},
     auth::{self, AskedFor},
     bindings::{instance_hash, state_of},
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
     neighbours::Neighbours,
     outside::Outside,
 };
+use dots_clients::types::{AttestInfo, LookupBinding, LookupInfo};
 use dots_overlay::{
     core::OverlayCore,
     dht,
@@ -25,10 +28,9 @@ use dots_sip::{
     input::{AskId, RemoteTarget, Resolution},
     registrar::Bindings,
 };
-use dots_trust::{judge::StoreDown, roaming::Roaming};
+use dots_trust::{homes::Homes, judge::StoreDown, roaming::Roaming};
 use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode, sha256};
 use serde_bytes::ByteBuf;
-use serde_json::{Value, json};
 
 /// Homes asked, one after the other, for one AOR.
 const HOMES_ASKED: usize = 2;
@@ -37,35 +39,6 @@ const PEERS_MAX: usize = 32;
 /// Phones that answer ring together; peers that nobody can reach are tried after them.
 const Q_LIVE: u16 = 1_000;
 const Q_STALE: u16 = 1;
-
-/// What an answer is for.
-pub enum Asked {
-    /// Our own account store says whether the user exists; a call waits.
-    Own { ask: AskId, aor: String },
-    /// A call, or `dots lookup`, waits for a home.
-    Home { who: Waiting, aor: String, left: Vec<PeerId> },
-    /// No home answered; the same waits for the DHT.
-    Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
-    /// A peer asked us as the home. `is_shown`: it showed the grant of a caller.
-    Serve { inbound: InboundId, aor: String, is_shown: bool },
-    /// `dots lookup` for one of our own realms.
-    Api { api: u64, aor: String },
-}
-
-/// A binding beyond our own directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Elsewhere {
-    serving: PeerId,
-    instance: Option<Hash>,
-    until: Timestamp,
-    q: u16,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Waiting {
-    Call(AskId),
-    Api(u64),
-}
 
 /// One step of a search, with what it may look at. The searches themselves stand in the table of questions.
 pub(super) struct Finder<'a> {
@@ -85,7 +58,7 @@ pub(super) struct Finder<'a> {
 impl Finder<'_> {
     pub(super) fn on_resolve(&mut self, ask: AskId, aor: String) {
         if self.is_local(&aor) {
-            return self.outside.account(Pending::Lookup(Asked::Own { ask, aor: aor.clone() }), aor);
+            return self.outside.account(Pending::Lookup(LookupQuestion::Own { ask, aor: aor.clone() }), aor);
         }
         let peers = self.directory_targets(&aor);
         // What is stale here its home may know better.
@@ -101,14 +74,13 @@ impl Finder<'_> {
 
     /// Starts with the homes of the AOR's realm; ends in [`Finder::found`].
     fn ask_homes(&mut self, who: Waiting, aor: String) {
-        let realm = realm_of(&aor);
-        let Some(record) = self.realms.lookup(realm, self.now.wall) else {
+        let is_connected = |home| self.neighbours.contains(home);
+        let homes = Homes::of(self.realms, realm_of(&aor), self.me, self.now.wall, is_connected);
+        if !matches!(homes, Homes::Now(_)) {
             return self.found(who, &aor, None, Vec::new());
-        };
-        let mut homes: Vec<PeerId> = record.homes.iter().copied().filter(|h| *h != self.me).collect();
-        // The last is asked first: one that we are connected to.
-        homes.sort_by_key(|h| self.neighbours.contains(*h));
-        let left = homes.split_off(homes.len().saturating_sub(HOMES_ASKED));
+        }
+        // The last is asked first.
+        let left = homes.to_ask().iter().take(HOMES_ASKED).rev().copied().collect();
         self.ask_next(who, aor, left);
     }
 
@@ -126,7 +98,7 @@ impl Finder<'_> {
                 let grant = shown.map(|(grant, _)| ByteBuf::from(grant));
                 let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor_asked, grant, realm });
                 self.outside.request(
-                    Pending::Lookup(Asked::Home { who, aor, left }),
+                    Pending::Lookup(LookupQuestion::Home { who, aor, left }),
                     home,
                     Protocol::Lookup,
                     body,
@@ -195,34 +167,38 @@ impl Finder<'_> {
             })
     }
 
-    pub(super) fn on_lookup_account(&mut self, asked: Asked, exists: Result<bool, StoreDown>) {
+    pub(super) fn on_lookup_account(&mut self, asked: LookupQuestion, exists: Result<bool, StoreDown>) {
         // A store that cannot be read says nothing of anybody: not now.
         let Ok(exists) = exists else { return self.on_lookup_refused(asked) };
         match asked {
-            Asked::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
-            Asked::Own { ask, aor } => {
+            LookupQuestion::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
+            LookupQuestion::Own { ask, aor } => {
                 let peers = self.directory_targets(&aor);
                 let none = peers.is_empty();
                 self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
-            Asked::Serve { inbound, aor, is_shown } => self.serve(inbound, &aor, is_shown.then_some(exists)),
-            Asked::Api { api, aor } => self.reply_lookup(api, &aor, Some(exists), &[]),
-            Asked::Home { .. } | Asked::Dht { .. } => {}
+            LookupQuestion::Serve { inbound, aor, is_shown } => {
+                self.serve(inbound, &aor, is_shown.then_some(exists))
+            }
+            LookupQuestion::Api { api, aor } => self.reply_lookup(api, &aor, Some(exists), &[]),
+            LookupQuestion::Home { .. } | LookupQuestion::Dht { .. } => {}
         }
     }
 
     /// There is no room for this question: a call gets 503, and so does whoever else waits.
-    pub(super) fn on_lookup_refused(&mut self, asked: Asked) {
+    pub(super) fn on_lookup_refused(&mut self, asked: LookupQuestion) {
         match asked {
-            Asked::Own { ask, .. }
-            | Asked::Home { who: Waiting::Call(ask), .. }
-            | Asked::Dht { who: Waiting::Call(ask), .. } => self.resolved(ask, Resolution::Unavailable),
-            Asked::Home { who: Waiting::Api(api), .. }
-            | Asked::Dht { who: Waiting::Api(api), .. }
-            | Asked::Api { api, .. } => {
-                self.outside.reply(api, 503, json!({ "error": "too busy: try again in a moment" }));
+            LookupQuestion::Own { ask, .. }
+            | LookupQuestion::Home { who: Waiting::Call(ask), .. }
+            | LookupQuestion::Dht { who: Waiting::Call(ask), .. } => {
+                self.resolved(ask, Resolution::Unavailable)
             }
-            Asked::Serve { inbound, .. } => self.outside.refuse_request(inbound),
+            LookupQuestion::Home { who: Waiting::Api(api), .. }
+            | LookupQuestion::Dht { who: Waiting::Api(api), .. }
+            | LookupQuestion::Api { api, .. } => {
+                self.outside.problem(api, 503, TOO_BUSY);
+            }
+            LookupQuestion::Serve { inbound, .. } => self.outside.refuse_request(inbound),
         }
     }
 
@@ -276,7 +252,8 @@ impl Finder<'_> {
             return self.outside.respond(inbound, &LookupReply::NotHome);
         }
         let is_shown = grant.is_some_and(|grant| self.is_called(from, &aor, grant));
-        self.outside.account(Pending::Lookup(Asked::Serve { inbound, aor: aor.clone(), is_shown }), aor);
+        self.outside
+            .account(Pending::Lookup(LookupQuestion::Serve { inbound, aor: aor.clone(), is_shown }), aor);
     }
 
     /// Is this the grant of a call to `aor`, given to the peer that shows it?
@@ -291,8 +268,8 @@ impl Finder<'_> {
         self.realms.by_id(realm, self.now.wall).any(calls)
     }
 
-    pub(super) fn on_lookup_reply(&mut self, asked: Asked, result: Result<Vec<u8>, RequestError>) {
-        let Asked::Home { who, aor, left } = asked else { return };
+    pub(super) fn on_lookup_reply(&mut self, asked: LookupQuestion, result: Result<Vec<u8>, RequestError>) {
+        let LookupQuestion::Home { who, aor, left } = asked else { return };
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
             Some(LookupReply::Aor { exists, bindings }) => {
                 let live = bindings.into_iter().filter(|b| b.until_ms > self.now.wall.0).take(PEERS_MAX);
@@ -313,12 +290,14 @@ impl Finder<'_> {
         let Some(key) = self.realms.lookup(realm_of(&aor), self.now.wall).map(|r| r.aor_id(&aor)) else {
             return self.found(who, &aor, None, Vec::new());
         };
-        let id = self.outside.ask(Pending::Lookup(Asked::Dht { who, aor, found: Vec::new() }));
+        let id = self.outside.ask(Pending::Lookup(LookupQuestion::Dht { who, aor, found: Vec::new() }));
         self.outside.put(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
     }
 
     pub(super) fn on_dht_value(&mut self, id: u64, value: &[u8]) {
-        let Some(Pending::Lookup(Asked::Dht { aor, .. })) = self.outside.asks.get(id) else { return };
+        let Some(Pending::Lookup(LookupQuestion::Dht { aor, .. })) = self.outside.asks.get(id) else {
+            return;
+        };
         let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return };
         let aor_id = record.aor_id(aor);
         let good: Vec<Elsewhere> = dht::read(value, self.now.wall)
@@ -329,7 +308,7 @@ impl Finder<'_> {
             })
             .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
-        if let Some(Pending::Lookup(Asked::Dht { found, .. })) = self.outside.asks.get_mut(id) {
+        if let Some(Pending::Lookup(LookupQuestion::Dht { found, .. })) = self.outside.asks.get_mut(id) {
             found.extend(good);
             found.sort();
             found.dedup();
@@ -338,7 +317,8 @@ impl Finder<'_> {
     }
 
     pub(super) fn on_dht_done(&mut self, id: u64) {
-        if let Some(Pending::Lookup(Asked::Dht { who, aor, found })) = self.outside.asks.answered(id) {
+        if let Some(Pending::Lookup(LookupQuestion::Dht { who, aor, found })) = self.outside.asks.answered(id)
+        {
             self.found(who, &aor, None, found);
         }
     }
@@ -362,50 +342,46 @@ impl Finder<'_> {
     /// `dots lookup`: what we believe, and a home's word on whether the account exists.
     pub(super) fn on_api_lookup(&mut self, api: u64, aor: String) {
         if self.is_local(&aor) {
-            return self.outside.account(Pending::Lookup(Asked::Api { api, aor: aor.clone() }), aor);
+            return self.outside.account(Pending::Lookup(LookupQuestion::Api { api, aor: aor.clone() }), aor);
         }
         self.ask_homes(Waiting::Api(api), aor);
     }
 
     fn reply_lookup(&mut self, api: u64, aor: &str, exists: Option<bool>, elsewhere: &[Elsewhere]) {
         let me = self.me;
-        let mut rows: Vec<Value> = Vec::new();
+        let mut bindings: Vec<LookupBinding> = Vec::new();
         for b in self.phones.of(aor).filter(|b| b.expires_at_ms > self.now.wall.0) {
             let state =
                 state_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(&b.instance));
-            rows.push(json!({
-                "serving": me.to_string(),
-                "instance": b.instance,
-                "until_ms": b.expires_at_ms,
-                "source": "own",
-                "state": state.as_ref().map_or(State::Pending, |f| f.state).as_str(),
-                "attests": state.as_ref().map(attests).unwrap_or_default(),
-            }));
+            bindings.push(LookupBinding {
+                serving: me.to_string(),
+                instance: b.instance.clone(),
+                until_ms: b.expires_at_ms,
+                source: "own".into(),
+                state: state.as_ref().map_or(State::Pending, |f| f.state).as_str().into(),
+                attests: state.as_ref().map(attests).unwrap_or_default(),
+            });
         }
         let found = self.believed(aor);
-        for f in found.iter().filter(|f| f.serving != me) {
-            rows.push(json!({
-                "serving": f.serving.to_string(),
-                "instance": f.instance.to_string(),
-                "until_ms": f.until.0,
-                "source": "directory",
-                "state": f.state.as_str(),
-                "attests": attests(f),
-            }));
-        }
+        bindings.extend(found.iter().filter(|f| f.serving != me).map(|f| LookupBinding {
+            serving: f.serving.to_string(),
+            instance: f.instance.to_string(),
+            until_ms: f.until.0,
+            source: "directory".into(),
+            state: f.state.as_str().into(),
+            attests: attests(f),
+        }));
         let source = if exists.is_some() { "home" } else { "dht" };
         let known = |peer: PeerId| peer == me || found.iter().any(|f| f.serving == peer);
-        for f in elsewhere.iter().filter(|f| !known(f.serving)) {
-            rows.push(json!({
-                "serving": f.serving.to_string(),
-                "instance": f.instance.map(|i| i.to_string()).unwrap_or_default(),
-                "until_ms": f.until.0,
-                "source": source,
-                "state": if f.q == Q_STALE { State::Stale } else { State::Pending }.as_str(),
-                "attests": [],
-            }));
-        }
-        self.outside.reply(api, 200, json!({ "aor": aor, "exists": exists, "bindings": rows }));
+        bindings.extend(elsewhere.iter().filter(|f| !known(f.serving)).map(|f| LookupBinding {
+            serving: f.serving.to_string(),
+            instance: f.instance.map(|i| i.to_string()).unwrap_or_default(),
+            until_ms: f.until.0,
+            source: source.into(),
+            state: if f.q == Q_STALE { State::Stale } else { State::Pending }.as_str().into(),
+            attests: Vec::new(),
+        }));
+        self.outside.reply(api, &LookupInfo { aor: aor.to_owned(), exists, bindings });
     }
 
     pub(super) fn is_local(&self, aor: &str) -> bool {
@@ -413,7 +389,12 @@ impl Finder<'_> {
     }
 }
 
-fn attests(found: &Found) -> Vec<Value> {
-    let row = |(by, at, life): &(PeerId, Timestamp, Life)| json!({ "by": by.to_string(), "kind": "serving-alive", "at_ms": at.0, "outcome": life.as_str() });
-    found.attested.iter().map(row).collect()
+fn attests(found: &Found) -> Vec<AttestInfo> {
+    let attest = |(by, at, life): &(PeerId, Timestamp, Life)| AttestInfo {
+        by: by.to_string(),
+        kind: "serving-alive".into(),
+        at_ms: at.0,
+        outcome: life.as_str().into(),
+    };
+    found.attested.iter().map(attest).collect()
 }

@@ -14,6 +14,8 @@
 //! a socket or a disk: the same inputs give the same outputs.
 
 pub use dots_trust::account;
+mod accounts;
+mod aliases;
 pub mod api;
 mod asks;
 mod auth;
@@ -37,6 +39,7 @@ mod receipts;
 mod routes;
 mod sdp;
 mod sender;
+mod start;
 mod views;
 
 pub use config::{Config, Recovered};
@@ -44,25 +47,29 @@ pub use input::Input;
 pub use output::{Output, Stream};
 pub use sender::Sender;
 
+use accounts::Accounts;
+use aliases::Aliases;
 use asks::Pending;
 use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
-use dots_sip::{address::realm_of, auth::AuthFailure, core::Core as Sip};
+use dots_sip::{auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Now, PeerId};
 use lookup::Finder;
+use names::{Asking, Namer};
 use neighbours::Neighbours;
 use outside::Outside;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rate::Buckets;
+use receipts::Recorder;
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
+use views::Views;
 
 /// How often slow housekeeping runs: calls that never ended, words in the log that run out, own records.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -78,13 +85,11 @@ pub struct Peer {
     realms: Realms,
     /// Challenges, answers, grants.
     auth: Auth,
-    asking: names::Asking,
+    asking: Asking,
     calls: Calls,
     published: Published,
-    aliases: BTreeMap<String, String>,
+    aliases: Aliases,
     neighbours: Neighbours,
-    /// Names that DNS was asked about, and when.
-    dns_asked: BTreeMap<String, Instant>,
     /// What a stranger may cost us: requests outside dialogs, nonces and answers, questions.
     rates: Buckets,
     housekeeping_at: Instant,
@@ -94,7 +99,7 @@ pub struct Peer {
 impl Peer {
     /// A peer as it was when its segments were last written. `seed` makes every random choice repeatable.
     pub fn new(config: Config, recovered: Recovered, seed: u64, now: Now) -> Peer {
-        config::build(config, recovered, ChaCha20Rng::seed_from_u64(seed), now)
+        start::build(config, recovered, ChaCha20Rng::seed_from_u64(seed), now)
     }
 
     /// Takes one input. Drain [`Peer::poll_output`] before the next.
@@ -108,11 +113,14 @@ impl Peer {
             Input::Net(event) => self.on_net(now, event),
             Input::Appended { token } => self.on_appended(now, token),
             Input::Account { id, account } => self.on_account(now, id, account),
-            Input::AccountStored { id, existed } => self.on_account_stored(now, id, existed),
-            Input::AccountFailed { id } => self.on_account_failed(id),
-            Input::OwnHosts { hosts } => self.on_own_hosts(hosts),
+            Input::AccountStored { id, existed } => self.accounts(now).on_stored(id, existed),
+            Input::AccountFailed { id } => self.accounts(now).on_failed(id),
+            Input::OwnHosts { hosts } => {
+                self.config.own_hosts = hosts;
+                self.readdress();
+            }
             Input::Drain => self.outside.sip(dots_sip::Input::Drain),
-            Input::Txt { id, records } => self.on_txt(now, id, &records),
+            Input::Txt { id, records } => self.namer(now).on_txt(id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
         self.pump(now);
@@ -145,10 +153,10 @@ impl Peer {
         self.authenticator(now).on_timeout();
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
-            self.expire_calls(now);
+            self.recorder(now).expire_calls();
             let (published, mut log, _) = self.publishing(now);
             published.renew(&mut log);
-            self.refresh_names(now);
+            self.namer(now).refresh_names();
             self.published.compact_journal(&mut self.outside, self.sip.bindings());
             self.rates.sweep(now.mono);
             self.auth.judge.sweep(now);
@@ -195,9 +203,7 @@ impl Peer {
             }
             Sip::Locate { .. } => unreachable!("a core alone holds all bindings"),
             Sip::Resolve { id, aor, .. } => {
-                if self.realms.lookup(realm_of(&aor), now.wall).is_none() {
-                    self.ask_for_realm(now, realm_of(&aor));
-                }
+                self.namer(now).wants_realm_of(&aor);
                 self.finder(now).on_resolve(id, aor);
             }
             Sip::Expired { change } => {
@@ -206,8 +212,69 @@ impl Peer {
             }
             Sip::Proved { flow } => self.outside.put(Output::SipProved { flow }),
             Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
-            Sip::Call(event) => self.on_call(now, &event),
+            Sip::Call(event) => self.recorder(now).on_call(&event),
             Sip::Count(name) => self.outside.count(name),
+        }
+    }
+
+    /// Own hosts or aliases have changed.
+    fn readdress(&mut self) {
+        self.sip.set_addressing(self.config.addressing(self.aliases.all()));
+    }
+
+    /// The room of realm records, with what it may look at and change.
+    fn namer(&mut self, now: Now) -> Namer<'_> {
+        Namer {
+            now,
+            me: self.me,
+            config: &self.config,
+            asking: &mut self.asking,
+            realms: &mut self.realms,
+            outside: &mut self.outside,
+            neighbours: &mut self.neighbours,
+            overlay: &mut self.overlay,
+            rates: &mut self.rates,
+        }
+    }
+
+    /// The room that counts calls and brings them to receipts.
+    fn recorder(&mut self, now: Now) -> Recorder<'_> {
+        Recorder {
+            now,
+            me: self.me,
+            calls: &mut self.calls,
+            receipts: &mut self.receipts,
+            neighbours: &self.neighbours,
+            realms: &self.realms,
+            outside: &mut self.outside,
+        }
+    }
+
+    /// The room of changed accounts.
+    fn accounts(&mut self, now: Now) -> Accounts<'_> {
+        Accounts {
+            now,
+            config: &self.config,
+            realms: &self.realms,
+            overlay: &mut self.overlay,
+            roaming: &mut self.auth.roaming,
+            outside: &mut self.outside,
+        }
+    }
+
+    /// What the API may see.
+    fn views(&self, now: Now) -> Views<'_> {
+        Views {
+            now,
+            started: self.started,
+            me: self.me,
+            config: &self.config,
+            phones: self.sip.bindings(),
+            overlay: &self.overlay,
+            realms: &self.realms,
+            neighbours: &self.neighbours,
+            calls: &self.calls,
+            receipts: &self.receipts,
         }
     }
 
@@ -234,7 +301,7 @@ impl Peer {
             return self.authenticator(now).on_challenge(id, realm, phone);
         }
         // A realm whose record has run out, or that only others have heard of, is not unknown: ask them.
-        let failure = match self.ask_for_realm(now, &realm) {
+        let failure = match self.namer(now).ask_for_realm(&realm) {
             true => AuthFailure::Unavailable,
             false => AuthFailure::UnknownRealm,
         };

@@ -7,13 +7,13 @@ use super::{
     Output, Stream,
     api::Reply,
     asks::{Asks, Pending},
+    notes::Note,
 };
 use dots_overlay::transport::{InboundId, NetCommand, Protocol};
 use dots_wire::{Hash, PeerId, encode};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::VecDeque;
 
 pub(super) struct Outside {
@@ -76,9 +76,19 @@ impl Outside {
         self.put(Output::Append { token, stream, record, sync });
     }
 
-    /// Answers a caller of the HTTP API.
-    pub fn reply(&mut self, id: u64, status: u16, body: Value) {
-        self.put(Output::Api { id, reply: Reply { status, body } });
+    /// Answers a caller of the HTTP API with one of `dots_clients::types`.
+    pub fn reply(&mut self, id: u64, body: &impl Serialize) {
+        self.put(Output::Api { id, reply: Reply::good(body) });
+    }
+
+    /// Tells a caller of the HTTP API in one sentence why not.
+    pub fn problem(&mut self, id: u64, status: u16, error: impl Into<String>) {
+        self.put(Output::Api { id, reply: Reply::problem(status, error) });
+    }
+
+    /// Writes down what an operator says; the caller of the API is answered when it is durable.
+    pub fn note(&mut self, api: u64, note: &Note, existed: bool) {
+        self.append(Pending::Noted { api, existed }, Stream::Realms, encode(note), true);
     }
 
     pub fn count(&mut self, name: &'static str) {

@@ -1,26 +1,40 @@
 //! From calls to receipts: what the receipt machine has to know when a call across the overlay is answered and ends.
 
 use super::{
-    Peer,
-    calls::{Call, Step, receipt_id},
+    calls::{Call, Calls, Step, receipt_id},
+    neighbours::Neighbours,
+    outside::Outside,
     sdp,
 };
 use dots_ledger::{
-    core::{CallAnswered, CallEnded},
+    core::{CallAnswered, CallEnded, ReceiptCore},
     receipt::EndCause,
 };
+use dots_overlay::names::Realms;
 use dots_sip::{
     address::realm_of,
     output::{CallEvent, CallProgress, CallSide},
 };
+use dots_trust::homes::principal;
 use dots_wire::{Hash, Now, PeerId, hmac_sha256, sha256};
 
-impl Peer {
-    pub(super) fn on_call(&mut self, now: Now, event: &CallEvent) {
+/// One event of a call, with what it may look at and change.
+pub(super) struct Recorder<'a> {
+    pub now: Now,
+    pub me: PeerId,
+    pub calls: &'a mut Calls,
+    pub receipts: &'a mut ReceiptCore,
+    pub neighbours: &'a Neighbours,
+    pub realms: &'a Realms,
+    pub outside: &'a mut Outside,
+}
+
+impl Recorder<'_> {
+    pub fn on_call(&mut self, event: &CallEvent) {
         let fresh = self.outside.random_hash();
         let warning = self.media_warning(event);
-        let step = self.calls.on_event(now, event, warning, fresh);
-        self.on_step(now, step);
+        let step = self.calls.on_event(self.now, event, warning, fresh);
+        self.on_step(step);
     }
 
     /// For `dots calls`: our phone names an address that the other side cannot reach.
@@ -42,16 +56,16 @@ impl Peer {
         })
     }
 
-    pub(super) fn expire_calls(&mut self, now: Now) {
-        for step in self.calls.expire(now) {
-            self.on_step(now, step);
+    pub fn expire_calls(&mut self) {
+        for step in self.calls.expire(self.now) {
+            self.on_step(step);
         }
     }
 
-    fn on_step(&mut self, now: Now, step: Step) {
+    fn on_step(&mut self, step: Step) {
         match step {
             Step::Nothing => {}
-            Step::Answered { nonces, call } => self.on_answered(now, nonces, &call),
+            Step::Answered { nonces, call } => self.on_answered(nonces, &call),
             Step::Ended { nonces, duration, propose, lost } => {
                 let ended = CallEnded {
                     key: receipt_id(nonces),
@@ -59,19 +73,22 @@ impl Peer {
                     cause: if lost { EndCause::Expired } else { EndCause::Bye },
                     propose,
                 };
-                self.receipts.call_ended(now, ended);
+                self.receipts.call_ended(self.now, ended);
             }
         }
     }
 
-    fn on_answered(&mut self, now: Now, (nonce_caller, nonce_callee): (Hash, Hash), call: &Call) {
-        let Some(other) = call.peer.as_ref().and_then(|l| self.neighbours.of_label(l)) else {
-            return;
+    fn on_answered(&mut self, (nonce_caller, nonce_callee): (Hash, Hash), call: &Call) {
+        let other = call.peer.as_ref().and_then(|label| self.neighbours.of_label(label));
+        let Some(other) = other else {
+            // Its label was forgotten while the call was set up: 100,000 other peers came in between.
+            return self.outside.count("receipt_peer_forgotten");
         };
         let (caller_peer, callee_peer) = match call.side {
             CallSide::Caller => (self.me, other),
             CallSide::Callee => (other, self.me),
         };
+        let home_of = |aor: &str| principal(self.realms, realm_of(aor), self.now.wall);
         // Both sides know both nonces, so both derive the salt that hides the parties.
         let salt = hmac_sha256(&nonce_caller.0, &nonce_callee.0);
         let answered = CallAnswered {
@@ -79,22 +96,16 @@ impl Peer {
             other,
             caller_peer,
             callee_peer,
-            caller_home: self.home_of_party(now, &call.caller).unwrap_or(caller_peer),
-            callee_home: self.home_of_party(now, &call.callee).unwrap_or(callee_peer),
+            caller_home: home_of(&call.caller).unwrap_or(caller_peer),
+            callee_home: home_of(&call.callee).unwrap_or(callee_peer),
             grant: sha256(call.grant()),
             caller_party: hmac_sha256(&salt.0, call.caller.as_bytes()),
             callee_party: hmac_sha256(&salt.0, call.callee.as_bytes()),
             salt,
             nonce_caller,
             nonce_callee,
-            start: call.answered.map_or(now.wall, |(_, wall)| wall),
+            start: call.answered.map_or(self.now.wall, |(_, wall)| wall),
         };
-        self.receipts.call_answered(now, answered);
-    }
-
-    /// The first home of the party's realm: the same one for both sides, whichever of them asks.
-    fn home_of_party(&self, now: Now, aor: &str) -> Option<PeerId> {
-        let realm = realm_of(aor);
-        self.realms.lookup(realm, now.wall)?.homes.first().copied()
+        self.receipts.call_answered(self.now, answered);
     }
 }

@@ -2,10 +2,12 @@
 
 use super::{
     Output, Peer, Pending,
+    api::{Request, TOO_BUSY},
     messages::{LookupReply, LookupRequest, VERSION},
     output::Stream,
     rate::Kind,
 };
+use dots_clients::types::Changed;
 use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
@@ -24,7 +26,7 @@ impl Peer {
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.receipts.on_connected(now, peer);
-                self.exchange_names(now, peer, 0);
+                self.namer(now).exchange_names(peer, 0);
             }
             NetEvent::Disconnected { peer } => {
                 self.neighbours.disconnected(peer);
@@ -73,17 +75,18 @@ impl Peer {
     fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<LookupRequest>(body) {
             Ok(LookupRequest::Realms { version: VERSION, records, digest, time_ms }) => {
-                self.hear_clock(now, from, time_ms);
-                self.hear_records(now, from, &records);
-                let records = self.records_to_tell(now, digest);
+                let mut namer = self.namer(now);
+                namer.hear_clock(from, time_ms);
+                namer.hear_records(from, &records);
+                let records = namer.records_to_tell(digest);
                 self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
             }
             Ok(LookupRequest::Named { version: VERSION, names }) => {
-                let records = self.records_named(now, &names);
+                let records = self.namer(now).records_named(&names);
                 self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
             }
             Ok(LookupRequest::News { version: VERSION, record }) => {
-                self.hear_records(now, from, std::slice::from_ref(&record));
+                self.namer(now).hear_records(from, std::slice::from_ref(&record));
                 let nothing = LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 };
                 self.outside.respond(inbound, &nothing);
             }
@@ -92,7 +95,7 @@ impl Peer {
                 let name = realm.as_ref().and_then(|r| r.peek::<RealmRecord>().ok()).map(|r| r.name);
                 let known = name.and_then(|name| self.realms.signed(&name, now.wall));
                 if let Some(record) = realm.filter(|record| known != Some(record)) {
-                    self.hear_records(now, from, std::slice::from_ref(&record));
+                    self.namer(now).hear_records(from, std::slice::from_ref(&record));
                 }
                 self.finder(now).on_peer_asks(from, inbound, aor, grant.as_deref().map(Vec::as_slice));
             }
@@ -109,7 +112,7 @@ impl Peer {
             Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
             Some(Pending::Auth(asked)) => self.authenticator(now).on_reply(asked, result),
             Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_reply(asked, result),
-            Some(Pending::Names { of }) => self.on_names_reply(now, of, result),
+            Some(Pending::Names { of }) => self.namer(now).on_names_reply(of, result),
             Some(Pending::Told) | None => {}
             Some(other) => other.is_no_answer_to("a request to a peer"),
         }
@@ -120,7 +123,7 @@ impl Peer {
             Some(Pending::Overlay(token)) => self.overlay.durable(now, token),
             Some(Pending::Receipts(token)) => self.receipts.durable(now, token),
             Some(Pending::Journal { ask }) => self.outside.sip(dots_sip::Input::Journaled { id: ask }),
-            Some(Pending::Noted { api, body }) => self.outside.reply(api, 200, body),
+            Some(Pending::Noted { api, existed }) => self.outside.reply(api, &Changed { existed }),
             Some(Pending::Written) => {}
             Some(other) => other.is_no_answer_to("an append"),
             None => debug_assert!(false, "the disk answers each append once"),
@@ -134,11 +137,7 @@ impl Peer {
             Pending::Auth(asked) => self.authenticator(now).on_refused(asked),
             Pending::Lookup(asked) => self.finder(now).on_lookup_refused(asked),
             Pending::Account { api, .. } | Pending::Noted { api, .. } => {
-                self.outside.reply(
-                    api,
-                    503,
-                    serde_json::json!({ "error": "too busy: try again in a moment" }),
-                );
+                self.outside.problem(api, 503, TOO_BUSY);
             }
             Pending::Overlay(id) => {
                 let result = Err(RequestError::Unreachable);
@@ -163,6 +162,34 @@ impl Peer {
                 self.finder(now).on_lookup_account(asked, account.map(|found| found.is_some()));
             }
             _ => {}
+        }
+    }
+
+    /// Somebody at the HTTP API asks.
+    pub(super) fn on_api(&mut self, now: Now, id: u64, request: Request) {
+        match request {
+            Request::Status => self.outside.reply(id, &self.views(now).status()),
+            Request::Bindings => self.outside.reply(id, &self.views(now).bindings()),
+            Request::Peers => self.outside.reply(id, &self.views(now).peers()),
+            Request::Realms => self.outside.reply(id, &self.views(now).realms()),
+            Request::Receipts { verify } => self.outside.reply(id, &self.views(now).receipts(verify)),
+            Request::Calls => self.outside.reply(id, &self.calls.list()),
+            Request::Aliases => self.outside.reply(id, &self.aliases.list()),
+            Request::Lookup { aor } => {
+                self.finder(now).on_api_lookup(id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
+            }
+            Request::AccountPut { account } => self.accounts(now).put(id, account),
+            Request::AccountRemove { aor } => self.accounts(now).remove(id, aor),
+            Request::AliasPut { alias, target } => {
+                self.aliases.put(&mut self.outside, id, alias, target);
+                self.readdress();
+            }
+            Request::AliasRemove { alias } => {
+                self.aliases.remove(&mut self.outside, id, alias);
+                self.readdress();
+            }
+            Request::RealmPin { name, key } => self.namer(now).on_pin(id, &name, &key),
+            Request::RealmForget { name } => self.namer(now).on_forget(id, &name),
         }
     }
 

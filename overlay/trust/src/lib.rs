@@ -9,6 +9,7 @@ pub mod brakes;
 pub mod digest;
 pub mod grant;
 pub mod guest;
+pub mod homes;
 pub mod judge;
 pub mod lease;
 pub mod names;

@@ -1,0 +1,114 @@
+//! What others say of names: records, and DNS. What we came to believe is written down.
+
+use super::{
+    super::{
+        Output, Stream,
+        asks::Pending,
+        messages::{LookupRequest, VERSION},
+        notes::{self, Note},
+    },
+    Namer,
+};
+use dots_overlay::{
+    names::{Belief, Change, Heard, Known},
+    transport::Protocol,
+};
+use dots_wire::{
+    PeerId, Signed,
+    bounded::{Cause, Limits, Standing},
+    encode,
+};
+use std::time::Duration;
+
+/// Neighbours that hear of a newer record from us; they pass it on.
+const NEWS_MAX: usize = 8;
+/// Questions to DNS at once, names remembered that were asked about, and the time between two about one name.
+const DNS_ASKED_MAX: usize = 16;
+pub(super) const DNS_NAMES: Limits = Limits::new(512 * 1024, 1_000);
+const DNS_AGAIN: Duration = Duration::from_secs(600);
+
+impl Namer<'_> {
+    /// A record that the authenticated peer `from` told us.
+    pub fn accept(&mut self, from: PeerId, record: &Signed) {
+        match self.realms.accept(record, from, self.now.wall) {
+            Ok(Heard::Changed(changes)) => {
+                for change in changes {
+                    if let Change::Set(name, known) = &change {
+                        self.ask_dns(name);
+                        if known.belief == Belief::Unclaimed {
+                            let rivals = known.rivals.len();
+                            tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
+                        }
+                        self.trust_homes(known);
+                        self.pass_on(from, known);
+                    }
+                    self.remember(Some(change));
+                }
+            }
+            Ok(Heard::AskDns(name)) => self.ask_dns(&name),
+            Ok(Heard::Known) => {}
+            Err(why) => {
+                self.outside.count("realm_refused");
+                tracing::debug!(%from, %why, "a realm record was not believed");
+            }
+        }
+    }
+
+    /// Whose is the name, by DNS? Few at once, and seldom about one name: anybody can make us ask.
+    fn ask_dns(&mut self, name: &str) {
+        let asked = self.asking.dns_asked.get(name).copied();
+        let may = asked.is_none_or(|at| self.now.mono.saturating_duration_since(at) >= DNS_AGAIN)
+            && self.realms.wants_txt(name)
+            && self.outside.asks.dns_questions() < DNS_ASKED_MAX;
+        if may {
+            let cause = Cause::new(Standing::Other).of_realm(name.as_bytes());
+            self.asking.dns_asked.insert(cause, name.to_owned(), self.now.mono);
+            let id = self.outside.ask(Pending::Txt { name: name.to_owned() });
+            self.outside.put(Output::LookupTxt { id, name: format!("_dots.{name}") });
+        }
+    }
+
+    /// Homes of realms that are ours or that the operator vouches for may say more in their logs than strangers.
+    pub(super) fn trust_homes(&mut self, known: &Known) {
+        if let (Belief::Own | Belief::Pinned, Some(record)) = (known.belief, known.read()) {
+            for home in record.homes.clone() {
+                self.overlay.trust(home);
+            }
+        }
+    }
+
+    /// A record that is newer than ours: neighbours that are not the home's may not have it either.
+    fn pass_on(&mut self, from: PeerId, known: &Known) {
+        let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
+        let body = encode(&LookupRequest::News { version: VERSION, record });
+        let others: Vec<PeerId> =
+            self.neighbours.iter().map(|(peer, _)| peer).filter(|p| *p != from).take(NEWS_MAX).collect();
+        for peer in others {
+            self.outside.request(Pending::Told, peer, Protocol::Lookup, body.clone());
+        }
+    }
+
+    pub fn on_txt(&mut self, id: u64, records: &[String]) {
+        if let Some(Pending::Txt { name }) = self.outside.asks.answered(id) {
+            let change = self.realms.heard_txt(&name, records, self.now.wall);
+            self.remember(change);
+        }
+    }
+
+    /// Writes a change of belief down.
+    pub(super) fn remember(&mut self, change: Option<Change>) {
+        if let Some(change) = change {
+            self.believed(&change);
+            let record = encode(&Note::Realm { version: notes::VERSION, change });
+            self.outside.append(Pending::Written, Stream::Realms, record, true);
+        }
+    }
+
+    /// What we know is another thing now, and so is its digest; who waits for this realm is told.
+    pub(super) fn believed(&mut self, change: &Change) {
+        self.asking.digest = None;
+        if let Change::Set(_, known) = change {
+            self.overlay.realm_known(self.now, known.key.label());
+        }
+    }
+}
