@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize_tuple, Deserialize_tuple)]
 struct Envelope {
@@ -67,6 +67,6 @@ mod tests {
         attack("proof", &both, |b| read("main", b).is_some());
     }
 
-    const GOLDEN_ENTRY: &str = "8301646d61696ea165456e747279420102";
-    const GOLDEN_PROOF: &str = "8301646d61696ea16550726f6f66824201024103";
+    const GOLDEN_ENTRY: &str = "8302646d61696ea165456e747279420102";
+    const GOLDEN_PROOF: &str = "8302646d61696ea16550726f6f66824201024103";
 }

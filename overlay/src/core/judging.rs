@@ -31,6 +31,7 @@ impl OverlayCore {
     pub fn granted(&mut self, now: Now, aor_id: Hash, instance: Hash, serving: PeerId) {
         self.latest = now;
         if self.directory.granted(aor_id, instance, serving) {
+            self.chains.pay(serving);
             self.verifier.on_granted(now, (aor_id, instance, serving), &mut self.rng);
         }
     }

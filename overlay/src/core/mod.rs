@@ -21,7 +21,7 @@ use crate::{
     dht::{self, Puts},
     directory::{Directory, Found, Share, Standing, is_over},
     log::{AuthorLog, Chains, Sync, quota::Purse},
-    records::{Entry, Event, Incarnation},
+    records::{Entry, Event, Incarnation, entry},
     transport::{NetCommand, Protocol},
     verify::{Pinger, Verifier},
 };
@@ -145,10 +145,13 @@ impl OverlayCore {
         self.latest = now;
         let mut seen: BTreeMap<(PeerId, Incarnation, u64), &[u8]> = BTreeMap::new();
         for record in records.iter().rev().take(RESTORED_MAX) {
+            // LOG-5: an entry of an older format says nothing but whose life it was of.
+            if let Some((_, life)) = entry::life_of(record).filter(|(author, _)| *author == self.me) {
+                self.author.outlive(life);
+            }
             let Some(entry) = Entry::read(record) else { continue };
             let header = entry.header();
             if header.author == self.me {
-                self.author.outlive(header.incarnation);
                 for revoke in entry.revokes().filter(|r| !is_over(r.before, now.wall)) {
                     self.author.recall(revoke);
                 }
@@ -172,8 +175,14 @@ impl OverlayCore {
 
     /// Says `event` in our log; others hear it when it is on disk.
     pub fn append(&mut self, now: Now, event: Event) {
+        let realm = event.realm();
+        self.append_of(now, realm, event);
+    }
+
+    /// The same of an event that does not say itself of which realm it is.
+    fn append_of(&mut self, now: Now, realm: Label20, event: Event) {
         self.latest = now;
-        if !self.author.append(now, event) {
+        if !self.author.append_of(now, realm, event) {
             self.count("log_full");
         }
         self.write_due(now);
@@ -185,7 +194,10 @@ impl OverlayCore {
         for entry in self.author.durable(token) {
             let restart = entry.header.seq == 0 || entry.is_checkpoint();
             self.chains.put_own(now, entry.clone());
-            self.directory.apply(now, &entry, restart, self.share(self.me));
+            if restart {
+                self.directory.restarts(now, self.me);
+            }
+            self.directory.apply(now, entry.said(), self.share(self.me));
             for event in &entry.events {
                 match event {
                     Event::Bind(b) => self.puts.changed(now, b.aor_id),
@@ -224,7 +236,7 @@ impl OverlayCore {
             false if self.chains.is_trusted(author) => Standing::Trusted,
             false => Standing::Stranger,
         };
-        Share { standing, live_bytes: self.chains.quota(author).live_bytes }
+        Share { standing }
     }
 
     pub fn directory(&self) -> &Directory {

@@ -8,10 +8,13 @@ use crate::{
         quota::{Purse, Rate},
         sync,
     },
-    records::{Entry, Event, Incarnation, entry::ENTRY_MAX},
+    records::{
+        Entry, Event, Incarnation, Said,
+        entry::{ENTRY_MAX, life_of},
+    },
     transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
 };
-use dots_wire::{Hash, Now, PeerId};
+use dots_wire::{Hash, Now, PeerId, Timestamp};
 use std::sync::Arc;
 
 /// Entries out of order that one neighbour may pass on to us: each makes us ask for more.
@@ -78,8 +81,9 @@ impl OverlayCore {
         let body = result.ok();
         if id & 1 == 1 {
             let event = self.verifier.on_response(now, id >> 1, body.as_deref(), &mut self.rng);
-            if let Some(event) = event {
-                self.append(now, event);
+            if let Some((what, event)) = event {
+                let realm = self.directory.realm_of(what);
+                self.append_of(now, realm, event);
             }
             return;
         }
@@ -89,11 +93,17 @@ impl OverlayCore {
             brought.entries.iter().map(|e| e.len()).sum::<usize>() + ENTRY_MAX > sync::ANSWER_BYTES_MAX;
         let mut last: Option<Arc<Entry>> = None;
         for bytes in &brought.entries {
+            // LOG-11: an answer counts only for what was asked.
+            if life_of(bytes).map(|(author, _)| author) != brought.author {
+                self.count("log_unasked");
+                break;
+            }
             match self.chains.accept(now, bytes) {
                 Accepted::New { entry, restart } => {
                     self.on_entry(now, &entry, restart);
                     last = Some(entry);
                 }
+                Accepted::Filled { author, later } => self.on_filled(now, author, &later),
                 Accepted::Known { .. } | Accepted::Older => {}
                 Accepted::Equivocation { author, first, second } => {
                     self.on_proof(now, author, &first, &second)
@@ -104,7 +114,10 @@ impl OverlayCore {
                     self.count("log_throttled");
                     break;
                 }
-                Accepted::Gap { .. } | Accepted::GapOfUnknown { .. } | Accepted::Refused => break,
+                Accepted::Gap { .. }
+                | Accepted::GapOfUnknown { .. }
+                | Accepted::Refused
+                | Accepted::Early => break,
                 Accepted::Invalid => {
                     self.count("log_invalid");
                     break;
@@ -144,10 +157,15 @@ impl OverlayCore {
 
     /// Whether to pass it on; `None`: not, but nobody is to blame.
     fn on_gossiped_entry(&mut self, now: Now, from: PeerId, bytes: &[u8]) -> Option<bool> {
-        match self.chains.accept(now, bytes) {
+        match self.chains.accept_whole(now, bytes) {
             Accepted::New { entry, restart } => {
                 self.on_entry(now, &entry, restart);
                 Some(true)
+            }
+            // Whoever needs the rest asks for it.
+            Accepted::Filled { author, later } => {
+                self.on_filled(now, author, &later);
+                None
             }
             Accepted::Known { news } => news.then_some(true),
             Accepted::Gap { author, incarnation, from: seq } => {
@@ -168,6 +186,10 @@ impl OverlayCore {
             }
             Accepted::Throttled => {
                 self.count("log_throttled");
+                None
+            }
+            Accepted::Early => {
+                self.count("log_early");
                 None
             }
             Accepted::Older | Accepted::Refused => None,
@@ -193,12 +215,26 @@ impl OverlayCore {
 
     /// The next entry of another author.
     fn on_entry(&mut self, now: Now, entry: &Entry, restart: bool) {
-        let author = entry.header.author;
-        let refused = self.directory.apply(now, entry, restart, self.share(author));
+        if restart {
+            self.directory.restarts(now, entry.header.author);
+        }
+        self.hear(now, entry.said());
+    }
+
+    /// Groups of an entry that we had in part.
+    fn on_filled(&mut self, now: Now, author: PeerId, later: &[(Timestamp, Vec<Event>)]) {
+        for (time, events) in later {
+            self.hear(now, Said { author, time: *time, events, dropped: 0 });
+        }
+    }
+
+    fn hear(&mut self, now: Now, said: Said<'_>) {
+        let author = said.author;
+        let refused = self.directory.apply(now, said, self.share(author));
         if refused > 0 {
             self.count("directory_quota");
         }
-        for event in &entry.events {
+        for event in said.events {
             if let Event::Bind(bind) = event
                 && self.directory.holds(bind.aor_id, bind.instance, author)
             {

@@ -450,3 +450,30 @@ fn entries_out_of_order_of_unknown_authors_are_not_passed_on_and_fetched_with_me
     let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { .. }));
     assert!(out.iter().filter(told).count() <= 1_000);
 }
+
+/// F25, LOG-13: as many phones as their homes grant, at a peer that nobody trusts; each is found at every other peer.
+#[test]
+fn two_thousand_phones_that_roam_at_a_stranger_are_found_everywhere() {
+    let mut net = Net::new(3, 0.05, 11);
+    let name = |n: u32| {
+        let mut aor = [9; 32];
+        aor[..4].copy_from_slice(&n.to_be_bytes());
+        Hash(aor)
+    };
+    let until = net.now.wall.plus(Duration::from_secs(3_600));
+    for n in 0..2_000 {
+        // A grant with its path has about this size.
+        let grant = Some(serde_bytes::ByteBuf::from(vec![7; 300]));
+        let bind = Bind { aor_id: name(n), realm: REALM, instance: Hash([1; 32]), until, grant };
+        net.cores[0].append(net.now, Event::Bind(bind));
+        if n % 100 == 0 {
+            net.pass(Duration::from_millis(50));
+        }
+    }
+    net.pass(Duration::from_secs(15));
+    for (at, core) in net.cores.iter().enumerate() {
+        let found = (0..2_000).filter(|n| !core.lookup(name(*n), REALM).is_empty()).count();
+        assert_eq!(found, 2_000, "at peer {at}; {:?}", net.counts);
+    }
+    assert_eq!(net.counts.get("log_throttled"), None, "{:?}", net.counts);
+}

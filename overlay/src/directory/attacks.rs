@@ -1,16 +1,16 @@
 //! Who wants all the room, and what it gets.
 
 use super::{revoked::PER_STRANGER_MAX, *};
-use crate::records::{Header, Incarnation, Revoke, entry::VERSION};
+use crate::records::{Entry, Header, Incarnation, Revoke, entry::VERSION};
 use dots_wire::SecretKey;
 use std::time::Instant;
 
 const AOR: Hash = Hash([1; 32]);
 const REALM: Label20 = Label20([0; 20]);
 const HOUR: u64 = 3_600_000;
-const OWN: Share = Share { standing: Standing::Own, live_bytes: 1 << 16 };
-const HOME: Share = Share { standing: Standing::Trusted, live_bytes: 1 << 16 };
-const STRANGER: Share = Share { standing: Standing::Stranger, live_bytes: 1 << 16 };
+const OWN: Share = Share { standing: Standing::Own };
+const HOME: Share = Share { standing: Standing::Trusted };
+const STRANGER: Share = Share { standing: Standing::Stranger };
 
 fn key(n: u32) -> SecretKey {
     let mut bytes = [7; 32];
@@ -45,7 +45,7 @@ fn say(dir: &mut Directory, author: u32, share: Share, events: &[Event]) -> usiz
         events_root: Hash([0; 32]),
     };
     let entry = Entry::seal(&key(author), header, events.iter().map(encode).collect());
-    dir.apply(now(), &entry, false, share)
+    dir.hear(now(), &entry, false, share)
 }
 
 fn until() -> u64 {

@@ -24,7 +24,7 @@ mod shown;
 mod tests;
 
 use crate::records::{
-    Attest, Bind, Entry, Event, Life, PingOutcome, entry::PING_DOMAIN, grant::BIND_LIFE_MAX,
+    Attest, Bind, Event, Life, PingOutcome, Said, entry::NO_REALM, event::PING_DOMAIN, grant::BIND_LIFE_MAX,
 };
 use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, encode};
 use revoked::Revoked;
@@ -46,6 +46,9 @@ pub const PER_AUTHOR_MAX: usize = 8;
 pub const LIFE_MAX: Duration = BIND_LIFE_MAX.saturating_add(CLOCKS);
 /// Clocks of honest peers differ by less.
 const CLOCKS: Duration = Duration::from_secs(60);
+/// Bytes of one author's bindings that nobody has judged yet. What a home granted is charged to nobody but its realm's
+/// share of the room, so a serving peer is as large as the realms that roam there.
+const UNJUDGED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Verifiers whose word on one binding is kept.
 const ATTESTS_MAX: usize = 8;
 /// After a restart or a checkpoint an author has this long to say its bindings again.
@@ -63,11 +66,10 @@ pub enum Standing {
     Own,
 }
 
-/// How much of the directory one author may have.
+/// Whose word it is, for the room that it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     pub standing: Standing,
-    pub live_bytes: usize,
 }
 
 struct Held {
@@ -108,13 +110,16 @@ pub struct Directory {
     dead: BTreeSet<PeerId>,
     revoked: Revoked,
     changed: BTreeSet<Hash>,
+    /// Convicted: as many as the log convicts.
+    liars: BTreeSet<PeerId>,
 }
 
 #[derive(Default)]
 struct Author {
     /// (aor_id, instance) -> realm
     phones: BTreeMap<(Hash, Hash), Label20>,
-    bytes: usize,
+    /// Of those that nobody has judged.
+    unjudged_bytes: usize,
     /// Bindings that follow its last checkpoint, said again; when all have come, the rest is void.
     restating: Option<u32>,
 }
@@ -138,21 +143,19 @@ impl Directory {
             dead: BTreeSet::new(),
             revoked: Revoked::default(),
             changed: BTreeSet::new(),
+            liars: BTreeSet::new(),
         }
     }
 
-    /// A new entry of its author, in order. Gives back how many bindings were refused.
-    pub fn apply(&mut self, now: Now, entry: &Entry, restart: bool, share: Share) -> usize {
-        let author = entry.header.author;
-        if restart {
-            self.await_restatement(author, now);
-        }
-        let mut refused = 0;
-        for event in &entry.events {
+    /// What an author says, in order. Gives back how many bindings were refused.
+    pub fn apply(&mut self, now: Now, said: Said<'_>, share: Share) -> usize {
+        let author = said.author;
+        let (mut refused, mut bound) = (0, said.dropped);
+        for event in said.events {
             match event {
                 Event::Bind(bind) => {
-                    refused += usize::from(!self.bind(now, author, bind, entry.header.time, share));
-                    self.restated(author);
+                    refused += usize::from(!self.bind(now, author, bind, said.time, share));
+                    bound += 1;
                 }
                 Event::Unbind(u) => {
                     self.remove(author, u.aor_id, u.instance);
@@ -166,12 +169,13 @@ impl Directory {
                     if let Some(account) = self.by_author.get_mut(&author) {
                         account.restating = Some(checkpoint.count);
                     }
-                    self.restatement_ends(author);
                 }
                 // Presence has its own room.
                 Event::Presence(_) => {}
             }
         }
+        // Not before the whole entry was heard: its events come realm by realm, not as they were said.
+        self.restated(author, bound);
         refused
     }
 
@@ -182,15 +186,16 @@ impl Directory {
         let own = share.standing == Standing::Own;
         let bytes = encode(bind).len();
         let place = (bind.aor_id, bind.instance);
-        let before = self.held(bind.aor_id, bind.instance, author).map_or(0, |h| h.bytes);
-        let used = self.by_author.get(&author).map_or(0, |a| a.bytes);
-        let excessive = bind.until.since(now.wall) > LIFE_MAX || used - before + bytes > share.live_bytes;
+        let waiting = self.by_author.get(&author).map_or(0, |a| a.unjudged_bytes);
+        let excessive = bind.until.since(now.wall) > LIFE_MAX || waiting + bytes > UNJUDGED_BYTES_MAX;
         if !own && (excessive || !self.make_room(author, bind, share.standing)) {
             return false;
         }
         let words = self.remove(author, bind.aor_id, bind.instance).map(|h| h.words).unwrap_or_default();
         let account = self.by_author.entry(author).or_default();
-        account.bytes += bytes;
+        if !own {
+            account.unjudged_bytes += bytes;
+        }
         account.phones.insert(place, bind.realm);
         self.count += 1;
         self.next_serial += 1;
@@ -268,7 +273,9 @@ impl Directory {
         if phones.is_empty() {
             self.by_aor.remove(&(aor_id, realm));
         }
-        account.bytes -= held.bytes;
+        if !held.granted {
+            account.unjudged_bytes -= held.bytes;
+        }
         if account.phones.is_empty() {
             self.by_author.remove(&author);
         }
@@ -294,8 +301,12 @@ impl Directory {
     /// The peer has checked the home's word on this binding, and it is good. `false`: it is not here.
     pub fn granted(&mut self, aor_id: Hash, instance: Hash, serving: PeerId) -> bool {
         let Some(held) = self.held_mut(aor_id, instance, serving) else { return false };
-        held.granted = true;
-        let (realm, serial) = (held.bind.realm, held.serial);
+        let was_granted = std::mem::replace(&mut held.granted, true);
+        let (realm, serial, bytes) = (held.bind.realm, held.serial, held.bytes);
+        if !was_granted {
+            let account = self.by_author.get_mut(&serving).expect("a binding's author has an account");
+            account.unjudged_bytes -= bytes;
+        }
         self.judged(realm, serial);
         self.strangers.granted(serial);
         true
@@ -319,7 +330,7 @@ impl Directory {
     /// The verifier's word counts only with the serving peer's signature on what was seen, and never its own.
     fn attest(&mut self, verifier: PeerId, attest: &Attest) {
         let Ok(outcome) = attest.proof.peek::<PingOutcome>() else { return };
-        if outcome.verifier != verifier || outcome.serving == verifier {
+        if outcome.verifier != verifier || outcome.serving == verifier || self.liars.contains(&verifier) {
             return;
         }
         let Some(held) = self.held_mut(outcome.aor_id, outcome.instance, outcome.serving) else { return };
@@ -332,7 +343,8 @@ impl Directory {
         self.changed.insert(outcome.aor_id);
     }
 
-    fn await_restatement(&mut self, author: PeerId, now: Now) {
+    /// LOG-9: `author` starts anew; what it does not say again lapses.
+    pub fn restarts(&mut self, now: Now, author: PeerId) {
         let Some(account) = self.by_author.get(&author) else { return };
         for ((aor_id, instance), realm) in &account.phones {
             let phones = self.by_aor.get_mut(&(*aor_id, *realm));
@@ -342,10 +354,10 @@ impl Directory {
         }
     }
 
-    /// One more binding of a checkpoint was said again.
-    fn restated(&mut self, author: PeerId) {
+    /// So many more bindings of a checkpoint were said again, or were and did not reach us.
+    fn restated(&mut self, author: PeerId, count: u32) {
         if let Some(left) = self.by_author.get_mut(&author).and_then(|a| a.restating.as_mut()) {
-            *left = left.saturating_sub(1);
+            *left = left.saturating_sub(count);
         }
         self.restatement_ends(author);
     }
@@ -371,13 +383,8 @@ impl Directory {
         for (aor_id, instance) in phones.into_keys() {
             self.remove(author, aor_id, instance);
         }
-        for ((aor_id, _), phones) in &mut self.by_aor {
-            for held in phones.values_mut() {
-                if held.words.remove(&author).is_some() {
-                    self.changed.insert(*aor_id);
-                }
-            }
-        }
+        // What it attested of others is not looked for: it is not shown, and not taken any more.
+        self.liars.insert(author);
     }
 
     /// No connection to `peer`: its phones are stale until it is back.
@@ -412,6 +419,11 @@ impl Directory {
 
     pub fn holds(&self, aor_id: Hash, instance: Hash, serving: PeerId) -> bool {
         self.held(aor_id, instance, serving).is_some()
+    }
+
+    /// The realm of a binding, for what is said about it.
+    pub fn realm_of(&self, (aor_id, instance, serving): Binding) -> Label20 {
+        self.held(aor_id, instance, serving).map_or(NO_REALM, |held| held.bind.realm)
     }
 
     /// Held, and its grant was checked when it came.

@@ -68,7 +68,7 @@ impl Directory {
     }
 
     fn show(&self, serving: PeerId, instance: Hash, held: &Held) -> Found {
-        let attested = held.words.iter().map(|(p, (at, life))| (*p, *at, *life));
+        let attested = self.words(held).map(|(p, (at, life))| (*p, *at, *life));
         Found {
             serving,
             instance,
@@ -80,11 +80,16 @@ impl Directory {
         }
     }
 
+    /// Of whoever was not caught lying.
+    fn words<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = (&'a PeerId, &'a (Timestamp, Life))> {
+        held.words.iter().filter(|(verifier, _)| !self.liars.contains(verifier))
+    }
+
     fn state(&self, serving: PeerId, held: &Held) -> State {
         if self.dead.contains(&serving) {
             return State::Stale;
         }
-        let words = |life: Life| held.words.values().filter(move |(_, l)| *l == life);
+        let words = |life: Life| self.words(held).map(|(_, word)| word).filter(move |(_, l)| *l == life);
         let alive = words(Life::Alive).map(|(at, _)| *at).max();
         let gone = words(Life::Silent).chain(words(Life::Gone)).filter(|(at, _)| Some(*at) > alive);
         // A word from before the binding was last said is about another moment of it.

@@ -1,7 +1,7 @@
 //! A small world of three authors.
 
 use super::*;
-use crate::records::{AttestKind, Header, Incarnation, Revoke, Unbind, entry::VERSION};
+use crate::records::{AttestKind, Entry, Header, Incarnation, Revoke, Unbind, entry::VERSION};
 use dots_wire::{SecretKey, Signed};
 use std::time::Instant;
 
@@ -28,12 +28,18 @@ fn entry(author: u8, time: u64, events: &[Event]) -> Entry {
     Entry::seal(&key(author), header, events.iter().map(encode).collect())
 }
 
-const STRANGER: Share = share(1 << 16);
-const REALM: Label20 = Label20([0; 20]);
-
-const fn share(live_bytes: usize) -> Share {
-    Share { standing: Standing::Stranger, live_bytes }
+impl Directory {
+    /// An entry; `restart`: what its author said before is void unless it says it again.
+    pub(super) fn hear(&mut self, now: Now, entry: &Entry, restart: bool, share: Share) -> usize {
+        if restart {
+            self.restarts(now, entry.header.author);
+        }
+        self.apply(now, entry.said(), share)
+    }
 }
+
+const STRANGER: Share = Share { standing: Standing::Stranger };
+const REALM: Label20 = Label20([0; 20]);
 
 const AOR: Hash = Hash([1; 32]);
 const PHONE: Hash = Hash([2; 32]);
@@ -44,11 +50,19 @@ fn bind(phone: Hash, until: u64) -> Event {
 }
 
 fn attest(serving: u8, verifier: u8, life: Life, time: u64) -> Event {
+    word(serving, verifier, AOR, life, time)
+}
+
+fn attest_of(serving: u8, verifier: u8, aor_id: Hash, time: u64) -> Event {
+    word(serving, verifier, aor_id, Life::Alive, time)
+}
+
+fn word(serving: u8, verifier: u8, aor_id: Hash, life: Life, time: u64) -> Event {
     let outcome = PingOutcome {
         version: VERSION,
         serving: key(serving).peer_id(),
         verifier: key(verifier).peer_id(),
-        aor_id: AOR,
+        aor_id,
         instance: PHONE,
         challenge: Hash([0; 32]),
         life,
@@ -94,9 +108,9 @@ fn states_follow_what_others_attest() {
     ];
     for (why, words, state) in table {
         let mut dir = Directory::default();
-        dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
+        dir.hear(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
         for (author, event) in words {
-            dir.apply(at(50), &entry(author, 50, &[event]), false, STRANGER);
+            dir.hear(at(50), &entry(author, 50, &[event]), false, STRANGER);
         }
         assert_eq!(dir.lookup(at(50), AOR, REALM).first().map(|f| f.state), Some(state), "{why}");
     }
@@ -106,8 +120,8 @@ fn states_follow_what_others_attest() {
 fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once_stale() {
     let mut dir = Directory::default();
     let (a, b) = (key(1).peer_id(), key(2).peer_id());
-    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
-    dir.apply(at(10), &entry(2, 10, &[bind(PHONE, 2_000), bind(Hash([9; 32]), 1_500)]), true, STRANGER);
+    dir.hear(at(10), &entry(1, 10, &[bind(PHONE, 1_000)]), true, STRANGER);
+    dir.hear(at(10), &entry(2, 10, &[bind(PHONE, 2_000), bind(Hash([9; 32]), 1_500)]), true, STRANGER);
     assert_eq!(dir.lookup(at(20), AOR, REALM).len(), 3, "a live binding is not displaced");
     dir.set_dead(a, true);
     let left: Vec<PeerId> = dir.lookup(at(20), AOR, REALM).iter().map(|f| f.serving).collect();
@@ -115,7 +129,7 @@ fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once
     dir.set_dead(a, false);
     assert_eq!(dir.lookup(at(20), AOR, REALM).len(), 3);
     assert_eq!(dir.lookup(at(1_000), AOR, REALM).len(), 2, "ended");
-    dir.apply(
+    dir.hear(
         at(30),
         &entry(2, 30, &[Event::Unbind(Unbind { aor_id: AOR, instance: PHONE })]),
         false,
@@ -130,8 +144,8 @@ fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once
 fn a_restart_keeps_what_is_said_again_and_a_liar_loses_all() {
     let mut dir = Directory::default();
     let other = Hash([9; 32]);
-    dir.apply(at(10), &entry(1, 10, &[bind(PHONE, 100_000), bind(other, 100_000)]), true, STRANGER);
-    dir.apply(at(20), &entry(1, 20, &[bind(PHONE, 100_000)]), true, STRANGER);
+    dir.hear(at(10), &entry(1, 10, &[bind(PHONE, 100_000), bind(other, 100_000)]), true, STRANGER);
+    dir.hear(at(20), &entry(1, 20, &[bind(PHONE, 100_000)]), true, STRANGER);
     assert_eq!(dir.lookup(at(21), AOR, REALM).len(), 2, "the rest may be on its way");
     let later = at(20 + RESTATE.as_millis() as u64);
     assert_eq!(dir.lookup(later, AOR, REALM).len(), 1);
@@ -142,17 +156,55 @@ fn a_restart_keeps_what_is_said_again_and_a_liar_loses_all() {
 }
 
 #[test]
-fn nobody_gets_more_room_than_its_quota() {
+fn what_nobody_has_judged_has_an_end_and_what_a_home_granted_has_none() {
     let mut dir = Directory::default();
     let phones: Vec<Event> = (0..40u8).map(|n| bind(Hash([n; 32]), 1_000)).collect();
-    assert_eq!(dir.apply(at(10), &entry(1, 10, &phones), true, STRANGER), 40 - PER_AUTHOR_MAX);
+    assert_eq!(dir.hear(at(10), &entry(1, 10, &phones), true, STRANGER), 40 - PER_AUTHOR_MAX);
     let mut dir = Directory::default();
-    assert!(dir.apply(at(10), &entry(1, 10, &phones), true, share(500)) > 30);
-    assert!(dir.len() < 10);
+    let phone = |n: u32| {
+        let mut aor = [0; 32];
+        aor[..4].copy_from_slice(&n.to_be_bytes());
+        let (aor_id, grant) = (Hash(aor), Some(serde_bytes::ByteBuf::from(vec![0; 3_000])));
+        Event::Bind(Bind { aor_id, realm: REALM, instance: PHONE, until: Timestamp(1_000), grant })
+    };
+    let refused = |dir: &mut Directory, phones: std::ops::Range<u32>| -> usize {
+        let entries = phones.map(|n| entry(1, 10, &[phone(n)])).collect::<Vec<_>>();
+        entries.iter().map(|e| dir.hear(at(10), e, false, STRANGER)).sum()
+    };
+    assert_eq!(refused(&mut dir, 0..5_000), 0);
+    assert!(refused(&mut dir, 5_000..6_000) > 300, "16 MiB");
+    let serving = key(1).peer_id();
+    let granted = (0..6_000).filter(|n| {
+        let Event::Bind(bind) = phone(*n) else { return false };
+        dir.granted(bind.aor_id, PHONE, serving)
+    });
+    assert!(granted.count() > 5_000);
+    assert_eq!(refused(&mut dir, 6_000..11_000), 0, "as many phones as homes say");
     let revoke = Event::Revoke(Revoke { aor_id: AOR, before: Timestamp(5) });
-    dir.apply(at(10), &entry(1, 11, &[revoke]), false, share(500));
+    dir.hear(at(10), &entry(1, 11, &[revoke]), false, STRANGER);
     assert_eq!(dir.revoked_before(AOR, key(1).peer_id()), Some(Timestamp(5)));
     assert_eq!(dir.revoked_before(AOR, key(2).peer_id()), None, "a stranger's word");
+}
+
+/// An entry's events come realm by realm: a phone that is new between them is not one that was said again.
+#[test]
+fn a_checkpoint_is_complete_when_its_entry_was_heard_and_not_before() {
+    let bind = |realm: u8, n: u8| {
+        let (aor_id, realm, until) = (Hash([n; 32]), Label20([realm; 20]), Timestamp(100_000));
+        Event::Bind(Bind { aor_id, realm, instance: PHONE, until, grant: None })
+    };
+    let mut dir = Directory::default();
+    dir.hear(at(10), &entry(1, 10, &[bind(4, 1), bind(9, 2)]), true, STRANGER);
+    dir.hear(at(20), &entry(2, 20, &[attest_of(1, 2, Hash([2; 32]), 20)]), false, STRANGER);
+    assert_eq!(dir.lookup(at(30), Hash([2; 32]), Label20([9; 20]))[0].state, State::Verified);
+    let again = Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count: 2 });
+    dir.hear(at(40), &entry(1, 40, &[again, bind(4, 1), bind(9, 2), bind(4, 3)]), true, STRANGER);
+    assert_eq!(
+        dir.lookup(at(50), Hash([2; 32]), Label20([9; 20]))[0].state,
+        State::Verified,
+        "it never left"
+    );
+    assert_eq!(dir.len(), 3);
 }
 
 #[test]
@@ -161,7 +213,7 @@ fn what_a_complete_checkpoint_does_not_say_again_has_gone() {
     let other = Hash([3; 32]);
     let checkpoint = |count| Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count });
     let mut say = |time: u64, events: &[Event], restart: bool| {
-        directory.apply(at(time), &entry(1, time, events), restart, share(usize::MAX));
+        directory.hear(at(time), &entry(1, time, events), restart, STRANGER);
         directory.lookup(at(time), AOR, REALM).into_iter().map(|f| f.instance).collect::<BTreeSet<_>>()
     };
     let both: BTreeSet<Hash> = [PHONE, other].into();

@@ -8,9 +8,9 @@ use crate::{
     directory::is_over,
     records::{Bind, Checkpoint, Entry, Event, Header, Incarnation, Revoke, entry},
 };
-use dots_wire::{Hash, Now, SecretKey, Timestamp, encode, merkle_root};
+use dots_wire::{Hash, Label20, Now, SecretKey, Timestamp, encode};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,11 +32,19 @@ const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
 const REVOKES_MAX: usize = 10_000;
 
 const _: () = assert!(BATCH_BYTES + BATCH_EVENTS * 3 + 1024 < entry::ENTRY_MAX);
+const _: () = assert!(entry::EVENT_MAX + entry::GROUP_BYTES < BATCH_BYTES);
 
 /// An entry that must be on disk before [`AuthorLog::durable`] gives it back.
 pub struct ToWrite {
     pub token: u64,
     pub entry: Arc<Entry>,
+}
+
+/// An encoded event that waits for its entry.
+struct Pending {
+    realm: Label20,
+    bytes: Vec<u8>,
+    is_checkpoint: bool,
 }
 
 pub struct AuthorLog {
@@ -45,8 +53,7 @@ pub struct AuthorLog {
     seq: u64,
     prev: Hash,
     time: Timestamp,
-    /// Encoded events, and whether each is a checkpoint.
-    pending: VecDeque<(Vec<u8>, bool)>,
+    pending: VecDeque<Pending>,
     pending_bytes: usize,
     flush_at: Option<Instant>,
     live: BTreeMap<(Hash, Hash), Bind>,
@@ -92,6 +99,12 @@ impl AuthorLog {
 
     /// `false`: too long, or the disk is so far behind that no more can wait.
     pub fn append(&mut self, now: Now, event: Event) -> bool {
+        let realm = event.realm();
+        self.append_of(now, realm, event)
+    }
+
+    /// The same of an event that does not say itself of which realm it is.
+    pub fn append_of(&mut self, now: Now, mut realm: Label20, event: Event) -> bool {
         let bytes = encode(&event);
         if bytes.len() > entry::EVENT_MAX || self.pending_bytes + bytes.len() > PENDING_BYTES_MAX {
             return false;
@@ -101,12 +114,14 @@ impl AuthorLog {
                 self.live.insert((bind.aor_id, bind.instance), bind);
             }
             Event::Unbind(unbind) => {
-                self.live.remove(&(unbind.aor_id, unbind.instance));
+                // With the word that it takes back, so that they stay in order and go together.
+                let bound = self.live.remove(&(unbind.aor_id, unbind.instance));
+                realm = bound.map_or(realm, |bind| bind.realm);
             }
             Event::Revoke(revoke) => self.recall(&revoke),
             _ => {}
         }
-        self.push(bytes, false);
+        self.push(realm, bytes, false);
         self.flush_at.get_or_insert(now.mono + BATCH);
         if self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_EVENTS {
             self.flush_at = Some(now.mono);
@@ -126,9 +141,9 @@ impl AuthorLog {
         *before = revoke.before.max(*before);
     }
 
-    fn push(&mut self, bytes: Vec<u8>, checkpoint: bool) {
+    fn push(&mut self, realm: Label20, bytes: Vec<u8>, is_checkpoint: bool) {
         self.pending_bytes += bytes.len();
-        self.pending.push_back((bytes, checkpoint));
+        self.pending.push_back(Pending { realm, bytes, is_checkpoint });
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -151,19 +166,22 @@ impl AuthorLog {
     }
 
     fn seal_one(&mut self, now: Now) -> ToWrite {
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        while let Some((next, starts)) = self.pending.front() {
+        let (mut events, mut realms) = (Vec::new(), BTreeSet::new());
+        let (mut bytes, mut of_events) = (0, 0);
+        while let Some(next) = self.pending.front() {
+            let group = if realms.contains(&next.realm) { 0 } else { entry::GROUP_BYTES };
+            let full = bytes + group + next.bytes.len() > BATCH_BYTES || events.len() >= BATCH_EVENTS;
             // A checkpoint is always the first of its entry, so that readers find it.
-            if !events.is_empty()
-                && (*starts || bytes + next.len() > BATCH_BYTES || events.len() >= BATCH_EVENTS)
-            {
+            if !events.is_empty() && (next.is_checkpoint || full) {
                 break;
             }
-            bytes += next.len();
-            events.extend(self.pending.pop_front().map(|(bytes, _)| bytes));
+            let next = self.pending.pop_front().expect("looked at a line above");
+            bytes += group + next.bytes.len();
+            of_events += next.bytes.len();
+            realms.insert(next.realm);
+            events.push((next.realm, next.bytes));
         }
-        self.pending_bytes -= bytes;
+        self.pending_bytes -= of_events;
         self.time = self.time.max(now.wall);
         let header = Header {
             version: entry::VERSION,
@@ -176,7 +194,7 @@ impl AuthorLog {
             count: 0,
             events_root: Hash([0; 32]),
         };
-        let entry = Arc::new(Entry::seal(&self.key, header, events));
+        let entry = Arc::new(Entry::seal_grouped(&self.key, header, events));
         debug_assert!(entry.bytes.len() <= entry::ENTRY_MAX, "an entry of ours fits");
         self.seq += 1;
         self.prev = entry.hash;
@@ -209,15 +227,20 @@ impl AuthorLog {
         self.checkpoint_at = now.mono + CHECKPOINT_EVERY;
         (self.since_entries, self.since_bytes) = (0, 0);
         self.live.retain(|_, b| b.until > now.wall);
-        let restated: Vec<Vec<u8>> = self.live.values().map(|b| encode(&Event::Bind(b.clone()))).collect();
-        let checkpoint = Checkpoint { root: merkle_root(&restated), count: restated.len() as u32 };
-        self.push(encode(&Event::Checkpoint(checkpoint)), true);
+        let live = self.live.values();
+        let restated: Vec<(Label20, Vec<u8>)> =
+            live.map(|b| (b.realm, encode(&Event::Bind(b.clone())))).collect();
+        let root = entry::root_by_realm(restated.iter().cloned());
+        let count = u32::try_from(restated.len()).expect("fewer phones than 2^32 are bound here");
+        let checkpoint = Checkpoint { root, count };
+        self.push(entry::NO_REALM, encode(&Event::Checkpoint(checkpoint)), true);
         self.revokes.retain(|_, before| !is_over(*before, now.wall));
         let revokes = self.revokes.iter().map(|(aor_id, before)| (*aor_id, *before));
-        let revokes = revokes.map(|(aor_id, before)| encode(&Event::Revoke(Revoke { aor_id, before })));
-        let restated: Vec<Vec<u8>> = restated.into_iter().chain(revokes).collect();
-        for bytes in restated {
-            self.push(bytes, false);
+        let revokes = revokes
+            .map(|(aor_id, before)| (entry::NO_REALM, encode(&Event::Revoke(Revoke { aor_id, before }))));
+        let restated: Vec<(Label20, Vec<u8>)> = restated.into_iter().chain(revokes).collect();
+        for (realm, bytes) in restated {
+            self.push(realm, bytes, false);
         }
         self.flush_at = Some(now.mono);
     }

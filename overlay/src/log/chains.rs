@@ -10,8 +10,8 @@
 //! ```
 
 use super::quota::{Bucket, Cost, Quota, STRANGER, TRUSTED};
-use crate::records::{Entry, Incarnation, Unverified};
-use dots_wire::{Hash, Now, PeerId, encode, merkle_root};
+use crate::records::{Entry, Event, Incarnation, Unverified};
+use dots_wire::{Hash, Now, PeerId, Timestamp, encode, merkle_root};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -21,11 +21,14 @@ use std::{
 
 /// LOG-6: a record from further ahead is refused.
 pub const FUTURE_MAX: Duration = Duration::from_secs(60);
-/// Authors whose chains we hold (design: to about 10,000 peers every peer knows every peer).
+/// Authors whose chains we hold (design: to about 10,000 peers every peer knows every peer). At the limit the one goes that
+/// came first and for whom no checked grant has paid: keys cost nothing, so a table of them must not fail closed.
 pub const AUTHORS_MAX: usize = 10_000;
 /// Entries kept per author, to serve others and to catch contradictions; an author makes a checkpoint well before.
 const CHAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Entries kept in all; above, a chain that grows keeps its newest entry only.
+/// Of an author for whom no grant has paid yet: briefly, and little.
+const UNPAID_BYTES_MAX: usize = 64 * 1024;
+/// Entries kept in all; above, unpaid authors go, then the longest chains lose their oldest entries.
 const TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Authors known to have lied. Each was an author of ours before; at the limit no more are convicted, and none is let
 /// back in.
@@ -51,6 +54,8 @@ pub enum Accepted {
     /// The next one. `restart`: it opens an incarnation, or is a checkpoint: what the author said before is void
     /// unless it says it again.
     New { entry: Arc<Entry>, restart: bool },
+    /// An entry that we had in part: what is new in it, and what was said of the same realms since, in order.
+    Filled { author: PeerId, later: Vec<(Timestamp, Vec<Event>)> },
     /// `news`: others may still need it.
     Known { news: bool },
     /// Of an earlier life.
@@ -67,7 +72,9 @@ pub enum Accepted {
     RunsTwice,
     /// Its author is convicted, or there are too many authors.
     Refused,
-    /// Not an entry, badly signed, or from the future: whoever passed it on did not check it.
+    /// Too early by our clock. Another clock may say otherwise, so nobody is to blame.
+    Early,
+    /// Not an entry, or badly signed: whoever passed it on did not check it.
     Invalid,
 }
 
@@ -75,12 +82,28 @@ struct Chain {
     incarnation: Incarnation,
     /// The newest entries, without gaps.
     entries: VecDeque<Arc<Entry>>,
+    /// Numbers of those that are not whole.
+    holes: BTreeSet<u64>,
     bytes: usize,
     next: u64,
     last: Hash,
     bucket: Bucket,
     /// What the entry takes that was throttled last: until there is room for it, nothing of this chain is fetched.
     waits_for: Cost,
+    /// A grant of his was checked.
+    is_paid: bool,
+    /// When he came.
+    serial: u64,
+}
+
+impl Chain {
+    /// Without its oldest entry; the bytes that went.
+    fn cut(&mut self) -> usize {
+        let old = self.entries.pop_front().expect("a chain that is cut has two entries");
+        self.holes.remove(&old.header.seq);
+        self.bytes -= old.bytes.len();
+        old.bytes.len()
+    }
 }
 
 pub struct Chains {
@@ -91,6 +114,11 @@ pub struct Chains {
     trusted: BTreeSet<PeerId>,
     bytes: usize,
     root: Option<Hash>,
+    next_serial: u64,
+    /// Authors for whom nobody has paid, as they came.
+    unpaid: BTreeMap<u64, PeerId>,
+    /// Chains that give way when there are too many bytes: all but our own.
+    by_bytes: BTreeSet<(usize, PeerId)>,
 }
 
 impl Chains {
@@ -103,6 +131,9 @@ impl Chains {
             trusted: BTreeSet::new(),
             bytes: 0,
             root: None,
+            next_serial: 0,
+            unpaid: BTreeMap::new(),
+            by_bytes: BTreeSet::new(),
         }
     }
 
@@ -113,6 +144,9 @@ impl Chains {
     pub fn trust(&mut self, peer: PeerId) {
         if self.trusted.len() < TRUSTED_MAX {
             self.trusted.insert(peer);
+            if let Some(chain) = self.chains.get(&peer) {
+                self.unpaid.remove(&chain.serial);
+            }
         }
     }
 
@@ -124,12 +158,28 @@ impl Chains {
         if author == self.me || self.is_trusted(author) { TRUSTED } else { STRANGER }
     }
 
+    /// LOG-10: an entry that was gossiped. It is whole, as its author wrote it: of one with groups left out there could be
+    /// as many as there are choices of groups.
+    pub fn accept_whole(&mut self, now: Now, bytes: &[u8]) -> Accepted {
+        match Entry::read(bytes) {
+            Some(entry) if entry.is_whole() => self.accept_read(now, entry),
+            _ => Accepted::Invalid,
+        }
+    }
+
     /// An entry from outside. Cheap checks come first; a signature is checked once.
     pub fn accept(&mut self, now: Now, bytes: &[u8]) -> Accepted {
-        let Some(entry) = Entry::read(bytes) else { return Accepted::Invalid };
+        Entry::read(bytes).map_or(Accepted::Invalid, |entry| self.accept_read(now, entry))
+    }
+
+    fn accept_read(&mut self, now: Now, entry: Unverified) -> Accepted {
         let header = entry.header();
-        if header.time.since(now.wall) > FUTURE_MAX || !header.shard.is_empty() {
-            return Accepted::Invalid;
+        if header.time.since(now.wall) > FUTURE_MAX {
+            return Accepted::Early;
+        }
+        // Of a network that has grown beyond what we follow: not our business, and no fault.
+        if !header.shard.is_empty() {
+            return Accepted::Refused;
         }
         let author = header.author;
         if self.convicted.contains(&author) {
@@ -139,7 +189,7 @@ impl Chains {
             return self.accept_own(entry);
         }
         let Some(chain) = self.chains.get(&author) else {
-            if self.chains.len() >= AUTHORS_MAX {
+            if self.chains.len() >= AUTHORS_MAX && self.unpaid.is_empty() {
                 return Accepted::Refused;
             }
             return self.start(now, entry);
@@ -216,42 +266,112 @@ impl Chains {
 
     fn put(&mut self, entry: Arc<Entry>, bucket: Bucket, restart: bool) {
         let header = &entry.header;
+        let author = header.author;
+        if !self.chains.contains_key(&author) {
+            self.make_place(author);
+        }
+        let serial = self.next_serial;
         let chain = self.chains.entry(header.author).or_insert_with(|| Chain {
             incarnation: header.incarnation,
             entries: VecDeque::new(),
+            holes: BTreeSet::new(),
             bytes: 0,
             next: 0,
             last: Hash([0; 32]),
             bucket,
             waits_for: Cost::ONE,
+            is_paid: false,
+            serial,
         });
+        let bytes_before = chain.bytes;
         if restart {
             self.bytes -= chain.bytes;
             chain.bytes = 0;
             chain.entries.clear();
+            chain.holes.clear();
         }
         chain.incarnation = header.incarnation;
         chain.next = header.seq.saturating_add(1);
         chain.last = entry.hash;
         chain.bytes += entry.bytes.len();
         self.bytes += entry.bytes.len();
-        chain.entries.push_back(entry);
-        while chain.entries.len() > 1 && (chain.bytes > CHAIN_BYTES_MAX || self.bytes > TOTAL_BYTES_MAX) {
-            if let Some(old) = chain.entries.pop_front() {
-                chain.bytes -= old.bytes.len();
-                self.bytes -= old.bytes.len();
-            }
+        if entry.dropped > 0 {
+            chain.holes.insert(entry.header.seq);
         }
+        chain.entries.push_back(entry);
+        let spares = chain.is_paid || author == self.me || self.trusted.contains(&author);
+        let bytes_max = if spares { CHAIN_BYTES_MAX } else { UNPAID_BYTES_MAX };
+        while chain.entries.len() > 1 && chain.bytes > bytes_max {
+            self.bytes -= chain.cut();
+        }
+        let bytes = chain.bytes;
+        self.resized(author, bytes_before, bytes);
         self.root = None;
+        self.make_room(author);
     }
 
-    /// An entry with a number that we have already.
+    /// One author more: he is the newest of those for whom nobody has paid.
+    fn make_place(&mut self, author: PeerId) {
+        if self.chains.len() >= AUTHORS_MAX
+            && let Some(first) = self.unpaid.first_key_value().map(|(_, author)| *author)
+        {
+            self.forget(first);
+        }
+        self.next_serial += 1;
+        if author != self.me && !self.is_trusted(author) {
+            self.unpaid.insert(self.next_serial, author);
+        }
+    }
+
+    /// Too many bytes: first whoever nobody has paid for, then the oldest of the longest chain. Never our own.
+    fn make_room(&mut self, newcomer: PeerId) {
+        while self.bytes > TOTAL_BYTES_MAX {
+            let unpaid = self.unpaid.values().find(|author| **author != newcomer).copied();
+            if let Some(author) = unpaid {
+                self.forget(author);
+                continue;
+            }
+            let Some((bytes, author)) = self.by_bytes.last().copied() else { return };
+            let chain = self.chains.get_mut(&author).expect("what is in the index is in the table");
+            if chain.entries.len() <= 1 {
+                return;
+            }
+            self.bytes -= chain.cut();
+            let left = chain.bytes;
+            self.resized(author, bytes, left);
+        }
+    }
+
+    fn resized(&mut self, author: PeerId, from: usize, to: usize) {
+        if author != self.me {
+            self.by_bytes.remove(&(from, author));
+            self.by_bytes.insert((to, author));
+        }
+    }
+
+    /// A grant of one of this author's bindings was checked, and is good.
+    pub fn pay(&mut self, author: PeerId) {
+        if let Some(chain) = self.chains.get_mut(&author) {
+            chain.bucket.pay();
+            if !chain.is_paid {
+                chain.is_paid = true;
+                self.unpaid.remove(&chain.serial);
+            }
+        }
+    }
+
+    /// An entry with a number that we have already. It is passed on only where it is, byte for byte, the one whose
+    /// signature was checked.
     fn compare(&mut self, now: Now, entry: Unverified) -> Accepted {
         let author = entry.header().author;
-        let known = Accepted::Known { news: now.wall.since(entry.header().time) < NEWS };
-        let Some(held) = self.held(author, entry.header().seq) else { return known };
+        let Some(held) = self.held(author, entry.header().seq) else {
+            return Accepted::Known { news: false };
+        };
+        if *held.bytes == *entry.bytes() {
+            return Accepted::Known { news: now.wall.since(entry.header().time) < NEWS };
+        }
         if held.hash == entry.hash() {
-            return known;
+            return self.fill(entry);
         }
         if self.convicted.len() >= CONVICTED_MAX {
             return Accepted::Refused;
@@ -260,6 +380,34 @@ impl Chains {
         let Some(second) = entry.verify() else { return Accepted::Invalid };
         self.convict(author);
         Accepted::Equivocation { author, first, second: second.bytes }
+    }
+
+    /// LOG-1b: groups that were dropped on the way here have come. What was said later of these realms is said again, so
+    /// that nothing comes back that has ended since.
+    fn fill(&mut self, entry: Unverified) -> Accepted {
+        let (author, seq) = (entry.header().author, entry.header().seq);
+        let nothing = Accepted::Known { news: false };
+        let Some(chain) = self.chains.get_mut(&author) else { return nothing };
+        if !chain.holes.contains(&seq) {
+            return nothing;
+        }
+        let Some(entry) = entry.verify() else { return Accepted::Invalid };
+        let first = chain.entries.front().map_or(seq, |e| e.header.seq);
+        let at = usize::try_from(seq - first).expect("an entry that is held has a place");
+        let held = chain.entries.get(at).expect("looked at by the caller");
+        let Some((filled, realms)) = held.filled(&entry) else { return nothing };
+        if filled.dropped == 0 {
+            chain.holes.remove(&seq);
+        }
+        let bytes_before = chain.bytes;
+        chain.bytes = chain.bytes - held.bytes.len() + filled.bytes.len();
+        self.bytes = self.bytes - held.bytes.len() + filled.bytes.len();
+        chain.entries[at] = Arc::new(filled);
+        let later = chain.entries.range(at..).map(|e| (e.header.time, e.events_of(&realms))).collect();
+        let bytes = chain.bytes;
+        self.resized(author, bytes_before, bytes);
+        self.make_room(author);
+        Accepted::Filled { author, later }
     }
 
     fn held(&self, author: PeerId, seq: u64) -> Option<&Arc<Entry>> {
@@ -288,6 +436,8 @@ impl Chains {
     pub(super) fn forget(&mut self, author: PeerId) {
         if let Some(chain) = self.chains.remove(&author) {
             self.bytes -= chain.bytes;
+            self.unpaid.remove(&chain.serial);
+            self.by_bytes.remove(&(chain.bytes, author));
         }
         self.root = None;
     }
@@ -313,6 +463,11 @@ impl Chains {
         self.chains.get(&author).map(|chain| chain.last)
     }
 
+    /// How far we hold this author's chain.
+    pub fn place(&self, author: PeerId) -> Option<(Incarnation, u64)> {
+        self.chains.get(&author).map(|chain| (chain.incarnation, chain.next))
+    }
+
     /// One hash for all heads: equal roots mean that there is nothing to tell.
     pub fn root(&mut self) -> Hash {
         if let Some(root) = self.root {
@@ -324,8 +479,8 @@ impl Chains {
         root
     }
 
-    /// From where on `head` has something that we have not; `None`: nothing.
-    pub fn missing(&self, now: Now, head: &Head) -> Option<u64> {
+    /// From where on `holder`, who tells of `head`, has something that we have not; `None`: nothing.
+    pub fn missing(&self, now: Now, holder: PeerId, head: &Head) -> Option<u64> {
         if head.author == self.me {
             // Only a newer life of ours is news.
             return (head.incarnation > self.own).then_some(0);
@@ -334,7 +489,7 @@ impl Chains {
             return None;
         }
         let Some(chain) = self.chains.get(&head.author) else {
-            return (self.chains.len() < AUTHORS_MAX).then_some(0);
+            return (self.chains.len() < AUTHORS_MAX || !self.unpaid.is_empty()).then_some(0);
         };
         if !chain.bucket.has(now, self.quota(head.author), chain.waits_for) {
             return None;
@@ -342,6 +497,10 @@ impl Chains {
         match head.incarnation.cmp(&chain.incarnation) {
             std::cmp::Ordering::Less => None,
             std::cmp::Ordering::Greater => Some(0),
+            // What others dropped its author has.
+            std::cmp::Ordering::Equal if holder == head.author && !chain.holes.is_empty() => {
+                chain.holes.first().copied()
+            }
             std::cmp::Ordering::Equal if head.seq >= chain.next => Some(chain.next),
             // The same place with another hash is what a liar looks like from afar.
             std::cmp::Ordering::Equal => self

@@ -1,4 +1,5 @@
-//! How much of one author's word we take. Authors are strangers until somebody says otherwise.
+//! How much of one author's word we take. Keys cost nothing, so an author has little of his own; what is replicated of him
+//! is what checked grants pay for: one grant pays for its binding and sixteen events more.
 //!
 //! What an author says of itself and what it attests about others have purses of their own: a verifier that does its
 //! duty is not silenced for it.
@@ -12,8 +13,6 @@ use std::time::Instant;
 pub struct Quota {
     pub events: Rate,
     pub attests: Rate,
-    /// Bytes of its live bindings in the directory.
-    pub live_bytes: usize,
 }
 
 /// So many per minute in the long run; the rest of a chain waits and is fetched later. `burst` at once, so that a peer
@@ -25,16 +24,12 @@ pub struct Rate {
 }
 
 /// LOG-13.
-pub const STRANGER: Quota = Quota {
-    events: Rate { per_minute: 100, burst: 1_000 },
-    attests: Rate { per_minute: 200, burst: 1_000 },
-    live_bytes: 64 * 1024,
-};
+pub const STRANGER: Quota =
+    Quota { events: Rate { per_minute: 100, burst: 1_000 }, attests: Rate { per_minute: 200, burst: 1_000 } };
 /// For homes of our own and of pinned realms.
 pub const TRUSTED: Quota = Quota {
     events: Rate { per_minute: 60_000, burst: 100_000 },
     attests: Rate { per_minute: 6_000, burst: 10_000 },
-    live_bytes: 64 * 1024 * 1024,
 };
 
 /// What an entry takes.
@@ -61,23 +56,38 @@ impl Cost {
 pub struct Bucket {
     events: Purse,
     attests: Purse,
+    /// Events that grants have paid for.
+    paid: u32,
 }
+
+/// What one checked grant pays for: its binding, and what the phone does with it later.
+pub const PER_GRANT: u32 = 17;
+/// Events paid and not yet said; more says nothing of what he will need.
+const PAID_MAX: u32 = 1_000_000;
 
 impl Bucket {
     pub fn full(now: Now, quota: Quota) -> Bucket {
-        Bucket { events: Purse::full(now, quota.events), attests: Purse::full(now, quota.attests) }
+        Bucket { events: Purse::full(now, quota.events), attests: Purse::full(now, quota.attests), paid: 0 }
     }
 
     pub fn has(&self, now: Now, quota: Quota, cost: Cost) -> bool {
-        self.events.level(now, quota.events) >= due(cost.events, quota.events)
+        let unpaid = cost.events.saturating_sub(self.paid);
+        self.events.level(now, quota.events) >= due(unpaid, quota.events)
             && self.attests.level(now, quota.attests) >= due(cost.attests, quota.attests)
+    }
+
+    /// A grant of his was checked.
+    pub fn pay(&mut self) {
+        self.paid = self.paid.saturating_add(PER_GRANT).min(PAID_MAX);
     }
 
     /// Takes `cost`, or nothing. One entry larger than a whole purse passes when that is full.
     pub fn take(&mut self, now: Now, quota: Quota, cost: Cost) -> bool {
         let has = self.has(now, quota, cost);
         if has {
-            self.events.take(now, quota.events, cost.events);
+            let paid = cost.events.min(self.paid);
+            self.paid -= paid;
+            self.events.take(now, quota.events, cost.events - paid);
             self.attests.take(now, quota.attests, cost.attests);
         }
         has

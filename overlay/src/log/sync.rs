@@ -4,15 +4,23 @@
 //! its heads, and we fetch what is ahead of ours, chain by chain; and because our root told it that we differ, it asks
 //! us back. The same happens at once with a peer that has just connected, with whoever passed on an entry that left a
 //! gap, and shortly after we have published something, in case gossip lost it.
+//!
+//! Neighbours are served in turn, each with a few places among the questions under way and a queue of its own; one that
+//! does not deliver what it told of loses its turn. What it says of an author keeps nobody else from being asked for him.
 
 use super::chains::{Chains, Head};
 use crate::records::Incarnation;
-use dots_wire::{Hash, Now, PeerId, decode, encode};
+use dots_wire::{
+    Allowance, Hash, Now, PeerId, TokenBucket,
+    bounded::{Cache, Cause, Limits, Standing},
+    decode, encode,
+};
 use rand::{Rng, seq::IteratorRandom};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     time::{Duration, Instant},
 };
 
@@ -23,7 +31,19 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const HEADS_PER_ANSWER: usize = 1_800;
 /// Questions under way in all, and chains waiting to be asked for.
 const ASKED_MAX: usize = 16;
-const WANTED_MAX: usize = 20_000;
+/// Of these, of one neighbour; and of one that has just failed to deliver.
+const ASKED_PER_PEER: usize = 4;
+const ASKED_OF_IDLE: usize = 1;
+/// Chains that wait to be asked for at one neighbour; what is beyond, its next answer tells again.
+const WANTED_PER_PEER: usize = 2_000;
+/// Answers without anything new, in a row, after which what a neighbour told of is forgotten.
+const IDLE_MAX: u32 = 3;
+/// Chains of one neighbour looked at for one that nobody fetches.
+const LOOKED_AT: usize = 32;
+/// Bytes of answers to one neighbour.
+const ANSWERS: Allowance = Allowance::new(2.0 * 1024.0 * 1024.0, 16.0 * 1024.0 * 1024.0);
+/// Neighbours whose answers are counted.
+const ANSWERED: Limits = Limits::new(1024 * 1024, 4_096);
 /// A question without an answer for this long is forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Without an answer for this long, doubled each time, it is asked again: one lost packet must not hide a chain until
@@ -38,26 +58,21 @@ const TELL_PEERS: usize = 8;
 const TELL_AFTER: Duration = Duration::from_secs(1);
 const TELL_ROUNDS: u8 = 3;
 const TELL_AUTHORS: u32 = 32;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[cfg(test)]
 mod golden;
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
-    /// "My heads hash to this; what are yours?" `after`: only authors above this one.
-    Heads {
-        version: u8,
-        root: Hash,
-        after: Option<PeerId>,
-    },
-    Range {
-        version: u8,
-        author: PeerId,
-        incarnation: Incarnation,
-        from: u64,
-    },
+    /// "My heads hash to this; what are yours?" `after`: only those above this one.
+    Heads { version: u8, root: Hash, after: Option<Place> },
+    /// `shard`: empty in this version.
+    Range { version: u8, author: PeerId, shard: String, incarnation: Incarnation, from: u64 },
 }
+
+/// Heads are sorted by it: author and shard.
+type Place = (PeerId, String);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
@@ -73,9 +88,9 @@ pub struct Ask {
     pub body: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Asked {
-    Heads { peer: PeerId, after: Option<PeerId> },
+    Heads { peer: PeerId, after: Option<Place> },
     Range { peer: PeerId, author: PeerId, incarnation: Incarnation, from: u64 },
 }
 
@@ -113,8 +128,28 @@ impl Open {
 #[derive(Default)]
 pub struct Brought {
     pub from: Option<PeerId>,
+    /// Whose entries were asked for: others say nothing.
+    pub author: Option<PeerId>,
     /// Entries to be accepted, in order.
     pub entries: Vec<ByteBuf>,
+}
+
+/// A chain to fetch.
+#[derive(Clone, Copy)]
+struct Wanted {
+    author: PeerId,
+    incarnation: Incarnation,
+    from: u64,
+    /// How far we held it then: if that has changed, somebody else brought it.
+    place: Option<(Incarnation, u64)>,
+}
+
+/// What one neighbour told of, and how well it delivers.
+#[derive(Default)]
+struct Holder {
+    wanted: VecDeque<Wanted>,
+    /// Answers without anything new, in a row.
+    idle: u32,
 }
 
 pub struct Sync {
@@ -122,11 +157,13 @@ pub struct Sync {
     asked: BTreeMap<u64, Open>,
     asked_back: BTreeMap<PeerId, Instant>,
     tell: Option<(Instant, u8)>,
-    /// Chains to fetch, and from whom.
-    wanted: VecDeque<(PeerId, PeerId, Incarnation, u64)>,
-    wanted_authors: BTreeSet<PeerId>,
+    /// Chains to fetch, by whoever has them.
+    holders: BTreeMap<PeerId, Holder>,
+    /// Who was asked last: the next one is asked next.
+    turn: Option<PeerId>,
+    answered: Cache<PeerId, TokenBucket>,
     /// Peers whose heads are to be asked for next.
-    greet: VecDeque<(PeerId, Option<PeerId>)>,
+    greet: VecDeque<(PeerId, Option<Place>)>,
     next_at: Instant,
     next_id: u64,
     out: VecDeque<Ask>,
@@ -139,8 +176,9 @@ impl Sync {
             asked: BTreeMap::new(),
             asked_back: BTreeMap::new(),
             tell: None,
-            wanted: VecDeque::new(),
-            wanted_authors: BTreeSet::new(),
+            holders: BTreeMap::new(),
+            turn: None,
+            answered: Cache::new(ANSWERED),
             greet: VecDeque::new(),
             next_at: now.mono + jitter.min(EVERY),
             next_id: 0,
@@ -157,6 +195,7 @@ impl Sync {
     pub fn on_disconnected(&mut self, peer: PeerId) {
         self.neighbours.remove(&peer);
         self.greet.retain(|(p, _)| *p != peer);
+        self.holders.remove(&peer);
         self.asked_back.remove(&peer);
     }
 
@@ -170,8 +209,8 @@ impl Sync {
         &self.neighbours
     }
 
-    fn greet(&mut self, peer: PeerId, after: Option<PeerId>) {
-        if self.greet.len() < WANTED_MAX && !self.greet.iter().any(|(p, _)| *p == peer) {
+    fn greet(&mut self, peer: PeerId, after: Option<Place>) {
+        if !self.greet.iter().any(|(p, _)| *p == peer) {
             self.greet.push_back((peer, after));
         }
     }
@@ -186,34 +225,83 @@ impl Sync {
         from: u64,
         chains: &mut Chains,
     ) {
-        if self.wanted.len() < WANTED_MAX && self.wanted_authors.insert(author) {
-            self.wanted.push_back((holder, author, incarnation, from));
+        let queue = &mut self.holders.entry(holder).or_default().wanted;
+        if queue.len() < WANTED_PER_PEER && !queue.iter().any(|w| w.author == author) {
+            queue.push_back(Wanted { author, incarnation, from, place: chains.place(author) });
         }
         self.ask_more(now, chains);
     }
 
     fn ask_more(&mut self, now: Now, chains: &mut Chains) {
         while self.asked.len() < ASKED_MAX {
-            if let Some((peer, author, incarnation, from)) = self.wanted.pop_front() {
-                self.ask(now, Asked::Range { peer, author, incarnation, from }, 0, chains);
-            } else if let Some((peer, after)) = self.greet.pop_front() {
-                self.ask(now, Asked::Heads { peer, after }, 0, chains);
-            } else {
-                return;
-            }
+            let Some(asked) = self.next_greeting().or_else(|| self.next_wanted(chains)) else { return };
+            self.turn = Some(asked.peer());
+            self.ask(now, asked, 0, chains);
         }
+    }
+
+    /// Has this neighbour a place left among the questions under way?
+    fn has_place(&self, peer: PeerId) -> bool {
+        let idle = self.holders.get(&peer).is_some_and(|h| h.idle > 0);
+        let places = if idle { ASKED_OF_IDLE } else { ASKED_PER_PEER };
+        self.asked.values().filter(|open| open.asked.peer() == peer).count() < places
+    }
+
+    /// Heads never wait behind ranges.
+    fn next_greeting(&mut self) -> Option<Asked> {
+        let at = self.greet.iter().position(|(peer, _)| self.has_place(*peer))?;
+        let (peer, after) = self.greet.remove(at)?;
+        Some(Asked::Heads { peer, after })
+    }
+
+    /// The next neighbour's next chain: one that is not being fetched from somebody who answers.
+    fn next_wanted(&mut self, chains: &Chains) -> Option<Asked> {
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.holders.range((after, Bound::Unbounded)).map(|(peer, _)| *peer);
+        let earlier =
+            self.holders.range((Bound::Unbounded, self.turn.map_or(Bound::Unbounded, Bound::Included)));
+        let mut peers: Vec<PeerId> = later.collect();
+        if self.turn.is_some() {
+            peers.extend(earlier.map(|(peer, _)| *peer));
+        }
+        for peer in peers.into_iter().filter(|peer| self.has_place(*peer)).collect::<Vec<_>>() {
+            let is_fetched = |w: &Wanted| {
+                self.asked
+                    .values()
+                    .any(|o| o.asked.author() == Some(w.author) && (o.tries == 0 || o.asked.peer() == peer))
+            };
+            let holder = self.holders.get_mut(&peer).expect("it is in the table");
+            holder.wanted.retain(|w| chains.place(w.author) == w.place);
+            let queue = &self.holders.get(&peer).expect("it is in the table").wanted;
+            let at = queue.iter().take(LOOKED_AT).position(|w| !is_fetched(w));
+            let holder = self.holders.get_mut(&peer).expect("it is in the table");
+            let Some(Wanted { author, incarnation, from, .. }) = at.and_then(|at| holder.wanted.remove(at))
+            else {
+                continue;
+            };
+            return Some(Asked::Range { peer, author, incarnation, from });
+        }
+        None
     }
 
     fn ask(&mut self, now: Now, asked: Asked, tries: u32, chains: &mut Chains) {
         self.next_id += 1;
-        let question = match asked {
-            Asked::Heads { after, .. } => Question::Heads { version: VERSION, root: chains.root(), after },
-            Asked::Range { author, incarnation, from, .. } => {
-                Question::Range { version: VERSION, author, incarnation, from }
+        let version = VERSION;
+        let question = match &asked {
+            Asked::Heads { after, .. } => {
+                Question::Heads { version, root: chains.root(), after: after.clone() }
             }
+            Asked::Range { author, incarnation, from, .. } => Question::Range {
+                version,
+                author: *author,
+                shard: String::new(),
+                incarnation: *incarnation,
+                from: *from,
+            },
         };
+        let peer = asked.peer();
         self.asked.insert(self.next_id, Open { asked, at: now.mono, tries });
-        self.out.push_back(Ask { id: self.next_id, peer: asked.peer(), body: encode(&question) });
+        self.out.push_back(Ask { id: self.next_id, peer, body: encode(&question) });
     }
 
     /// What has waited long enough is asked again, of the same peer, in its place among the questions under way. The
@@ -225,8 +313,6 @@ impl Sync {
             let Some(open) = self.asked.remove(&id) else { continue };
             if self.neighbours.contains(&open.asked.peer()) {
                 self.ask(now, open.asked, open.tries + 1, chains);
-            } else if let Some(author) = open.asked.author() {
-                self.wanted_authors.remove(&author);
             }
         }
     }
@@ -265,31 +351,56 @@ impl Sync {
         let lost: Vec<u64> =
             self.asked.iter().filter(|(_, open)| open.at + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
         for id in lost {
-            if let Some(author) = self.asked.remove(&id).and_then(|open| open.asked.author()) {
-                self.wanted_authors.remove(&author);
+            if let Some(open) = self.asked.remove(&id) {
+                self.delivered(open.asked.peer(), false);
             }
+        }
+    }
+
+    /// Whether a neighbour's answer brought something that it had told of. One that does not deliver loses its turn.
+    fn delivered(&mut self, peer: PeerId, something: bool) {
+        let Some(holder) = self.holders.get_mut(&peer) else { return };
+        holder.idle = if something { 0 } else { holder.idle.saturating_add(1) };
+        if holder.idle >= IDLE_MAX {
+            holder.wanted.clear();
+        }
+        if holder.wanted.is_empty() && holder.idle == 0 {
+            self.holders.remove(&peer);
         }
     }
 
     /// Our answer to a question; `None`: not one of this protocol.
     pub fn answer(&mut self, now: Now, from: PeerId, body: &[u8], chains: &mut Chains) -> Option<Vec<u8>> {
+        if self.answered.get(&from).is_some_and(|bucket| !bucket.has(now.mono, ANSWERS, 1.0)) {
+            return None;
+        }
         let answer = match decode::<Question>(body).ok()? {
             Question::Heads { version: VERSION, root, .. } if root == chains.root() => Answer::Same,
             Question::Heads { version: VERSION, after, .. } => {
                 self.ask_back(now, from, chains);
-                let above = |h: &Head| after.is_none_or(|a| h.author > a);
+                let above = |h: &Head| {
+                    after.as_ref().is_none_or(|(author, shard)| (h.author, &h.shard) > (*author, shard))
+                };
                 let mut heads: Vec<Head> = chains.heads().filter(above).take(HEADS_PER_ANSWER + 1).collect();
                 let more = heads.len() > HEADS_PER_ANSWER;
                 heads.truncate(HEADS_PER_ANSWER);
                 Answer::Heads { heads, more }
             }
-            Question::Range { version: VERSION, author, incarnation, from } => {
+            Question::Range { version: VERSION, author, shard, incarnation, from } if shard.is_empty() => {
                 let entries = chains.range(author, incarnation, from, ANSWER_BYTES_MAX);
                 Answer::Entries { entries: entries.iter().map(|e| ByteBuf::from(e.to_vec())).collect() }
             }
             _ => return None,
         };
-        Some(encode(&answer))
+        let answer = encode(&answer);
+        self.charge(now, from, answer.len());
+        Some(answer)
+    }
+
+    fn charge(&mut self, now: Now, peer: PeerId, bytes: usize) {
+        let mut bucket = self.answered.get(&peer).copied().unwrap_or_default();
+        bucket.charge(now.mono, ANSWERS, bytes as f64);
+        self.answered.insert(Cause::new(Standing::Other).by(&peer.to_bytes()), peer, bucket);
     }
 
     fn ask_back(&mut self, now: Now, peer: PeerId, chains: &mut Chains) {
@@ -309,9 +420,9 @@ impl Sync {
         let mut brought = Brought::default();
         match (asked, answer) {
             (Asked::Heads { peer, .. }, Some(Answer::Heads { heads, more })) => {
-                let last = heads.last().map(|h| h.author);
+                let last = heads.last().map(|h| (h.author, h.shard.clone()));
                 for head in heads.iter().take(HEADS_PER_ANSWER) {
-                    if let Some(from) = chains.missing(now, head) {
+                    if let Some(from) = chains.missing(now, peer, head) {
                         self.want(now, peer, head.author, head.incarnation, from, chains);
                     }
                 }
@@ -320,10 +431,12 @@ impl Sync {
                 }
             }
             (Asked::Range { peer, author, .. }, answer) => {
-                self.wanted_authors.remove(&author);
-                if let Some(Answer::Entries { entries }) = answer {
-                    brought = Brought { from: Some(peer), entries };
-                }
+                let entries = match answer {
+                    Some(Answer::Entries { entries }) => entries,
+                    _ => Vec::new(),
+                };
+                self.delivered(peer, !entries.is_empty());
+                brought = Brought { from: Some(peer), author: Some(author), entries };
             }
             _ => {}
         }

@@ -1,10 +1,13 @@
 //! Chains of authors who tell the truth, who lose things, and who lie.
 
-use super::*;
+use super::{sync::Ask, *};
 use crate::records::{Bind, Entry, Event, Header, Incarnation, entry::VERSION};
 use dots_wire::{Hash, Label20, Now, PeerId, SecretKey, Timestamp, encode};
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).expect("a scalar")
@@ -66,6 +69,7 @@ fn name(accepted: &Accepted) -> &'static str {
         Accepted::New { restart: true, .. } => "restart",
         Accepted::New { .. } => "new",
         Accepted::Known { .. } => "known",
+        Accepted::Filled { .. } => "filled",
         Accepted::Older => "older",
         Accepted::Gap { .. } => "gap",
         Accepted::GapOfUnknown { .. } => "gap of unknown",
@@ -73,6 +77,7 @@ fn name(accepted: &Accepted) -> &'static str {
         Accepted::Equivocation { .. } => "lie",
         Accepted::RunsTwice => "twice",
         Accepted::Refused => "refused",
+        Accepted::Early => "early",
         Accepted::Invalid => "invalid",
     }
 }
@@ -113,8 +118,8 @@ fn what_becomes_of_an_entry() {
         ("a later one, over a gap", later, "restart"),
         ("ours, of an earlier life", ours.write(&[bind(1)]), "older"),
         ("ours, but later", twice.write(&[bind(1)]), "twice"),
-        ("from the future", future.write(&[bind(1)]), "invalid"),
-        ("a shard that we do not follow", shard.write(&[bind(1)]), "invalid"),
+        ("from the future", future.write(&[bind(1)]), "early"),
+        ("a shard that we do not follow", shard.write(&[bind(1)]), "refused"),
         ("signed by another", forged.write(&[bind(1)]), "invalid"),
         ("a stranger's middle", late.write(&[bind(1)]), "gap of unknown"),
         ("a stranger's checkpoint", late.write(&[checkpoint()]), "restart"),
@@ -130,6 +135,62 @@ fn what_becomes_of_an_entry() {
     assert_eq!(name(&chains.accept(now(), &f[1].bytes)), "refused", "nothing of a liar counts");
     assert_eq!(name(&chains.accept(now(), b"junk")), "invalid");
     assert_eq!(name(&chains.accept(now(), &vec![0; 50_000])), "invalid");
+}
+
+/// LOG-10: what is passed on was checked, byte for byte; else one entry of somebody else makes as many messages as there are
+/// signatures that do not fit.
+#[test]
+fn a_known_entry_is_passed_on_only_as_it_was_checked() {
+    let entry = Pen::new(1, 50).write(&[bind(1)]);
+    let mut chains = chains();
+    assert_eq!(name(&chains.accept_whole(now(), &entry.bytes)), "restart");
+    assert!(matches!(chains.accept_whole(now(), &entry.bytes), Accepted::Known { news: true }));
+    let mut passed_on = 0;
+    for at in 0..entry.bytes.len() {
+        let mut bytes = entry.bytes.to_vec();
+        bytes[at] ^= 1;
+        passed_on += usize::from(matches!(
+            chains.accept_whole(now(), &bytes),
+            Accepted::Known { news: true } | Accepted::New { .. } | Accepted::Gap { .. }
+        ));
+    }
+    assert_eq!(passed_on, 0);
+}
+
+/// LOG-1b.
+#[test]
+fn a_chain_is_checked_by_headers_alone_and_filled_in_later() {
+    let of = |realm: u8, n: u8| {
+        let Event::Bind(bind) = bind(n) else { panic!("a binding") };
+        Event::Bind(Bind { realm: Label20([realm; 20]), ..bind })
+    };
+    let mut pen = Pen::new(1, 50);
+    let first = pen.write(&[checkpoint(), of(4, 1), of(9, 2)]);
+    let second = pen.write(&[of(4, 3)]);
+    let nine = [Label20([9; 20])].into();
+    let part = first.without(&nine).expect("something of nine");
+    let mut chains = chains();
+    assert_eq!(name(&chains.accept_whole(now(), &part.bytes)), "invalid", "gossip is whole");
+    assert_eq!(name(&chains.accept(now(), &part.bytes)), "restart");
+    assert_eq!(name(&chains.accept(now(), &second.bytes)), "new", "the chain goes on");
+    let life = pen.header.incarnation;
+    let author = key(1).peer_id();
+    let kept = chains.range(author, life, 0, 1 << 20);
+    assert_eq!(kept, [part.bytes.clone(), second.bytes.clone()], "and is passed on as it is");
+    let head = chains.heads().next().expect("one author");
+    assert_eq!(chains.missing(now(), key(2).peer_id(), &head), None);
+    assert_eq!(chains.missing(now(), author, &head), Some(0), "its author has the rest");
+    let third = pen.write(&[of(9, 5)]);
+    assert_eq!(name(&chains.accept(now(), &third.bytes)), "new");
+    match chains.accept(now(), &first.bytes) {
+        Accepted::Filled { later, .. } => {
+            let said: Vec<Event> = later.into_iter().flat_map(|(_, events)| events).collect();
+            assert_eq!(said, [of(9, 2), of(9, 5)], "what came, and what was said of it since");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(chains.range(author, life, 0, 1 << 20)[0], first.bytes);
+    assert_eq!(name(&chains.accept(now(), &first.bytes)), "known");
 }
 
 #[test]
@@ -191,12 +252,133 @@ fn a_stranger_that_talks_too_much_waits_and_a_trusted_one_does_not() {
         seq: later.header.seq,
         hash: later.hash,
     };
-    assert_eq!(chains.missing(clock, &head), None);
+    assert_eq!(chains.missing(clock, key(8).peer_id(), &head), None);
     let rested = Now { mono: clock.mono + Duration::from_secs(121), ..clock };
-    assert_eq!(chains.missing(rested, &head), Some(6), "until there is room");
+    assert_eq!(chains.missing(rested, key(8).peer_id(), &head), Some(6), "until there is room");
     chains.trust(key(1).peer_id());
     clock.mono += Duration::from_secs(1);
     assert_eq!(name(&chains.accept(clock, &entries[6].bytes)), "new");
+}
+
+#[test]
+fn a_grant_pays_for_its_binding_and_sixteen_events_more() {
+    let mut chains = chains();
+    let clock = now();
+    let mut pen = Pen::new(1, 50);
+    let many: Vec<Event> = (0..200).map(|n| bind(n as u8)).collect();
+    let mut said = 0;
+    for _ in 0..100 {
+        let entry = pen.write(&many);
+        assert!(matches!(chains.accept(clock, &entry.bytes), Accepted::New { .. }), "after {said}");
+        said += many.len();
+        // Each of these phones has a home that says so.
+        many.iter().for_each(|_| chains.pay(key(1).peer_id()));
+    }
+    assert_eq!(said, 20_000, "twenty thousand phones that roam at one stranger");
+}
+
+/// Attack 1: keys cost nothing.
+#[test]
+fn a_crowd_of_made_up_authors_keeps_no_newcomer_out_and_displaces_nobody_who_is_paid_for() {
+    let mut chains = chains();
+    let honest = Pen::new(1, 50).write(&[bind(1)]);
+    assert_eq!(name(&chains.accept(now(), &honest.bytes)), "restart");
+    chains.pay(key(1).peer_id());
+    for n in 0..(chains::AUTHORS_MAX as u32 + 500) {
+        let mut bytes = [3; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let key = SecretKey::from_bytes(&bytes).expect("a scalar");
+        let mut pen = Pen::new(2, 50);
+        (pen.header.author, pen.key) = (key.peer_id(), key);
+        assert_eq!(name(&chains.accept(now(), &pen.write(&[bind(1)]).bytes)), "restart");
+    }
+    assert_eq!(chains.authors(), chains::AUTHORS_MAX);
+    assert!(chains.head(key(1).peer_id()).is_some(), "who is paid for stays");
+    let newcomer = Pen::new(4, 50).write(&[checkpoint()]);
+    assert_eq!(name(&chains.accept(now(), &newcomer.bytes)), "restart", "and who comes late gets in");
+}
+
+/// Attack 5: what nobody has paid for is kept briefly, and little of it.
+#[test]
+fn a_flood_of_log_costs_its_author_and_nobody_elses_chain() {
+    let mut chains = chains();
+    let mut honest = Pen::new(1, 50);
+    let kept: Vec<Entry> = (0..20).map(|_| honest.write(&vec![bind(1); 20])).collect();
+    for entry in &kept {
+        chains.accept(now(), &entry.bytes);
+        chains.pay(key(1).peer_id());
+    }
+    let mut pen = Pen::new(2, 50);
+    for _ in 0..100 {
+        let junk = vec![vec![b'x'; 4_000]; 10];
+        let entry = Entry::seal(&pen.key, pen.header.clone(), junk);
+        (pen.header.seq, pen.header.prev) = (pen.header.seq + 1, entry.hash);
+        assert!(matches!(chains.accept(now(), &entry.bytes), Accepted::New { .. }));
+    }
+    let held = |author: u8| -> usize {
+        let life = Incarnation { started: Timestamp(50), random: 5 };
+        chains.range(key(author).peer_id(), life, 0, usize::MAX).iter().map(|e| e.len()).sum()
+    };
+    assert!(held(2) <= 64 * 1024, "{}", held(2));
+    assert_eq!(held(1), kept.iter().map(|e| e.bytes.len()).sum::<usize>(), "the honest chain is whole");
+}
+
+/// Attack 4: a neighbour that tells of much and delivers nothing.
+#[test]
+fn a_neighbour_that_delivers_nothing_starves_nobody() {
+    let (mut here, mut sync) = (chains(), Sync::new(now(), sync::EVERY));
+    let (liar, honest) = (key(2).peer_id(), key(3).peer_id());
+    let life = Incarnation { started: Timestamp(50), random: 5 };
+    let at = now();
+    sync.on_connected(at, liar, &mut here);
+    for n in 0..1_800u32 {
+        let mut bytes = [3; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let author = SecretKey::from_bytes(&bytes).expect("a scalar").peer_id();
+        sync.want(at, liar, author, life, 0, &mut here);
+    }
+    sync.on_connected(at, honest, &mut here);
+    sync.want(at, honest, key(4).peer_id(), life, 0, &mut here);
+    let asked: Vec<Ask> = std::iter::from_fn(|| sync.poll_ask()).collect();
+    let of = |peer: PeerId| asked.iter().filter(|a| a.peer == peer).count();
+    assert!(of(liar) <= 4, "{}", of(liar));
+    assert_eq!(of(honest), 2, "its heads and its chain, at once");
+    // Nothing comes of what it told: soon it is asked for one thing at a time, and then for none of these.
+    let mut asked: VecDeque<Ask> = asked.into_iter().filter(|a| a.peer == liar).collect();
+    let mut questions = 0;
+    while let Some(ask) = asked.pop_front() {
+        sync.on_response(at, ask.id, None, &mut here);
+        questions += 1;
+        asked.extend(std::iter::from_fn(|| sync.poll_ask()));
+    }
+    assert!(questions < 20, "{questions}");
+}
+
+/// Attack 20: a question is short, an answer is not.
+#[test]
+fn answers_to_one_neighbour_are_limited_in_bytes_and_another_still_gets_its_own() {
+    let (mut there, mut sync) = (chains(), Sync::new(now(), sync::EVERY));
+    let mut pen = Pen::new(1, 50);
+    for _ in 0..6 {
+        let junk = vec![vec![b'x'; 4_000]; 10];
+        let entry = Entry::seal(&pen.key, pen.header.clone(), junk);
+        (pen.header.seq, pen.header.prev) = (pen.header.seq + 1, entry.hash);
+        there.pay(key(1).peer_id());
+        there.accept(now(), &entry.bytes);
+    }
+    let mut asker = Sync::new(now(), sync::EVERY);
+    let (greedy, modest) = (key(2).peer_id(), key(3).peer_id());
+    let mut at = now();
+    asker.want(at, greedy, key(1).peer_id(), pen.header.incarnation, 0, &mut chains());
+    let question = asker.poll_ask().expect("it asks").body;
+    let mut sent = 0;
+    while let Some(answer) = sync.answer(at, greedy, &question, &mut there) {
+        sent += answer.len();
+        assert!(sent < 17 << 20, "it ends");
+    }
+    assert!(sync.answer(at, modest, &question, &mut there).is_some());
+    at.mono += Duration::from_secs(1);
+    assert!(sync.answer(at, greedy, &question, &mut there).is_some(), "later there is more");
 }
 
 #[test]

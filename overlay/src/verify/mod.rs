@@ -18,7 +18,7 @@ mod tests;
 pub use serving::{Pinger, Question};
 
 use crate::log::quota::{Purse, Rate};
-use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, entry::PING_DOMAIN};
+use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, event::PING_DOMAIN};
 use dots_wire::{Hash, Now, PeerId, Signed, Timestamp, decode, encode, sha256};
 use rand::Rng;
 use std::{
@@ -168,7 +168,7 @@ impl Verifier {
         id: u64,
         body: Option<&[u8]>,
         rng: &mut impl Rng,
-    ) -> Option<Event> {
+    ) -> Option<(Watched, Event)> {
         let asked = self.asked.remove(&id)?;
         let checked = body.and_then(|b| self.check(now, &asked, b));
         let Some((proof, life)) = checked else {
@@ -181,7 +181,7 @@ impl Verifier {
             Life::Silent => self.schedule(now, asked.what, SOON, rng),
             Life::Gone => {}
         }
-        Some(Event::Attest(Attest { kind: AttestKind::ServingAlive, proof }))
+        Some((asked.what, Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })))
     }
 
     fn check(&self, now: Now, asked: &Asked, body: &[u8]) -> Option<(Signed, Life)> {

@@ -2,7 +2,7 @@
 //! signed word for each.
 
 use crate::{
-    records::{Life, PingOutcome, entry::PING_DOMAIN},
+    records::{Life, PingOutcome, event::PING_DOMAIN},
     transport::InboundId,
 };
 use dots_wire::{Hash, Now, PeerId, SecretKey, Signed, decode, encode};

@@ -52,7 +52,7 @@ impl World {
         }
         let (inbound, body) = self.pinger.poll_reply()?;
         assert_eq!(inbound, 7);
-        match self.verifier.on_response(self.now, challenge.id, body.as_deref(), &mut self.rng)? {
+        match self.verifier.on_response(self.now, challenge.id, body.as_deref(), &mut self.rng)?.1 {
             Event::Attest(a) => a.proof.peek::<PingOutcome>().ok().map(|o| o.life),
             _ => None,
         }

@@ -190,7 +190,7 @@ impl Liar {
         self.seq += 1;
         self.prev = sealed.hash;
         let said: BTreeMap<&str, ByteBuf> = [("Entry", ByteBuf::from(sealed.bytes.to_vec()))].into();
-        world.command(self.host, NetCommand::Publish { body: encode(&(1u8, "sim", said)) });
+        world.command(self.host, NetCommand::Publish { body: encode(&(2u8, "sim", said)) });
         self.wait(world, Duration::from_millis(300));
     }
 

@@ -21,10 +21,16 @@ fn questions() -> [(&'static str, Question); 3] {
     let root = Hash([8; 32]);
     [
         ("heads", Question::Heads { version: VERSION, root, after: None }),
-        ("heads-after", Question::Heads { version: VERSION, root, after: Some(peer(7)) }),
+        ("heads-after", Question::Heads { version: VERSION, root, after: Some((peer(7), "01".into())) }),
         (
             "range",
-            Question::Range { version: VERSION, author: peer(7), incarnation: incarnation(), from: 300 },
+            Question::Range {
+                version: VERSION,
+                author: peer(7),
+                shard: String::new(),
+                incarnation: incarnation(),
+                from: 300,
+            },
         ),
     ]
 }
@@ -69,8 +75,12 @@ fn a_question_is_of_this_version_and_whole() {
     let newer = Question::Heads { version: VERSION + 1, root: Hash([8; 32]), after: None };
     assert!(answered(&encode(&newer)).is_none());
     let (author, version) = (peer(7), VERSION + 1);
-    let newer = Question::Range { version, author, incarnation: incarnation(), from: 0 };
-    assert!(answered(&encode(&newer)).is_none());
+    let range = |version: u8, shard: &str| {
+        let shard = shard.to_owned();
+        encode(&Question::Range { version, author, shard, incarnation: incarnation(), from: 0 })
+    };
+    assert!(answered(&range(version, "")).is_none());
+    assert!(answered(&range(VERSION, "0")).is_none(), "a shard that we do not follow");
 }
 
 #[test]
