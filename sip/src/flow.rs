@@ -1,26 +1,7 @@
 //! Where a message came from, and where one can be sent back to.
 
+use crate::Transport;
 use std::net::SocketAddr;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    Udp,
-    Tcp,
-}
-
-impl Transport {
-    /// As in a Via header: `UDP`, `TCP`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-        }
-    }
-    /// RFC 3261 §17: the timers that repeat a message run only where the transport may lose it.
-    pub fn is_reliable(self) -> bool {
-        self != Transport::Udp
-    }
-}
 
 /// A way to one phone. For UDP the pair of addresses is the flow and `connection` is 0; for TCP `connection` is the
 /// driver's number of the open connection, never reused within a process. A request to a phone goes out on the flow

@@ -24,9 +24,11 @@ pub mod status;
 mod timers;
 pub mod token;
 pub mod transaction;
+mod transport;
 pub mod uri;
 
 pub use cx::Now;
-pub use flow::{Flow, Transport};
+pub use flow::Flow;
 pub use input::Input;
 pub use output::Output;
+pub use transport::Transport;

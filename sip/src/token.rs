@@ -103,7 +103,7 @@ fn write_side(out: &mut Vec<u8>, side: &Side) {
             out.extend_from_slice(&instance_hash(instance));
         }
         Side::Flow(flow) => {
-            out.push(if flow.transport == Transport::Udp { b'u' } else { b't' });
+            out.push(flow.transport.code());
             out.extend_from_slice(&flow.connection.to_be_bytes());
             write_text(out, &flow.local.to_string());
             write_text(out, &flow.remote.to_string());
@@ -144,16 +144,15 @@ fn read_side(rest: &mut &[u8]) -> Option<Side> {
             Some(Side::Peer(data_encoding::BASE32_NOPAD.encode(label).to_ascii_lowercase().into()))
         }
         b'p' => Some(Side::Peer(read_text(rest)?.into())),
-        b'u' | b't' => {
+        code => {
+            let transport = Transport::of_code(*code)?;
             let (number, tail) = rest.split_at_checked(8)?;
             *rest = tail;
             let connection = u64::from_be_bytes(number.try_into().ok()?);
             let local: SocketAddr = read_text(rest)?.parse().ok()?;
             let remote: SocketAddr = read_text(rest)?.parse().ok()?;
-            let transport = if *kind == b'u' { Transport::Udp } else { Transport::Tcp };
             Some(Side::Flow(Flow { transport, connection, local, remote }))
         }
-        _ => None,
     }
 }
 

@@ -6,21 +6,39 @@ use dots_sip::{
     registrar::{Binding, BindingChange},
 };
 use dots_wire::{CborError, decode, encode};
+use serde::de::DeserializeOwned;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{collections::BTreeMap, net::SocketAddr};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The first release's: `true` for TCP in place of the transport's code, nothing of where the phone listens.
+const VERSION_1: u8 = 1;
 
-#[derive(Serialize_tuple, Deserialize_tuple)]
-struct ChangeRecord {
-    version: u8,
-    aor: String,
-    put: Vec<BindingRecord>,
-    removed: Vec<String>,
-}
+/// Version, AOR, what was put, which instances were removed.
+type ChangeRecord<B> = (u8, String, Vec<B>, Vec<String>);
 
 #[derive(Serialize_tuple, Deserialize_tuple)]
 struct BindingRecord {
+    instance: String,
+    contact: String,
+    contact_params: String,
+    q: u16,
+    call_id: String,
+    cseq: u32,
+    path: Vec<String>,
+    server: Option<String>,
+    transport: u8,
+    local: SocketAddr,
+    remote: SocketAddr,
+    listens: Option<SocketAddr>,
+    expires_at_ms: u64,
+    #[serde(with = "serde_bytes")]
+    grant: Vec<u8>,
+    granted_until_ms: u64,
+}
+
+#[derive(Deserialize_tuple)]
+struct BindingRecord1 {
     instance: String,
     contact: String,
     contact_params: String,
@@ -38,13 +56,33 @@ struct BindingRecord {
     granted_until_ms: u64,
 }
 
+impl From<BindingRecord1> for BindingRecord {
+    fn from(old: BindingRecord1) -> BindingRecord {
+        let transport = if old.tcp { Transport::Tcp } else { Transport::Udp };
+        BindingRecord {
+            instance: old.instance,
+            contact: old.contact,
+            contact_params: old.contact_params,
+            q: old.q,
+            call_id: old.call_id,
+            cseq: old.cseq,
+            path: old.path,
+            server: old.server,
+            transport: transport.code(),
+            local: old.local,
+            remote: old.remote,
+            // Found again with the next REGISTER; until then its flow is tried.
+            listens: None,
+            expires_at_ms: old.expires_at_ms,
+            grant: old.grant,
+            granted_until_ms: old.granted_until_ms,
+        }
+    }
+}
+
 pub fn encode_change(change: &BindingChange) -> Vec<u8> {
-    encode(&ChangeRecord {
-        version: VERSION,
-        aor: change.aor.clone(),
-        put: change.put.iter().map(record).collect(),
-        removed: change.removed.clone(),
-    })
+    let put: Vec<BindingRecord> = change.put.iter().map(record).collect();
+    encode(&(VERSION, &change.aor, put, &change.removed))
 }
 
 /// The record of a change that only puts this binding: what compaction writes.
@@ -53,13 +91,26 @@ pub fn encode_binding(binding: Binding) -> Vec<u8> {
 }
 
 pub fn decode_change(bytes: &[u8]) -> Result<BindingChange, CborError> {
-    let record: ChangeRecord = decode(bytes)?;
-    if record.version != VERSION {
-        return Err(CborError::of_version(record.version));
+    match version_of(bytes) {
+        Some(VERSION_1) => change::<BindingRecord1>(bytes),
+        Some(VERSION) | None => change::<BindingRecord>(bytes),
+        Some(other) => Err(CborError::of_version(other)),
     }
-    let aor = record.aor;
-    let put = record.put.into_iter().map(|b| binding(&aor, b)).collect();
-    Ok(BindingChange { aor, put, removed: record.removed })
+}
+
+/// The first number of the record: an array, then a small integer (RFC 8949 §3).
+fn version_of(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [0x80..=0x97, version @ 0..=23, ..] => Some(*version),
+        _ => None,
+    }
+}
+
+fn change<B: Into<BindingRecord> + DeserializeOwned>(bytes: &[u8]) -> Result<BindingChange, CborError> {
+    let (version, aor, put, removed): ChangeRecord<B> = decode(bytes)?;
+    let put = put.into_iter().map(|b| binding(&aor, b.into())).collect::<Option<_>>();
+    let put = put.ok_or_else(|| CborError::of_version(version))?;
+    Ok(BindingChange { aor, put, removed })
 }
 
 /// The bindings that live after all `records`, in order; damaged records are skipped (their CRC was good, so only a
@@ -93,17 +144,20 @@ fn record(b: &Binding) -> BindingRecord {
         cseq: b.cseq,
         path: b.path.clone(),
         server: b.server.clone(),
-        tcp: b.flow.transport == Transport::Tcp,
+        transport: b.flow.transport.code(),
         local: b.flow.local,
         remote: b.flow.remote,
+        listens: b.listens,
         expires_at_ms: b.expires_at_ms,
         grant: b.grant.to_vec(),
         granted_until_ms: b.granted_until_ms,
     }
 }
 
-fn binding(aor: &str, r: BindingRecord) -> Binding {
-    Binding {
+/// `None`: a transport that we do not know.
+fn binding(aor: &str, r: BindingRecord) -> Option<Binding> {
+    let transport = Transport::of_code(r.transport)?;
+    Some(Binding {
         aor: aor.to_owned(),
         instance: r.instance,
         contact: r.contact,
@@ -114,18 +168,17 @@ fn binding(aor: &str, r: BindingRecord) -> Binding {
         path: r.path,
         server: r.server,
         flow: Flow {
-            transport: if r.tcp { Transport::Tcp } else { Transport::Udp },
+            transport,
             // A connection does not survive the process that held it; its number is never used again.
-            connection: if r.tcp { u64::MAX } else { 0 },
+            connection: if transport.is_reliable() { u64::MAX } else { 0 },
             local: r.local,
             remote: r.remote,
         },
-        // Found again with the next REGISTER; until then its flow is tried.
-        listens: None,
+        listens: r.listens,
         expires_at_ms: r.expires_at_ms,
         grant: r.grant.into(),
         granted_until_ms: r.granted_until_ms,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -149,7 +202,7 @@ mod tests {
                 local: "127.0.0.1:5060".parse().expect("an address"),
                 remote: "[::1]:5061".parse().expect("an address"),
             },
-            listens: None,
+            listens: Some("[::1]:5062".parse().expect("an address")),
             expires_at_ms,
             grant: vec![1, 2].into(),
             granted_until_ms: 9,

@@ -7,7 +7,7 @@
 
 use super::target::Target;
 use crate::{
-    Flow, Transport,
+    Flow,
     cx::Cx,
     hop::Hop,
     limits::ROUTES_MAX,
@@ -76,8 +76,8 @@ fn route(sealed: &str, host: &str) -> String {
 
 fn phone_host(cx: &Cx<'_>, flow: &Flow) -> String {
     let sent_by = cx.sent_by(flow);
-    match flow.transport {
-        Transport::Udp => sent_by,
-        Transport::Tcp => format!("{sent_by};transport=tcp"),
+    match flow.transport.parameter() {
+        None => sent_by,
+        Some(transport) => format!("{sent_by};transport={transport}"),
     }
 }

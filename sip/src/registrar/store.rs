@@ -9,7 +9,7 @@
 //! socket (RFC 5626 §5.3: 430).
 
 use super::{Binding, BindingChange};
-use crate::{Flow, Transport};
+use crate::Flow;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -98,7 +98,7 @@ impl Bindings {
     /// The connection is gone: what hung on it stays bound but is not reachable. The count is what was cut off.
     /// A datagram "flow" cannot close; one refused datagram (ICMP) is no proof, so UDP bindings keep their state.
     pub fn flow_closed(&mut self, flow: &Flow) -> usize {
-        if flow.transport == Transport::Udp {
+        if !flow.transport.is_reliable() {
             return 0;
         }
         let keys = self.by_flow.remove(flow).unwrap_or_default();
@@ -142,7 +142,7 @@ impl Bindings {
     /// that connection may be given anew), so only UDP bindings are reachable before the phone's next REGISTER.
     #[must_use]
     pub fn restore(&mut self, binding: Binding) -> bool {
-        let reachable = binding.flow.transport == Transport::Udp;
+        let reachable = !binding.flow.transport.is_reliable();
         let change = BindingChange { aor: binding.aor.clone(), put: vec![binding], removed: Vec::new() };
         let fits = self.has_room_for(&change);
         for binding in change.put.into_iter().filter(|_| fits) {

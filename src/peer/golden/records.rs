@@ -113,6 +113,18 @@ fn a_change_of_bindings_is_read_whole_or_not_at_all() {
     assert!(decode_change(&newer).is_err(), "of another version");
 }
 
+/// The same change as the first release wrote it: what a phone was promised then is kept.
+#[test]
+fn a_change_of_bindings_of_version_1_is_read() {
+    const OLD: &str = "84016c616c69636540612e74657374818e6a75726e3a757569643a3178187369703a616c696365403139322e302e322e313a35303630663b713d302e351901f4616307816f3c7369703a702e746573743b6c723e6e3139322e302e322e393a35303630f4a16256348284187f0000011913c4a162563682901820010d18b80000000000000000000000011913c51b0000018bcfe576104201021b0000018bcfe573b8816a75726e3a757569643a32";
+    let mut expected = change();
+    for binding in &mut expected.put {
+        binding.listens = None;
+    }
+    let bytes = hex::decode(OLD).expect("hex");
+    assert_eq!(decode_change(&bytes), Ok(expected));
+}
+
 #[test]
 fn a_note_of_another_version_says_nothing() {
     let version = notes::VERSION + 1;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Transport;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
