@@ -43,6 +43,8 @@ pub enum Input {
     Resolved { id: AskId, resolution: Resolution },
     /// The account is gone or has a new password: its phones here are bound no longer. Told by `Output::Expired`.
     Unbind { aor: String },
+    /// The account is no more: nothing new is said in its dialogs.
+    Gone { aor: String },
     /// At start: a live binding from the journal.
     Restore { binding: Binding },
     /// The program ends: new requests outside dialogs get 503, what is under way may finish.

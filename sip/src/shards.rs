@@ -168,7 +168,7 @@ impl Shards {
                     message.and_then(|m| m.via().and_then(|via| via.branch()).and_then(Branch::read));
                 branch.map(Branch::shard)
             }
-            Input::FlowClosed { .. } | Input::OverlayDown { .. } | Input::Drain => None,
+            Input::FlowClosed { .. } | Input::OverlayDown { .. } | Input::Gone { .. } | Input::Drain => None,
             Input::Challenge { id, .. }
             | Input::Verified { id, .. }
             | Input::Journaled { id }

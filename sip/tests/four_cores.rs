@@ -5,6 +5,8 @@
 mod border;
 #[path = "calls.rs"]
 mod calls;
+#[path = "dialogs.rs"]
+mod dialogs;
 #[path = "guards.rs"]
 mod guards;
 #[path = "listening.rs"]

@@ -48,6 +48,9 @@ impl Accounts<'_> {
             self.roaming.forget(&aor, None);
             // Whoever is registered with the old password is not any more.
             self.outside.sip(dots_sip::Input::Unbind { aor: aor.clone() });
+            if removed {
+                self.outside.sip(dots_sip::Input::Gone { aor: aor.clone() });
+            }
         }
         match removed && !existed {
             true => self.outside.problem(api, 404, format!("there is no account {aor}")),

@@ -185,6 +185,7 @@ impl Parts<'_> {
             Input::OverlayDown { peer } => self.on_hop_down(&Hop::Peer(peer)),
             Input::OverlayRefused { bytes } => self.on_not_queued(bytes),
             Input::Unbind { aor } => registrar.unbind(cx, &aor),
+            Input::Gone { aor } => proxy.on_gone(&aor),
             Input::Challenge { id, result } => {
                 registrar.on_challenge(cx, tx, id, result.clone());
                 proxy.on_challenge(cx, tx, id, result);

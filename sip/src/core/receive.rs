@@ -9,7 +9,7 @@ use crate::{
     input::Vouched,
     limits::RETRY_AFTER_UNAVAILABLE_S,
     message::{Editor, Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
-    proxy::{check, is_for_us},
+    proxy::{check, is_for_us, mended},
     status,
     transaction::{NewRequest, Received, Standing, User},
 };
@@ -84,7 +84,12 @@ impl Parts<'_> {
     }
 
     /// A request that no transaction knows: the user that answers it.
-    fn on_new(&mut self, new: NewRequest, caller: Option<Vouched>) {
+    fn on_new(&mut self, mut new: NewRequest, caller: Option<Vouched>) {
+        if matches!(new.hop, Hop::Phone(_))
+            && let Some(request) = mended(&self.cx, &new.request)
+        {
+            new.request = request;
+        }
         let standing = match &new.hop {
             Hop::Phone(flow) if !self.registrar.knows(flow) => Standing::Stranger,
             Hop::Phone(_) | Hop::Peer(_) => Standing::Known,

@@ -6,7 +6,7 @@ use crate::{
     cx::Cx,
     ids::Method,
     limits::NAME_BYTES_MAX,
-    message::{Message, Name, NameAddr, Via},
+    message::{Editor, Message, Name, NameAddr, Via},
     status::{self, Status},
     uri::Uri,
 };
@@ -88,6 +88,19 @@ pub(super) fn target(cx: &Cx<'_>, request: &Message) -> Result<String, Refusal> 
     }
     let uri = request.uri().unwrap_or_default();
     cx.addressing().canonical_aor(uri).map_err(|_| Refusal::plain(status::NOT_FOUND))
+}
+
+/// §16.4 for who takes us for a strict router: it wrote us into the Request-URI, and its target behind all Routes.
+pub(crate) fn mended(cx: &Cx<'_>, request: &Message) -> Option<Message> {
+    let last = request.values(&Name::Route).last().filter(|_| is_for_us(cx, request))?;
+    let uri = NameAddr::parse(last)?.uri().to_owned();
+    Uri::parse(&uri).ok().filter(|uri| uri.user().is_some())?;
+    let mut routes: Vec<String> = request.values(&Name::Route).map(str::to_owned).collect();
+    routes.pop();
+    let mut edit = Editor::new(request);
+    edit.set_uri(&uri);
+    edit.set_values(&Name::Route, &routes);
+    Message::parse(edit.build()).ok()
 }
 
 /// A Route that does not name us: we are no relay.

@@ -1,9 +1,11 @@
 //! Requests inside a dialog: only by a route token of ours, only to the side that the sender is not (design: route tokens).
 
 use super::{
-    memory::{Dialog, Dialogs, short},
+    authority::{self, Asked},
+    memory::{Dialog, Dialogs, Phase, short},
     rewrite::{contact_uri, finish, set_uri_of, stamp},
     target::Target,
+    way::{NoWay, Way},
 };
 use crate::{
     address::Addressing,
@@ -15,99 +17,120 @@ use crate::{
     },
     cx::Cx,
     hop::Hop,
-    ids::{Branch, DialogKey},
-    limits::ROUTES_MAX,
+    ids::{Branch, DialogKey, Method},
     location::Place,
-    message::{Editor, Message, Name, NameAddr},
-    token::{Side, Token},
+    message::{Editor, Message, Name},
+    status::{self, Status},
+    token::Side,
     uri::Uri,
 };
 
 /// One request's way through this peer, as its token says.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
-    pub token: Token,
-    pub by_caller: bool,
-    pub caller_tag: String,
-    pub callee_tag: String,
+    pub way: Way,
     pub key: DialogKey,
-    /// How many of the topmost Routes are this pass's own.
-    own_routes: usize,
-    /// The token stood in the Request-URI: a strict router before us put it there (§16.4).
-    is_strict: bool,
-}
-
-/// Why there is no way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoPass {
-    /// No token at all: a dialog that nobody knows here (§12.2.2).
-    Unknown,
-    /// A token that was not sealed for this dialog.
-    Forged,
 }
 
 impl Pass {
-    /// By the first of our tokens in the Route set.
-    pub fn find(cx: &Cx<'_>, request: &Message) -> Result<Pass, NoPass> {
-        let (from, to) = (request.from().ok_or(NoPass::Unknown)?, request.to().ok_or(NoPass::Unknown)?);
-        let call_id = request.call_id().ok_or(NoPass::Unknown)?;
-        let tags = [(from.tag(), to.tag(), true), (to.tag(), from.tag(), false)];
-        let mut routes = own_tokens(cx, request);
-        let first = routes.next();
-        let own_routes = match (&first, routes.next()) {
-            (None, _) => 0,
-            (Some((_, token)), Some((next, same))) if same == *token => next + 1,
-            (Some((at, _)), _) => at + 1,
-        };
-        let in_uri = || Uri::parse(request.uri()?).ok()?.user().map(str::to_ascii_lowercase);
-        let is_strict = first.is_none();
-        let text = match first {
-            Some((_, text)) => text,
-            None => in_uri().ok_or(NoPass::Unknown)?,
-        };
-        for (tag, other, by_caller) in tags {
-            let Some(tag) = tag else { continue };
-            if let Some(token) = Token::open(&text, &cx.base.token_key, call_id, tag) {
-                let key = DialogKey::new(call_id, tag, &cx.base.secret);
-                let (caller_tag, callee_tag) = (tag.to_owned(), other.unwrap_or_default().to_owned());
-                return Ok(Pass { token, by_caller, caller_tag, callee_tag, key, own_routes, is_strict });
+    /// By our tokens in the Route set.
+    pub fn find(cx: &Cx<'_>, request: &Message) -> Result<Pass, NoWay> {
+        let way = Way::find(cx, request)?;
+        let call_id = request.call_id().ok_or(NoWay::Unknown)?;
+        let key = DialogKey::new(call_id, &way.caller_tag, &cx.base.secret);
+        Ok(Pass { way, key })
+    }
+
+    /// May it pass? TOK-11 to TOK-14.
+    pub fn judge(&self, cx: &Cx<'_>, dialogs: &Dialogs, request: &Message, hop: &Hop) -> Result<(), Status> {
+        let Way { token, by_caller, callee_tag, .. } = &self.way;
+        let dialog = dialogs.find(self.key);
+        let known = dialog.and_then(|dialog| dialog.parties.as_ref());
+        let said = || self.said(request, cx.addressing());
+        let is_peer = matches!(hop, Hop::Peer(_));
+        // TOK-12: nobody remembers for whom it was given, and somebody else says that it is his.
+        if known.is_none() && is_peer {
+            let said = said();
+            if !token.is_of(&said.caller, &said.callee) {
+                return Err(status::FORBIDDEN);
             }
         }
-        // A Request-URI is somebody's name as a rule, and no token.
-        Err(if is_strict { NoPass::Unknown } else { NoPass::Forged })
+        let are_strangers = known.map_or_else(|| said().are_strangers(), Parties::are_strangers);
+        let reaches_phone = !matches!(self.way.recipient(), Side::Peer(_));
+        Asked {
+            method: &Method::of(request),
+            usage: token.usage,
+            by_caller: *by_caller,
+            is_foreign: is_peer || (are_strangers && reaches_phone),
+            is_about_refer: authority::is_about_refer(request),
+            is_old: token.is_over(cx.now.wall_ms),
+            now_ms: cx.now.wall_ms,
+        }
+        .judge(
+            dialog,
+            dialog.and_then(|dialog| dialog.leg(callee_tag)),
+            dialogs.has_failed(self.key),
+        )
     }
 
-    pub fn sender(&self) -> &Side {
-        if self.by_caller { &self.token.caller } else { &self.token.callee }
-    }
-
-    pub fn recipient(&self) -> &Side {
-        if self.by_caller { &self.token.callee } else { &self.token.caller }
-    }
-
-    /// Target refresh (re-INVITE, UPDATE): the sender's newest Contact.
-    pub fn remember(&self, dialogs: &mut Dialogs, request: &Message) {
-        if matches!(self.sender(), Side::Peer(_)) {
+    /// It passes: what that changes, and in a target refresh (re-INVITE, UPDATE) the sender's newest Contact.
+    pub fn remember(&self, cx: &Cx<'_>, dialogs: &mut Dialogs, request: &Message) {
+        let Way { by_caller, callee_tag, token, .. } = &self.way;
+        let is_ours = !matches!(self.way.sender(), Side::Peer(_));
+        let contact = contact_uri(request).filter(|_| is_ours).and_then(short);
+        let dialog = dialogs.find(self.key);
+        let is_known = dialog.is_some_and(|dialog| dialog.leg(callee_tag).is_some());
+        // Forgotten, and one of our phones knows it, or somebody ends it: so it is, or was, a dialog.
+        let begins = match Method::of(request) {
+            _ if dialog.is_some_and(|dialog| dialog.is_whole) => false,
+            Method::Bye => true,
+            Method::Ack => false,
+            _ => is_ours,
+        };
+        if contact.is_none() && !is_known && !begins {
             return;
         }
-        if let Some(contact) = contact_uri(request).and_then(short) {
-            let by_caller = self.by_caller;
-            dialogs.note(self.key, |dialog| {
+        let (now_ms, by_caller) = (cx.now.wall_ms, *by_caller);
+        dialogs.note(self.key, |dialog| {
+            if let Some(contact) = contact {
                 *(if by_caller { &mut dialog.caller_contact } else { &mut dialog.callee_contact }) =
                     Some(contact);
-            });
-        }
+            }
+            if (is_known || begins)
+                && let Some(leg) = dialog.leg_mut(callee_tag, now_ms)
+            {
+                if !is_known {
+                    leg.phase = Phase::Up;
+                }
+                authority::passed(leg, request, (token.usage, by_caller), now_ms);
+            }
+        });
+    }
+
+    /// Both ends agree to what keeps a call: it is up, whoever forgot it.
+    pub fn confirm(&self, dialogs: &mut Dialogs, now_ms: u64) {
+        dialogs.note(self.key, |dialog| {
+            if dialog.leg(&self.way.callee_tag).is_none()
+                && let Some(leg) = dialog.leg_mut(&self.way.callee_tag, now_ms)
+            {
+                leg.phase = Phase::Up;
+            }
+        });
     }
 
     /// Caller and callee of the dialog; where that is forgotten, as From and To say.
     pub fn parties(&self, cx: &Cx<'_>, dialogs: &Dialogs, request: &Message) -> Parties {
         let known = dialogs.find(self.key).and_then(|dialog| dialog.parties.clone());
-        known.unwrap_or_else(|| Parties {
-            caller: aor_in(request, self.by_caller, cx.addressing()),
-            callee: aor_in(request, !self.by_caller, cx.addressing()),
+        known.unwrap_or_else(|| self.said(request, cx.addressing()))
+    }
+
+    fn said(&self, request: &Message, addressing: &Addressing) -> Parties {
+        Parties {
+            caller: aor_in(request, self.way.by_caller, addressing),
+            callee: aor_in(request, !self.way.by_caller, addressing),
             vouch: None,
             nonce: None,
-        })
+        }
     }
 
     /// The copy of a request for the other side: own Routes popped, opaque names turned back, identities rewritten.
@@ -120,13 +143,14 @@ impl Pass {
         branch: Branch,
     ) -> Option<Message> {
         let mut edit = Editor::new(request);
-        let uri = self.take_routes(&mut edit, request);
+        edit.set_values(&Name::Route, &self.way.rest);
         stamp(cx, &mut edit, request, (from, &target.hop()), &branch.text(None));
         let parties = self.parties(cx, dialogs, request);
         strip_credentials(&mut edit, &parties.guarded_realms(cx.addressing()));
+        let mut uri = self.way.uri.clone();
         match target {
             Target::Peer(_) => {
-                let parties = if self.by_caller { parties } else { parties.reversed() };
+                let parties = if self.way.by_caller { parties } else { parties.reversed() };
                 identity::set(&mut edit, request, &Name::From, &uri_of(&parties.caller));
                 identity::set(&mut edit, request, &Name::To, &uri_of(&parties.callee));
                 cx.base.border.outward(&mut edit, request);
@@ -142,55 +166,40 @@ impl Pass {
                     }
                     (Hop::Phone(_), false) => self.show_caller(&mut edit, request, dialog),
                 }
-                self.show_contact(cx, &mut edit, (uri.as_deref(), from), dialog, target);
+                uri = self.contact(cx, from, dialog, target).or(uri);
             }
+        }
+        let uri = uri?;
+        edit.set_uri(&uri);
+        if let Some((uri, routes)) = self.way.toward_strict(&uri) {
+            edit.set_uri(&uri);
+            edit.set_values(&Name::Route, &routes);
         }
         finish(&edit)
     }
 
-    /// Takes this pass's own Routes away; what the Request-URI is then. `None`: it was our token, and nothing else was said.
-    fn take_routes(&self, edit: &mut Editor<'_>, request: &Message) -> Option<String> {
-        if !self.is_strict {
-            edit.remove_first_values(&Name::Route, self.own_routes);
-            return request.uri().map(str::to_owned);
-        }
-        // §16.4: the last Route is what the sender meant by the Request-URI.
-        let mut routes: Vec<String> = request.values(&Name::Route).map(str::to_owned).collect();
-        let last = routes.pop()?;
-        let uri = NameAddr::parse(&last)?.uri().to_owned();
-        edit.set_uri(&uri);
-        edit.set_values(&Name::Route, &routes);
-        Some(uri)
-    }
-
-    /// Inward: the phone's own Contact in the Request-URI, where that is an opaque name of ours.
-    fn show_contact(
-        &self,
-        cx: &Cx<'_>,
-        edit: &mut Editor<'_>,
-        (uri, from): (Option<&str>, &Hop),
-        dialog: &Dialog,
-        target: &Target,
-    ) {
+    /// Inward: the phone's own Contact for the Request-URI, where that is an opaque name of ours.
+    fn contact(&self, cx: &Cx<'_>, from: &Hop, dialog: &Dialog, target: &Target) -> Option<String> {
         let is_other =
             |uri: &str| Uri::parse(uri).is_ok_and(|uri| !uri.host().eq_ignore_ascii_case(&cx.own_host()));
+        let said = self.way.uri.as_deref();
         // A peer was given that name, and has no other to say.
-        if matches!(from, Hop::Phone(_)) && uri.is_some_and(is_other) {
-            return;
+        if matches!(from, Hop::Phone(_)) && said.is_some_and(is_other) {
+            return None;
         }
-        let known = if self.by_caller { &dialog.callee_contact } else { &dialog.caller_contact };
+        let known = if self.way.by_caller { &dialog.callee_contact } else { &dialog.caller_contact };
         let bound = match target {
             Target::Phone(place) => Some(&place.uri),
             Target::Flow(_) | Target::Peer(_) => None,
         };
-        if let Some(contact) = known.as_ref().or(bound) {
-            edit.set_uri(contact);
-        }
+        let other = || format!("sip:{}", target.address());
+        let may_pass = said.is_some_and(|said| !is_other(said) && identity::plain_uri(said) == said);
+        known.as_ref().or(bound).cloned().or_else(|| (!may_pass).then(other))
     }
 
     /// Toward a phone of a caller of its own realm: by the name that it was shown.
     fn show_caller(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog) {
-        if self.by_caller
+        if self.way.by_caller
             && let Some(shown) = &dialog.caller_shown
         {
             set_uri_of(edit, request, &Name::From, shown);
@@ -201,7 +210,7 @@ impl Pass {
     /// knows. What the peer wrote is not looked at.
     fn name_parties(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog, parties: &Parties) {
         let (caller, callee) = (uri_of(&parties.caller), uri_of(&parties.callee));
-        let (from, to) = match self.by_caller {
+        let (from, to) = match self.way.by_caller {
             true => (dialog.caller_shown.as_ref().unwrap_or(&caller), &callee),
             false => {
                 let from = dialog.caller_to.as_ref().unwrap_or(&callee);
@@ -214,7 +223,7 @@ impl Pass {
 
     /// The same between two phones of this peer that are strangers: only From can lie.
     fn name_stranger(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog, parties: &Parties) {
-        let (known, vouched) = match self.by_caller {
+        let (known, vouched) = match self.way.by_caller {
             true => (dialog.caller_shown.as_ref().or(dialog.caller_from.as_ref()), &parties.caller),
             false => (dialog.caller_to.as_ref(), &parties.callee),
         };
@@ -250,24 +259,6 @@ pub(super) fn reach(side: &Side, places: &[Place]) -> Option<Target> {
             Some(Target::Phone(place.clone()))
         }
     }
-}
-
-/// The Routes with a user part, and their places, after those that only name us (an outbound proxy setting). Whose a
-/// token is its MAC says, not the host beside it.
-fn own_tokens<'a>(cx: &'a Cx<'_>, request: &'a Message) -> impl Iterator<Item = (usize, String)> + 'a {
-    let mut routes = request.values(&Name::Route).take(ROUTES_MAX).enumerate().peekable();
-    let uri_of = |value: &str| NameAddr::parse(value).map(|r| r.uri().to_owned()).unwrap_or_default();
-    while routes
-        .next_if(|(_, value)| {
-            Uri::parse(&uri_of(value)).is_ok_and(|u| u.user().is_none() && cx.is_own_route(u.host()))
-        })
-        .is_some()
-    {}
-    routes.map_while(move |(at, value)| {
-        let uri = uri_of(value);
-        let user = Uri::parse(&uri).ok()?.user()?.to_ascii_lowercase();
-        Some((at, user))
-    })
 }
 
 /// The canonical AOR in From (`from`) or To.

@@ -3,9 +3,11 @@
 use super::{
     Hands, Proxy,
     calls::Call,
-    dialog::{NoPass, Pass, reach, speaks_for},
+    dialog::{Pass, reach, speaks_for},
     forwarding::InDialog,
     session::{Session, Stage},
+    target::Target,
+    way::NoWay,
 };
 use crate::{
     border::parties::Parties,
@@ -14,7 +16,7 @@ use crate::{
     ids::Method,
     location::Place,
     output::CallProgress,
-    status,
+    status::{self, Status},
     token::Side,
     transaction::{NewRequest, Standing, Transactions, User},
 };
@@ -34,7 +36,7 @@ impl Proxy {
             Err(why) => {
                 cx.count("dialog_refused");
                 // §12.2.2 where the dialog is unknown, so that the phone ends it; 403 where somebody forges.
-                let status = if why == NoPass::Unknown { status::NO_SUCH_DIALOG } else { status::FORBIDDEN };
+                let status = if why == NoWay::Unknown { status::NO_SUCH_DIALOG } else { status::FORBIDDEN };
                 if !is_ack {
                     let answer = cx.answer(&new.request, status, &[]);
                     tx.refuse(cx, &new, answer);
@@ -53,7 +55,7 @@ impl Proxy {
             }
             Side::Flow(_) | Side::Peer(_) => Some(Vec::new()),
         };
-        let (sender, recipient) = (wait(pass.sender()), wait(pass.recipient()));
+        let (sender, recipient) = (wait(pass.way.sender()), wait(pass.way.recipient()));
         let is_known = sender.is_some() && recipient.is_some();
         self.begin(id, new, standing, Stage::Entering { pass: Box::new(pass), sender, recipient });
         if is_known {
@@ -83,21 +85,21 @@ impl Session {
             return;
         };
         let is_ack = Method::of(&self.new.request) == Method::Ack;
-        if !speaks_for(&self.new.hop, pass.sender(), sender) {
+        let target = reach(pass.way.recipient(), recipient);
+        if let Err(status) = self.may_pass(hands, &pass, sender, target.as_ref()) {
             hands.cx.count("dialog_refused");
             if !is_ack {
-                hands.refuse(&self.new, status::FORBIDDEN, &[]);
+                hands.refuse(&self.new, status, &[]);
             }
             return;
         }
-        let target = reach(pass.recipient(), recipient);
-        let (from, to) = match pass.by_caller {
+        let (from, to) = match pass.way.by_caller {
             true => (sender, recipient),
             false => (recipient, sender),
         };
-        name_instance(&mut pass.token.caller, from);
-        name_instance(&mut pass.token.callee, to);
-        pass.remember(hands.dialogs, &self.new.request);
+        name_instance(&mut pass.way.token.caller, from);
+        name_instance(&mut pass.way.token.callee, to);
+        pass.remember(hands.cx, hands.dialogs, &self.new.request);
         if is_ack {
             let Some(target) = target else { return };
             let branch = hands.cx.branch();
@@ -121,22 +123,38 @@ impl Session {
         self.forward_in_dialog(hands, InDialog { pass: *pass, parties, target });
     }
 
+    /// Is it the sender's to say, may it be said now, and does it go to whom its Routes name next?
+    fn may_pass(
+        &self,
+        hands: &Hands<'_, '_>,
+        pass: &Pass,
+        sender: &[Place],
+        target: Option<&Target>,
+    ) -> Result<(), Status> {
+        if !speaks_for(&self.new.hop, pass.way.sender(), sender) {
+            return Err(status::FORBIDDEN);
+        }
+        pass.judge(hands.cx, hands.dialogs, &self.new.request, &self.new.hop)?;
+        let leads = target.is_none_or(|target| pass.way.leads_to(&target.hop(), &target.names()));
+        if leads { Ok(()) } else { Err(Status(403, "Route Not Ours")) }
+    }
+
     /// A BYE ends a call, a re-INVITE or UPDATE is a sign of its life.
     fn tell_call(&self, cx: &mut Cx<'_>, pass: &Pass, parties: &Parties) {
         let Some(call_id) = self.new.request.call_id() else { return };
         let seen_from_phone = matches!(self.new.hop, Hop::Phone(_));
         let what = match Method::of(&self.new.request) {
-            Method::Bye => CallProgress::Ended { by_caller: pass.by_caller, seen_from_phone },
+            Method::Bye => CallProgress::Ended { by_caller: pass.way.by_caller, seen_from_phone },
             Method::Invite | Method::Update => CallProgress::Refreshed,
             _ => return,
         };
         let call = Call {
             attempt: None,
             call_id,
-            from_tag: &pass.caller_tag,
-            to_tag: Some(&pass.callee_tag),
-            caller: &pass.token.caller,
-            callee: &pass.token.callee,
+            from_tag: &pass.way.caller_tag,
+            to_tag: Some(&pass.way.callee_tag),
+            caller: &pass.way.token.caller,
+            callee: &pass.way.token.callee,
             parties,
         };
         call.tell(cx, what, &[]);

@@ -5,7 +5,7 @@ use super::{
     calls::Call,
     dialog::Pass,
     inbound::Passing,
-    memory::{Dialogs, short},
+    memory::{Dialogs, Phase, short},
     outbound::Original,
     response_context::{Action, BranchNumber, Final, Kind, ResponseContext},
     rewrite::contact_uri,
@@ -66,7 +66,7 @@ impl Session {
         targets: Vec<(u16, Target)>,
     ) {
         let kind = self.kind(false);
-        if kind.is_invite {
+        if begins_dialog(&self.new.request) {
             remember_caller(hands.cx, hands.dialogs, &self.new.request, &from, &parties);
         }
         self.start(hands, ResponseContext::new(kind, targets), from, parties, None);
@@ -75,7 +75,7 @@ impl Session {
     pub(super) fn forward_in_dialog(&mut self, hands: &mut Hands<'_, '_>, request: InDialog) {
         let InDialog { pass, parties, target } = request;
         let context = ResponseContext::new(self.kind(true), vec![(0, target)]);
-        let from = pass.sender().clone();
+        let from = pass.way.sender().clone();
         self.start(hands, context, from, parties, Some(pass));
     }
 
@@ -269,6 +269,7 @@ impl Forwarding {
     ) {
         let Some(side) = self.branches.get(branch).map(|branch| branch.target.side()) else { return };
         let to_tag = response.to().and_then(|to| to.tag());
+        self.remember_leg(hands, new, status, to_tag);
         if status < 200 {
             self.tell(hands.cx, new, (&side, None), CallProgress::Ringing, &[]);
         } else {
@@ -286,7 +287,8 @@ impl Forwarding {
         if let Some(side) = self.branches.first().map(|branch| branch.target.side()) {
             self.tell(hands.cx, new, (&side, None), CallProgress::Failed { status }, &[]);
         }
-        if self.is_call(new)
+        if self.pass.is_none()
+            && begins_dialog(&new.request)
             && let Some(key) = self.original(new).dialog(hands.cx)
         {
             hands.dialogs.forget_unanswered(key);
@@ -355,6 +357,28 @@ impl Forwarding {
         name().filter(|_| is_answer).map_or(About::Other, About::Answer)
     }
 
+    /// How far the dialog with this callee is.
+    fn remember_leg(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, status: u16, to_tag: Option<&str>) {
+        let now_ms = hands.cx.now.wall_ms;
+        if let Some(pass) = &self.pass {
+            if status >= 200 && matches!(Method::of(&new.request), Method::Invite | Method::Update) {
+                pass.confirm(hands.dialogs, now_ms);
+            }
+            return;
+        }
+        let (Some(tag), true, true) = (to_tag, status > 100, begins_dialog(&new.request)) else { return };
+        let Some(key) = self.original(new).dialog(hands.cx) else { return };
+        hands.dialogs.note(key, |dialog| {
+            dialog.is_answered |= status >= 200;
+            if let Some(leg) = dialog.leg_mut(tag, now_ms)
+                && status >= 200
+                && leg.phase == Phase::Early
+            {
+                leg.phase = Phase::Up;
+            }
+        });
+    }
+
     fn remember_callee(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, side: &Side, response: &Message) {
         if !self.is_call(new) {
             return;
@@ -363,7 +387,6 @@ impl Forwarding {
             let is_ours = !matches!(side, Side::Peer(_));
             let contact = contact_uri(response).and_then(short).filter(|_| is_ours);
             hands.dialogs.note(key, |dialog| {
-                dialog.is_answered = true;
                 if is_ours {
                     dialog.callee_contact = contact;
                 }
@@ -381,6 +404,11 @@ impl Forwarding {
     }
 }
 
+/// What begins a dialog when it is answered (§12.1; RFC 6665 §4.1).
+fn begins_dialog(request: &Message) -> bool {
+    matches!(Method::of(request), Method::Invite | Method::Subscribe)
+}
+
 /// RFC 4028 §4: the session lasts for so long without a refresh.
 fn session_s(response: &Message) -> Option<u32> {
     response.header(&Name::SessionExpires)?.split(';').next()?.trim().parse().ok()
@@ -393,6 +421,7 @@ fn remember_caller(cx: &Cx<'_>, dialogs: &mut Dialogs, request: &Message, from: 
     let key = DialogKey::new(call_id, tag, &cx.base.secret);
     let from_phone = !matches!(from, Side::Peer(_));
     dialogs.note(key, |dialog| {
+        dialog.is_whole = true;
         dialog.parties = Some(parties.clone());
         if from_phone {
             dialog.caller_contact = contact_uri(request).and_then(short);

@@ -1,14 +1,18 @@
 //! What is remembered of dialogs beyond their route tokens: the names and Contacts that our phones wrote, to be given back
-//! to them. It may be forgotten without harm to calls between phones whose Contact is the one that they registered.
+//! to them; and how far each dialog is, so that nothing new is said in one that is over.
 //!
-//! Bounded in bytes; the dialog that was least recently begun goes first. A call that failed is forgotten at once.
+//! One row for Call-ID and caller's tag, with a leg for each callee's tag: a fork is several dialogs. It may be forgotten
+//! without harm to a call that is up: what has to pass then is told by the token alone ([`super::authority`]).
+//!
+//! Bounded in bytes; the dialog that was least recently begun goes first. A call that failed leaves its key alone.
 
 use crate::{
     border::parties::Parties,
     ids::DialogKey,
     limits::{DIALOG_BYTES_MAX, DIALOG_FIELD_BYTES_MAX},
 };
-use std::collections::BTreeMap;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dialog {
@@ -23,9 +27,61 @@ pub(super) struct Dialog {
     pub parties: Option<Parties>,
     /// A 2xx has passed.
     pub is_answered: bool,
+    /// Its beginning was seen, so a tag that is in no leg is of no dialog.
+    pub is_whole: bool,
+    /// The account of one of our phones in it was removed.
+    pub is_revoked: bool,
+    pub legs: Vec<Leg>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The callee has said something, and not yet yes.
+    Early,
+    Up,
+    Ended,
+}
+
+/// One callee's side of a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leg {
+    tag: u64,
+    pub phase: Phase,
+    /// UTC ms of the last request that passed.
+    pub passed_ms: u64,
+    /// A REFER passed in it, which is still reported on.
+    pub refer: Option<Refer>,
+}
+
+/// The subscription that a REFER makes (RFC 3515 §2.4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refer {
+    pub by_caller: bool,
+    pub until_ms: u64,
 }
 
 impl Dialog {
+    pub fn leg(&self, callee_tag: &str) -> Option<&Leg> {
+        let tag = tag_hash(callee_tag);
+        self.legs.iter().find(|leg| leg.tag == tag)
+    }
+
+    /// The leg of this tag, begun here if it is new. Where there are too many, one that only rings makes room; `None`: none
+    /// does.
+    pub fn leg_mut(&mut self, callee_tag: &str, now_ms: u64) -> Option<&mut Leg> {
+        let tag = tag_hash(callee_tag);
+        let at = self.legs.iter().position(|leg| leg.tag == tag);
+        if at.is_none() && self.legs.len() >= LEGS_MAX {
+            let early = self.legs.iter().position(|leg| leg.phase == Phase::Early)?;
+            self.legs.remove(early);
+        }
+        if at.is_none() {
+            self.legs.push(Leg { tag, phase: Phase::Early, passed_ms: now_ms, refer: None });
+            return self.legs.last_mut();
+        }
+        at.and_then(|at| self.legs.get_mut(at))
+    }
+
     fn bytes(&self) -> usize {
         let fields = [
             &self.caller_contact,
@@ -39,12 +95,21 @@ impl Dialog {
             let grant = parties.vouch.as_ref().map_or(0, |vouch| vouch.grant.len() + vouch.aor.len());
             parties.caller.len() + parties.callee.len() + grant
         });
-        ROW_BYTES + texts + parties
+        ROW_BYTES + texts + parties + self.legs.len() * size_of::<Leg>()
     }
+}
+
+fn tag_hash(tag: &str) -> u64 {
+    let hash = Sha256::digest(tag.as_bytes());
+    hash.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 /// What a remembered dialog costs beside its texts.
 const ROW_BYTES: usize = 256;
+/// Callees that may answer one call; what more of them say in it is not carried.
+const LEGS_MAX: usize = 32;
+/// Calls that failed and whose key is known yet.
+const FAILED_MAX: usize = 65_536;
 
 /// A text that is short enough to be remembered.
 pub(super) fn short(text: String) -> Option<String> {
@@ -57,11 +122,18 @@ pub(super) struct Dialogs {
     by_age: BTreeMap<u64, DialogKey>,
     next: u64,
     bytes: usize,
+    failed: BTreeSet<DialogKey>,
+    failed_by_age: VecDeque<DialogKey>,
 }
 
 impl Dialogs {
     pub fn find(&self, key: DialogKey) -> Option<&Dialog> {
         self.rows.get(&key).map(|(_, dialog)| dialog)
+    }
+
+    /// Did the call of this key fail, a while ago at most?
+    pub fn has_failed(&self, key: DialogKey) -> bool {
+        self.failed.contains(&key) && !self.rows.contains_key(&key)
     }
 
     /// Changes what is remembered of this dialog.
@@ -90,6 +162,22 @@ impl Dialogs {
     pub fn forget_unanswered(&mut self, key: DialogKey) {
         if self.find(key).is_some_and(|dialog| !dialog.is_answered) {
             self.forget(key);
+            if self.failed.insert(key) {
+                self.failed_by_age.push_back(key);
+            }
+            if self.failed_by_age.len() > FAILED_MAX
+                && let Some(oldest) = self.failed_by_age.pop_front()
+            {
+                self.failed.remove(&oldest);
+            }
+        }
+    }
+
+    /// This account is no more.
+    pub fn revoke(&mut self, aor: &str) {
+        for (_, dialog) in self.rows.values_mut() {
+            let is_in_it = |parties: &Parties| parties.caller == aor || parties.callee == aor;
+            dialog.is_revoked |= dialog.parties.as_ref().is_some_and(is_in_it);
         }
     }
 
@@ -125,5 +213,32 @@ mod tests {
             dialogs.forget(key(n));
         }
         assert_eq!((dialogs.bytes, dialogs.rows.len(), dialogs.by_age.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_failed_call_leaves_its_key_and_no_more_than_so_many() {
+        let secret = Secret::new([1; 32]);
+        let key = |n: usize| DialogKey::new(&n.to_string(), "t", &secret);
+        let mut dialogs = Dialogs::default();
+        for n in 0..FAILED_MAX + 5 {
+            dialogs.note(key(n), |dialog| dialog.is_whole = true);
+            dialogs.forget_unanswered(key(n));
+        }
+        assert_eq!((dialogs.bytes, dialogs.failed.len()), (0, FAILED_MAX));
+        assert!(!dialogs.has_failed(key(4)) && dialogs.has_failed(key(5)));
+        dialogs.note(key(5), |_| {});
+        assert!(!dialogs.has_failed(key(5)), "the same call is tried again, with credentials");
+    }
+
+    #[test]
+    fn the_legs_of_a_fork_are_bounded() {
+        let mut dialog = Dialog::default();
+        for n in 0..LEGS_MAX {
+            assert!(dialog.leg_mut(&n.to_string(), 7).is_some());
+        }
+        assert!(dialog.leg_mut("3", 9).is_some() && dialog.leg("3").expect("known").passed_ms == 7);
+        assert!(dialog.leg_mut("more", 7).is_some() && dialog.leg("0").is_none(), "the oldest that rings");
+        dialog.legs.iter_mut().for_each(|leg| leg.phase = Phase::Up);
+        assert!(dialog.leg_mut("even more", 7).is_none() && dialog.legs.len() == LEGS_MAX);
     }
 }

@@ -12,6 +12,7 @@
 //! cancelled early.
 
 mod admission;
+mod authority;
 mod calls;
 mod dialog;
 mod entering;
@@ -24,8 +25,9 @@ mod response_context;
 mod rewrite;
 mod session;
 mod target;
+mod way;
 
-pub(crate) use admission::{ALLOW, check, is_for_us};
+pub(crate) use admission::{ALLOW, check, is_for_us, mended};
 
 use crate::{
     auth::{AuthFailure, Challenge, Vouch},
@@ -160,6 +162,11 @@ impl Proxy {
             cx.count("timer_c");
             self.with(cx, tx, id, Session::on_timer_c);
         }
+    }
+
+    /// This account is no more: nothing new is said in its dialogs.
+    pub fn on_gone(&mut self, aor: &str) {
+        self.dialogs.revoke(aor);
     }
 
     /// Does no phone wait for an answer? What only waits for repetitions of an answer given may be cut.

@@ -62,7 +62,7 @@ impl Original<'_> {
             edit.remove(&Name::Other(claim.to_owned()));
         }
         if matches!(Method::of(request), Method::Invite | Method::Subscribe) {
-            record_route::add(cx, &mut edit, request, (self.hop, self.from), target);
+            record_route::add(cx, &mut edit, request, (self.hop, self.from), (target, self.parties));
         }
         match target {
             Target::Peer(_) => {

@@ -8,11 +8,13 @@
 use super::target::Target;
 use crate::{
     Flow,
+    border::parties::Parties,
     cx::Cx,
     hop::Hop,
+    ids::Method,
     limits::ROUTES_MAX,
     message::{Editor, Message, Name, NameAddr},
-    token::{Side, Token},
+    token::{Side, Token, Usage},
     uri::Uri,
 };
 
@@ -22,12 +24,17 @@ pub(super) fn add(
     edit: &mut Editor<'_>,
     request: &Message,
     (hop, from): (&Hop, &Side),
-    target: &Target,
+    (target, parties): (&Target, &Parties),
 ) {
     let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
         return;
     };
-    let token = Token { caller: from.clone(), callee: target.side() };
+    let usage = match Method::of(request) {
+        Method::Subscribe => Usage::Subscription,
+        _ => Usage::Call,
+    };
+    let aors = (parties.caller.as_str(), parties.callee.as_str());
+    let token = Token::new(usage, cx.now.wall_ms, aors, (from.clone(), target.side()));
     let sealed = token.seal(&cx.base.token_key, call_id, tag);
     for host in hosts(cx, hop, &target.hop()) {
         edit.prepend(&Name::RecordRoute, &route(&sealed, &host));

@@ -251,7 +251,8 @@ impl Session {
                 self.resolve(hands, from, parties, Some(places), others);
             }
             Stage::Entering { pass, mut sender, mut recipient } => {
-                for (side, slot) in [(pass.sender(), &mut sender), (pass.recipient(), &mut recipient)] {
+                for (side, slot) in [(pass.way.sender(), &mut sender), (pass.way.recipient(), &mut recipient)]
+                {
                     if matches!(side, Side::Phone { aor: named, .. } if named == aor) {
                         *slot = Some(places.clone());
                     }

@@ -1,6 +1,13 @@
 //! Where one branch goes: a phone where it is now, a phone on the flow it called on, or a peer.
 
-use crate::{Flow, hop::Hop, input::PeerLabel, location::Place, token::Side};
+use crate::{
+    Flow,
+    hop::{Hop, host_of},
+    input::PeerLabel,
+    location::Place,
+    message::NameAddr,
+    token::Side,
+};
 
 /// One branch's destination, with all that its copy of the request needs.
 #[derive(Clone, Debug)]
@@ -38,6 +45,25 @@ impl Target {
             }
             Target::Flow(flow) => Side::Flow(*flow),
             Target::Peer(label) => Side::Peer(label.clone()),
+        }
+    }
+
+    /// Where it is, as the host of a URI.
+    pub fn address(&self) -> String {
+        match self.hop() {
+            Hop::Phone(flow) => flow.remote.to_string(),
+            Hop::Peer(label) => host_of(&label),
+        }
+    }
+
+    /// Other hosts that a Route may name it by: its Contact's, and its edge proxy's.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Target::Phone(place) => {
+                let path = place.path.first().and_then(|path| NameAddr::parse(path)).map(|path| path.uri());
+                [Some(place.uri.as_str()), path].into_iter().flatten().collect()
+            }
+            Target::Flow(_) | Target::Peer(_) => Vec::new(),
         }
     }
 
