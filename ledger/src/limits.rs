@@ -13,8 +13,10 @@ pub const DURATION_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// RCPT-10: how long a receipt without its second signature is asked for, from the end of the call.
 pub const RETRY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// RCPT-8a: claims of calls that end within this time are signed and sent together. Nobody waits for a receipt.
+pub const BATCH: Duration = Duration::from_secs(5);
 /// The side that did not see the BYE, or that has answered, leaves the other this long before it asks itself.
-pub const TURN: Duration = Duration::from_secs(5);
+pub const TURN: Duration = Duration::from_secs(12);
 /// First pause between two attempts; each next one is twice as long, up to [`RETRY_MAX`].
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 pub const RETRY_MAX: Duration = Duration::from_secs(600);
@@ -31,12 +33,14 @@ pub const UNFINISHED_PER_PEER_MAX: usize = 10_000;
 pub const KEPT_MAX: usize = 20_000;
 /// Requests under way toward one peer; more wait.
 pub const REQUESTS_PER_PEER: usize = 16;
-/// Requests about one call that wait for the disk; one more is refused.
-pub const WAITING_PER_CALL: usize = 4;
-/// A message of the exchange: two claims' worth of bytes, and room.
-pub const MESSAGE_MAX: usize = 4 * 1024;
+/// Requests of one peer that wait for our disk; one more is refused.
+pub const WAITING_PER_PEER: usize = 2 * REQUESTS_PER_PEER;
+/// Calls in one request: each message is at most about 1.5 kB, with the paths of two seals.
+pub const BUNDLE_MAX: usize = 32;
+pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 /// The name of a network, as it stands in each record.
 pub const NETWORK_MAX: usize = 255;
 
 const _: () = assert!(OPEN_MAX <= UNFINISHED_MAX && UNFINISHED_PER_PEER_MAX < UNFINISHED_MAX);
 const _: () = assert!(RETRY_MAX.as_secs() < RETRY_FOR.as_secs() && TURN.as_secs() < RETRY_MAX.as_secs());
+const _: () = assert!(BATCH.as_secs() < TURN.as_secs());

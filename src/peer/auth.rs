@@ -42,7 +42,7 @@ use dots_trust::{
     roaming::Roaming,
 };
 use dots_wire::{
-    Hash, Now, PeerId,
+    Checked, Hash, Now, PeerId,
     bounded::{Cache, Cause, Limits, Standing, Weight, network_of},
     decode, encode, hmac_sha256, sha256,
 };
@@ -94,6 +94,7 @@ pub(super) struct Authenticator<'a> {
     pub neighbours: &'a Neighbours,
     pub realms: &'a Realms,
     pub overlay: &'a OverlayCore,
+    pub checked: &'a mut Checked,
 }
 
 impl Authenticator<'_> {
@@ -294,11 +295,15 @@ impl Authenticator<'_> {
     /// A call grant of ours for a phone of ours, at once: the call waits for it.
     pub fn own_call_grant(&mut self, aor: &str, method: &str, target: &str) -> Option<Vec<u8>> {
         let signed = self.outside.random_hash();
+        self.outside.count("grant_signatures_made");
         own_call_grant(self.config, self.realms, self.now, (aor, method, target), signed)
     }
 
     /// Grants that are due are signed, and who has waited long enough is told.
     pub fn on_timeout(&mut self) {
+        if self.auth.granting.poll_timeout().is_some_and(|due| due <= self.now.mono) {
+            self.outside.count("grant_signatures_made");
+        }
         for (inbound, proof) in self.auth.granting.sign_due(self.now.mono, &self.config.key) {
             self.outside.respond(inbound, &AuthReply::Granted { grant: ByteBuf::from(encode(&proof)) });
         }
@@ -345,8 +350,9 @@ impl Authenticator<'_> {
     fn check_grant(&mut self, aor: &str, permit: &Permit, proof: &[u8]) -> Result<Vouch, AuthFailure> {
         let realm = realm_of(aor);
         let record = self.realms.lookup(realm, self.now.wall).ok_or(AuthFailure::Unavailable)?;
-        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
-        match grant::verify(proof, self.me, record, self.now.wall, revoked) {
+        let overlay = self.overlay;
+        let revoked = |aor, home| overlay.directory().revoked_before(aor, home);
+        match grant::verify(self.checked, proof, self.me, record, self.now.wall, revoked) {
             Ok(grant) if grant.is_for(record.aor_id(aor)) && grant.permit == *permit => {
                 Ok(Vouch { aor: aor.to_owned(), grant: proof.into(), not_after_ms: grant.not_after.0 })
             }

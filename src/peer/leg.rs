@@ -149,10 +149,11 @@ impl Peer {
         let bytes = envelope.grant.as_ref().ok_or(Refused::NoGrant)?;
         let record = self.realms.lookup(realm, now.wall).ok_or(Refused::NoRealm)?;
         let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
-        let grant = grant::verify(bytes, from, record, now.wall, revoked).map_err(|why| {
-            tracing::debug!(%from, %why, "a grant was not believed");
-            Refused::Grant
-        })?;
+        let grant =
+            grant::verify(&mut self.checked, bytes, from, record, now.wall, revoked).map_err(|why| {
+                tracing::debug!(%from, %why, "a grant was not believed");
+                Refused::Grant
+            })?;
         if !envelope.on_behalf.is_empty() {
             return Err(Refused::OnBehalf);
         }

@@ -29,7 +29,7 @@ use dots_sip::{
     registrar::Bindings,
 };
 use dots_trust::{homes::Homes, judge::StoreDown, roaming::Roaming};
-use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, decode, encode, sha256};
+use dots_wire::{Checked, Hash, Label20, Now, PeerId, Timestamp, decode, encode, sha256};
 use serde_bytes::ByteBuf;
 
 /// Homes asked, one after the other, for one AOR.
@@ -53,6 +53,8 @@ pub(super) struct Finder<'a> {
     pub asked_for: &'a AskedFor,
     /// Our own phones.
     pub phones: &'a Bindings,
+    /// Signatures of grants that were checked before.
+    pub checked: &'a mut Checked,
 }
 
 impl Finder<'_> {
@@ -138,8 +140,9 @@ impl Finder<'_> {
 
     /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in
     /// its log, only the home's word routes a call to it.
-    fn believed(&self, aor: &str) -> Vec<Found> {
-        let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return Vec::new() };
+    fn believed(&mut self, aor: &str) -> Vec<Found> {
+        let realms = self.realms;
+        let Some(record) = realms.lookup(realm_of(aor), self.now.wall) else { return Vec::new() };
         let aor_id = record.aor_id(aor);
         let mut found = self.overlay.lookup(aor_id, record.id());
         found.retain(|f| self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref()));
@@ -152,17 +155,18 @@ impl Finder<'_> {
     }
 
     fn is_granted(
-        &self,
+        &mut self,
         record: &RealmRecord,
         aor_id: Hash,
         serving: PeerId,
         instance: Hash,
         proof: Option<&[u8]>,
     ) -> bool {
-        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
+        let overlay = self.overlay;
+        let revoked = |aor, home| overlay.directory().revoked_before(aor, home);
         record.is_home(serving)
             || proof.is_some_and(|proof| {
-                grant::verify(proof, serving, record, self.now.wall, revoked)
+                grant::verify(self.checked, proof, serving, record, self.now.wall, revoked)
                     .is_ok_and(|g| g.allows_bind(aor_id, instance))
             })
     }
@@ -205,12 +209,13 @@ impl Finder<'_> {
     /// A binding that another peer says it has: whatever we know of its realm decides. `None`: nobody can say yet, for a
     /// newer record than ours may name another home.
     pub(super) fn judge(
-        &self,
+        &mut self,
         realm: Label20,
         (aor_id, instance, serving): (Hash, Hash, PeerId),
         proof: Option<&[u8]>,
     ) -> Option<bool> {
-        let records = || self.realms.by_id(realm, self.now.wall);
+        let (realms, now) = (self.realms, self.now.wall);
+        let records = || realms.by_id(realm, now);
         if records().any(|r| self.is_granted(r, aor_id, serving, instance, proof)) {
             return Some(true);
         }
@@ -257,15 +262,16 @@ impl Finder<'_> {
     }
 
     /// Is this the grant of a call to `aor`, given to the peer that shows it?
-    fn is_called(&self, from: PeerId, aor: &str, proof: &[u8]) -> bool {
+    fn is_called(&mut self, from: PeerId, aor: &str, proof: &[u8]) -> bool {
         let Some(realm) = grant::claimed_realm(proof) else { return false };
-        let revoked = |aor, home| self.overlay.directory().revoked_before(aor, home);
+        let (overlay, realms, now) = (self.overlay, self.realms, self.now.wall);
+        let revoked = |aor, home| overlay.directory().revoked_before(aor, home);
         let target = sha256(aor.as_bytes());
         let calls = |r: &RealmRecord| {
-            grant::verify(proof, from, r, self.now.wall, revoked)
+            grant::verify(self.checked, proof, from, r, now, revoked)
                 .is_ok_and(|g| matches!(g.permit, Permit::Call { target: t, .. } if t == target))
         };
-        self.realms.by_id(realm, self.now.wall).any(calls)
+        realms.by_id(realm, now).any(calls)
     }
 
     pub(super) fn on_lookup_reply(&mut self, asked: LookupQuestion, result: Result<Vec<u8>, RequestError>) {

@@ -56,7 +56,7 @@ use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
 use dots_sip::{auth::AuthFailure, core::Core as Sip};
-use dots_wire::{Now, PeerId};
+use dots_wire::{Checked, Now, PeerId};
 use lookup::Finder;
 use names::{Asking, Namer};
 use neighbours::Neighbours;
@@ -83,6 +83,8 @@ pub struct Peer {
     overlay: OverlayCore,
     receipts: ReceiptCore,
     realms: Realms,
+    /// Signatures of grants that were checked before.
+    checked: Checked,
     /// Challenges, answers, grants.
     auth: Auth,
     asking: Asking,
@@ -171,6 +173,13 @@ impl Peer {
 
     /// Carries what the cores say to each other until none has anything left to say.
     fn pump(&mut self, now: Now) {
+        self.carry(now);
+        for _ in 0..self.checked.take_count() {
+            self.outside.count("grant_signatures_checked");
+        }
+    }
+
+    fn carry(&mut self, now: Now) {
         loop {
             if let Some(output) = self.sip.poll_output() {
                 self.on_sip_output(now, output);
@@ -291,6 +300,7 @@ impl Peer {
             roaming: &self.auth.roaming,
             asked_for: &self.auth.asked_for,
             phones: self.sip.bindings(),
+            checked: &mut self.checked,
         }
     }
 
@@ -319,6 +329,7 @@ impl Peer {
             neighbours: &self.neighbours,
             realms: &self.realms,
             overlay: &self.overlay,
+            checked: &mut self.checked,
         }
     }
 

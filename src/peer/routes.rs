@@ -241,8 +241,8 @@ impl Peer {
 
     pub(super) fn on_receipt_output(&mut self, _now: Now, output: ReceiptOutput) {
         match output {
-            ReceiptOutput::Append { token, record } => {
-                self.outside.append(Pending::Receipts(token), Stream::Receipts, record, true);
+            ReceiptOutput::Append { token, record, sync } => {
+                self.outside.append(Pending::Receipts(token), Stream::Receipts, record, sync);
             }
             ReceiptOutput::Request { id, peer, body } => {
                 self.outside.request(Pending::Receipts(id), peer, Protocol::Receipt, body);

@@ -17,7 +17,7 @@ use dots_sip::{
     core::Core as Sip,
     registrar::{Binding, ExpiryRules},
 };
-use dots_wire::{Now, PublicKey, Timestamp};
+use dots_wire::{Checked, Now, PublicKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         overlay,
         receipts,
         realms,
+        checked: Checked::default(),
         auth: Auth::new(&config, &mut rng),
         asking: Asking::default(),
         calls: Calls::default(),

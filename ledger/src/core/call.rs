@@ -12,13 +12,14 @@
 //! A claim is fixed when it is stated, a receipt when it is signed; neither ever changes.
 
 use crate::{
-    limits::DURATION_MAX,
+    limits::{BATCH, DURATION_MAX},
     receipt::{
         Claim, ClaimNote, Close, CloseNote, EndCause, EndNote, Facts, Half, HalfNote, HalfSigned, Message,
-        OpenNote, Receipt, Refusal, Refused, Side, Stored, VERSION, Whole, WholeNote, agree, is_within,
+        OpenNote, Receipt, Refusal, Refused, Seal, Sealed, Side, Signer, Stored, VERSION, Whole, WholeNote,
+        agree, is_within,
     },
 };
-use dots_wire::{Now, PeerId, SecretKey, Signature, Signed, Timestamp};
+use dots_wire::{Checked, Now, PeerId, Timestamp};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
@@ -33,12 +34,12 @@ pub enum State {
         cause: Option<EndCause>,
     },
     Stated {
-        own: Signed,
+        own: Sealed,
         claim: Claim,
     },
     Signed {
-        own: Signed,
-        theirs: Signed,
+        own: Sealed,
+        theirs: Sealed,
         receipt: Receipt,
         half: HalfSigned,
     },
@@ -73,6 +74,12 @@ pub enum Wrong {
     Forged,
     /// It claims less than the call has lasted here, and here it is still up.
     StillUp,
+}
+
+/// What costs time on the curve: what is signed in this step, and what was checked before.
+pub struct Curve<'a> {
+    pub signer: &'a mut Signer,
+    pub checked: &'a mut Checked,
 }
 
 #[derive(Clone, Debug)]
@@ -118,41 +125,62 @@ impl Call {
     }
 
     /// Fixes our claim at our own measurement.
-    pub fn state_claim(&mut self, key: &SecretKey) {
+    pub fn state_claim(&mut self, signer: &mut Signer) {
         if let State::Ended { duration_ms, cause } = self.state {
             let claim = self.claim(duration_ms, cause);
-            self.state = State::Stated { own: claim.sign(key), claim };
+            self.state = State::Stated { own: claim.sign(signer), claim };
         }
     }
 
     /// Whether a claim, with or without a signature, is nothing new.
-    pub fn knows(&self, signed: &Signed, signature: Option<&Signature>) -> bool {
+    fn knows(&self, signed: &Sealed, seal: Option<&Seal>) -> bool {
         match &self.state {
             State::Whole { .. } | State::Closed { .. } => true,
-            State::Signed { theirs, .. } => signature.is_none() && theirs.payload == signed.payload,
+            State::Signed { theirs, .. } => seal.is_none() && theirs.payload == signed.payload,
             _ => false,
         }
     }
 
-    /// The other side's claim, whose signature holds; with `signature`, it has signed the receipt as well.
-    pub fn on_claim(
+    /// Takes in what the other side says. An error changes nothing that was signed.
+    pub fn hear(&mut self, now: Now, curve: &mut Curve<'_>, message: &Message) -> Result<Heard, Wrong> {
+        let (signed, seal) = match message {
+            Message::Claim(claim) => (claim, None),
+            Message::Half(Half { claim, seal }) => (claim, Some(seal)),
+            Message::Whole(whole) => return self.on_whole(curve.checked, whole),
+            Message::Refused(_) => return Err(Wrong::Forged),
+        };
+        // No signature is checked for a message that can change nothing.
+        if self.knows(signed, seal) {
+            return Ok(Heard::Same);
+        }
+        let claim = Claim::verified(curve.checked, signed).ok_or(Wrong::Forged)?;
+        if claim.facts.peer(claim.side) != self.other() {
+            return Err(Wrong::Forged);
+        }
+        self.on_claim(now, curve, signed, &claim, seal)
+    }
+
+    /// The other side's claim, whose seal holds; with `seal`, it has signed the receipt as well.
+    fn on_claim(
         &mut self,
         now: Now,
-        key: &SecretKey,
-        signed: &Signed,
+        curve: &mut Curve<'_>,
+        signed: &Sealed,
         theirs: &Claim,
-        signature: Option<&Signature>,
+        seal: Option<&Seal>,
     ) -> Result<Heard, Wrong> {
         match &self.state {
             State::Open { answered } => {
                 let so_far = answered.map_or(0, |at| millis(now.mono.saturating_duration_since(at)));
-                // The call is up here: less than we have measured is a part of it, and no end (RCPT-5).
-                if theirs.duration_ms.is_some_and(|theirs| !is_within(so_far, theirs)) {
+                // The call is up here: less than we have measured is a part of it, and no end (RCPT-5). The claim has waited
+                // for its batch.
+                let claimed_at = so_far.saturating_sub(millis(BATCH));
+                if theirs.duration_ms.is_some_and(|theirs| !is_within(claimed_at, theirs)) {
                     return Err(Wrong::StillUp);
                 }
                 let mut ended = self.clone();
                 ended.end(now, so_far, None);
-                let heard = ended.on_claim(now, key, signed, theirs, signature);
+                let heard = ended.on_claim(now, curve, signed, theirs, seal);
                 if heard != Err(Wrong::Forged) {
                     *self = ended;
                 }
@@ -162,19 +190,19 @@ impl Call {
             State::Ended { duration_ms, cause } => {
                 let lower = duration_ms.map(|own| own.min(theirs.duration_ms.unwrap_or(own)));
                 let claim = self.claim(lower, *cause);
-                let own = claim.sign(key);
-                self.sign(now, key, (own, &claim), (signed, theirs), signature)
+                let own = claim.sign(curve.signer);
+                self.sign(now, curve, (own, &claim), (signed, theirs), seal)
             }
             State::Stated { own, claim } => {
                 let (own, claim) = (own.clone(), claim.clone());
-                self.sign(now, key, (own, &claim), (signed, theirs), signature)
+                self.sign(now, curve, (own, &claim), (signed, theirs), seal)
             }
             State::Signed { theirs: known, half, receipt, .. } => {
                 if known.payload != signed.payload {
                     return Err(Wrong::Contradicts);
                 }
-                let Some(signature) = signature else { return Ok(Heard::Same) };
-                let whole = half.complete(receipt, *signature).map_err(|_| Wrong::Forged)?;
+                let Some(seal) = seal else { return Ok(Heard::Same) };
+                let whole = half.complete(curve.checked, receipt, seal).map_err(|_| Wrong::Forged)?;
                 self.state = State::Whole { receipt: receipt.clone(), whole, is_told: false };
                 Ok(Heard::Changed)
             }
@@ -183,7 +211,7 @@ impl Call {
     }
 
     /// The other side holds both signatures. Ours in it proves that we agreed, whatever happened to our disk since.
-    pub fn on_whole(&mut self, whole: &Whole) -> Result<Heard, Wrong> {
+    fn on_whole(&mut self, checked: &mut Checked, whole: &Whole) -> Result<Heard, Wrong> {
         if let State::Whole { whole: known, is_told, .. } = &mut self.state {
             if known.receipt != whole.receipt {
                 return Err(Wrong::Contradicts);
@@ -198,10 +226,10 @@ impl Call {
             if half.receipt != whole.receipt {
                 return Err(Wrong::Contradicts);
             }
-            let theirs = whole.signature(half.side.other());
-            (receipt.clone(), half.complete(receipt, theirs).map_err(|_| Wrong::Forged)?)
+            let theirs = whole.seal(half.side.other());
+            (receipt.clone(), half.complete(checked, receipt, theirs).map_err(|_| Wrong::Forged)?)
         } else {
-            (whole.verify().map_err(|_| Wrong::Forged)?, whole.clone())
+            (whole.verify(checked).map_err(|_| Wrong::Forged)?, whole.clone())
         };
         if receipt.facts != self.facts {
             return Err(Wrong::Contradicts);
@@ -227,7 +255,7 @@ impl Call {
             State::Open { .. } | State::Ended { .. } => None,
             State::Stated { own, .. } => Some(Message::Claim(own.clone())),
             State::Signed { own, half, .. } => {
-                Some(Message::Half(Half { claim: own.clone(), signature: half.signature }))
+                Some(Message::Half(Half { claim: own.clone(), seal: half.seal.clone() }))
             }
             State::Whole { whole, .. } => Some(Message::Whole(whole.clone())),
             State::Closed { why: Close::Refused(reason), .. } => Some(refused(*reason)),
@@ -263,10 +291,10 @@ impl Call {
     fn sign(
         &mut self,
         now: Now,
-        key: &SecretKey,
-        (own, claim): (Signed, &Claim),
-        (signed, theirs): (&Signed, &Claim),
-        signature: Option<&Signature>,
+        curve: &mut Curve<'_>,
+        (own, claim): (Sealed, &Claim),
+        (signed, theirs): (&Sealed, &Claim),
+        seal: Option<&Seal>,
     ) -> Result<Heard, Wrong> {
         let receipt = match self.side {
             Side::Caller => agree(claim, theirs),
@@ -277,11 +305,11 @@ impl Call {
         if !is_within(receipt.duration_ms, limit_ms) {
             return Err(Wrong::Refuse(Refusal::Excessive));
         }
-        let half = HalfSigned::sign(key, self.side, &receipt);
-        self.state = match signature {
+        let half = HalfSigned::sign(curve.signer, self.side, &receipt);
+        self.state = match seal {
             None => State::Signed { own, theirs: signed.clone(), receipt, half },
-            Some(signature) => {
-                let whole = half.complete(&receipt, *signature).map_err(|_| Wrong::Forged)?;
+            Some(seal) => {
+                let whole = half.complete(curve.checked, &receipt, seal).map_err(|_| Wrong::Forged)?;
                 State::Whole { receipt, whole, is_told: false }
             }
         };

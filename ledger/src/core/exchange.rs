@@ -1,62 +1,67 @@
 //! What the other side says: requests and answers bring the same messages (RCPT-7).
+//!
+//! A bundle is taken in as one step, in two passes. On the first each message is tried on a copy of its call, and what it
+//! would have us sign is listed; then all that is listed is signed at once, and the messages whose trial changed something
+//! are taken in. A message that changes nothing has nothing signed, so nothing is ever signed that is not kept.
 
 use super::{
     ReceiptCore,
-    call::{Heard, State, Wrong},
+    bundle::Say,
+    call::{Call, Curve, Heard, State, Wrong},
 };
-use crate::receipt::{Claim, Close, CloseNote, Half, Message, Refusal, Refused, Stored, Whole};
-use dots_wire::{Hash, Now, PeerId, Signature, Signed};
-
-/// What to do about a message, after the state has taken it in.
-enum Next {
-    /// Answer with what we have to say now.
-    Answer,
-    /// Answer that this is refused; the state is as it was.
-    Refuse(Refusal),
-    /// Not worth an answer.
-    Drop,
-}
+use crate::receipt::{Close, CloseNote, Message, Refusal, Refused, Signer, Stored, read_bundle};
+use dots_wire::{Hash, Now, PeerId};
+use std::collections::BTreeSet;
 
 impl ReceiptCore {
     /// `peer` (authenticated by the transport) asks; `id` is answered once, when what it says is on disk.
     pub fn on_request(&mut self, now: Now, from: PeerId, id: u64, body: &[u8]) {
-        let message = Message::read(body).filter(|m| !matches!(m, Message::Refused(_)));
-        let Some((message, key)) = message.and_then(|m| m.call_id().map(|k| (m, k))) else {
+        let Some(asked) = read_bundle(body).and_then(about) else {
             self.tally("receipt_bad_message");
             return self.respond(id, None);
         };
-        // A stranger learns nothing about the calls of others, not even that there are any.
-        if self.calls.get(&key).is_none_or(|e| e.call.other() != from) {
-            self.tally("receipt_unknown_call");
-            let refused = Refused { call_id: key, reason: Refusal::UnknownCall };
-            return self.respond(id, Some(Message::Refused(refused).to_bytes()));
-        }
-        match self.take_in(now, &key, message, false) {
-            Next::Answer => self.answer(&key, id),
-            Next::Drop => self.respond(id, None),
-            Next::Refuse(reason) => {
-                let refused = Refused { call_id: key, reason };
-                self.respond(id, Some(Message::Refused(refused).to_bytes()));
+        let (mut says, mut heard) = (Vec::with_capacity(asked.len()), Vec::new());
+        for (key, message) in asked {
+            // A stranger learns nothing about the calls of others, not even that there are any.
+            if self.calls.get(&key).is_none_or(|e| e.call.other() != from) {
+                self.tally("receipt_unknown_call");
+                says.push(Say::This(refused(key, Refusal::UnknownCall)));
+            } else {
+                says.push(Say::State(key));
+                heard.push((key, message));
             }
         }
+        let mut taken = self.take_in(now, heard, false).into_iter();
+        for say in says.iter_mut().filter(|say| matches!(say, Say::State(_))) {
+            *say = taken.next().expect("each message that is taken in has an answer");
+        }
+        self.answer(from, id, says);
+        self.flush(now);
     }
 
     /// The answer to `Request` `id`; none where the peer was out of reach or would not answer.
     pub fn on_response(&mut self, now: Now, id: u64, body: Option<Vec<u8>>) {
-        let Some(key) = self.requests.get(&id).copied() else { return };
-        self.stop_asking(now, &key);
-        let message = body.as_deref().and_then(Message::read).filter(|m| m.call_id() == Some(key));
-        match message {
-            Some(Message::Refused(refused)) => self.on_refused(now, &key, refused.reason),
-            Some(message) => {
-                let before = self.progress(&key);
-                self.take_in(now, &key, message, true);
-                if self.progress(&key) == before {
-                    self.back_off(now, &key);
-                }
+        let Some(keys) = self.answered(id) else { return };
+        let mut messages = body.as_deref().and_then(read_bundle).unwrap_or_default().into_iter();
+        let mut heard = Vec::new();
+        for key in keys {
+            let message = messages.next().flatten();
+            let Some(key) = key else { continue };
+            match message.filter(|m| m.call_id() == Some(key)) {
+                Some(Message::Refused(refused)) => self.on_refused(now, &key, refused.reason),
+                Some(message) => heard.push((key, message)),
+                None => self.back_off(now, &key),
             }
-            None => self.back_off(now, &key),
         }
+        let before: Vec<(Hash, Option<u8>)> =
+            heard.iter().map(|(key, _)| (*key, self.progress(key))).collect();
+        self.take_in(now, heard, true);
+        for (key, before) in before {
+            if self.progress(&key) == before {
+                self.back_off(now, &key);
+            }
+        }
+        self.flush(now);
     }
 
     /// The other side will not sign. It may not know the call yet, or no more: that is asked again.
@@ -70,87 +75,90 @@ impl ReceiptCore {
         self.close(now, key, Close::Refused(reason));
     }
 
-    fn take_in(&mut self, now: Now, key: &Hash, message: Message, is_ours: bool) -> Next {
-        let heard = match &message {
-            Message::Claim(claim) => self.on_claim(now, key, claim, None),
-            Message::Half(Half { claim, signature }) => self.on_claim(now, key, claim, Some(signature)),
-            Message::Whole(whole) => self.on_whole(key, whole),
-            Message::Refused(_) => return Next::Drop,
-        };
-        match heard {
-            Ok(Heard::Same) => Next::Answer,
+    /// Messages about different calls, each of which we know with the peer that says it. What is to be answered to each.
+    fn take_in(&mut self, now: Now, heard: Vec<(Hash, Message)>, is_ours: bool) -> Vec<Say> {
+        let (mut list, mut trials) = (Signer::listing(), Vec::with_capacity(heard.len()));
+        for (key, message) in &heard {
+            let mut trial = self.calls.get(key).expect("a call that we know").call.clone();
+            let mut signer = Signer::listing();
+            let mut curve = Curve { signer: &mut signer, checked: &mut self.checked };
+            let result = trial.hear(now, &mut curve, message);
+            if result == Ok(Heard::Changed) {
+                list.append(signer);
+            }
+            trials.push((trial, result));
+        }
+        let mut signer = self.sealed(list);
+        let mut says = Vec::with_capacity(heard.len());
+        for ((key, message), (trial, result)) in heard.into_iter().zip(trials) {
+            says.push(self.conclude(now, &key, &message, (trial, result), &mut signer, is_ours));
+        }
+        says
+    }
+
+    fn conclude(
+        &mut self,
+        now: Now,
+        key: &Hash,
+        message: &Message,
+        (trial, mut result): (Call, Result<Heard, Wrong>),
+        signer: &mut Signer,
+        is_ours: bool,
+    ) -> Say {
+        let entry = self.calls.get_mut(key).expect("a call that we know");
+        let (was_open, was_whole) = (entry.call.is_open(), matches!(entry.call.state, State::Whole { .. }));
+        if result == Ok(Heard::Changed) {
+            let mut curve = Curve { signer, checked: &mut self.checked };
+            result = entry.call.hear(now, &mut curve, message);
+            debug_assert_eq!(result, Ok(Heard::Changed), "what changed a copy changes the call");
+        } else {
+            // Nothing was signed for it; that a call has ended here may be seen all the same.
+            entry.call = trial;
+        }
+        if was_open && !entry.call.is_open() {
+            self.open = self.open.checked_sub(1).expect("every open call was counted");
+        }
+        match result {
+            Ok(Heard::Same) => Say::State(*key),
             Ok(Heard::Changed) => {
+                // That the other side has it too is a note that nobody waits for.
+                if was_whole {
+                    self.append(&Stored::Close(CloseNote { call_id: *key, why: Close::Told }));
+                } else {
+                    self.write(key);
+                }
                 self.settle(now, key);
                 self.proceed(now, key, is_ours);
-                Next::Answer
+                Say::State(*key)
             }
-            Err(Wrong::Refuse(reason)) => {
+            Err(wrong) => self.on_wrong(now, key, wrong),
+        }
+    }
+
+    fn on_wrong(&mut self, now: Now, key: &Hash, wrong: Wrong) -> Say {
+        match wrong {
+            Wrong::Refuse(reason) => {
                 tracing::info!(call_id = %key, %reason, "refused to sign a receipt");
                 if reason == Refusal::Excessive {
                     self.tally("receipt_excessive");
                 }
                 self.close(now, key, Close::Refused(reason));
-                Next::Answer
+                Say::State(*key)
             }
-            Err(Wrong::Contradicts) => {
+            Wrong::Contradicts => {
                 self.tally("receipt_contradiction");
-                Next::Refuse(Refusal::Mismatch)
+                Say::This(refused(*key, Refusal::Mismatch))
             }
-            Err(Wrong::Forged) => {
+            Wrong::Forged => {
                 self.tally("receipt_bad_signature");
-                Next::Drop
+                Say::Nothing
             }
             // It is asked again later: by then the call has ended here too, or the claim has grown.
-            Err(Wrong::StillUp) => {
+            Wrong::StillUp => {
                 self.tally("receipt_claim_too_early");
-                Next::Drop
+                Say::Nothing
             }
         }
-    }
-
-    fn on_claim(
-        &mut self,
-        now: Now,
-        key: &Hash,
-        signed: &Signed,
-        signature: Option<&Signature>,
-    ) -> Result<Heard, Wrong> {
-        let entry = self.calls.get_mut(key).ok_or(Wrong::Forged)?;
-        // No signature is checked for a message that can change nothing.
-        if entry.call.knows(signed, signature) {
-            return Ok(Heard::Same);
-        }
-        let claim = Claim::verified(signed).ok_or(Wrong::Forged)?;
-        if claim.facts.peer(claim.side) != entry.call.other() {
-            return Err(Wrong::Forged);
-        }
-        let was_open = entry.call.is_open();
-        let heard = entry.call.on_claim(now, &self.key, signed, &claim, signature);
-        if was_open && !entry.call.is_open() {
-            self.open = self.open.saturating_sub(1);
-        }
-        if heard == Ok(Heard::Changed) {
-            self.write(key);
-        }
-        heard
-    }
-
-    fn on_whole(&mut self, key: &Hash, whole: &Whole) -> Result<Heard, Wrong> {
-        let entry = self.calls.get_mut(key).ok_or(Wrong::Forged)?;
-        let (was_open, was_whole) = (entry.call.is_open(), matches!(entry.call.state, State::Whole { .. }));
-        let heard = entry.call.on_whole(whole)?;
-        if was_open {
-            self.open = self.open.saturating_sub(1);
-        }
-        if heard == Heard::Changed {
-            // That the other side has it too is a note that nobody waits for.
-            if was_whole {
-                self.append(&Stored::Close(CloseNote { call_id: *key, why: Close::Told }));
-            } else {
-                self.write(key);
-            }
-        }
-        Ok(heard)
     }
 
     /// Changes exactly when the exchange has moved.
@@ -165,4 +173,21 @@ impl ReceiptCore {
             State::Closed { .. } => 6,
         })
     }
+}
+
+fn refused(call_id: Hash, reason: Refusal) -> Message {
+    Message::Refused(Refused { call_id, reason })
+}
+
+/// What a request is about: it says something of each call, and of no call twice, for two claims of one call must never be
+/// signed in one step.
+fn about(messages: Vec<Option<Message>>) -> Option<Vec<(Hash, Message)>> {
+    let mut calls = BTreeSet::new();
+    let one = |message: Option<Message>| {
+        let message = message.filter(|m| !matches!(m, Message::Refused(_)))?;
+        let key = message.call_id()?;
+        calls.insert(key).then_some((key, message))
+    };
+    let asked: Option<Vec<(Hash, Message)>> = messages.into_iter().map(one).collect();
+    asked.filter(|asked| !asked.is_empty())
 }

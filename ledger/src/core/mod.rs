@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!  call_answered ─▶ Append(Open)
-//!  call_ended ────▶ Append(Claim) ── durable ─▶ Request(Claim) ──▶ the other: Append(Half) ── durable ─▶ its Half
+//!  call_ended ─ 5 s ▶ Append(Claim) ─ durable ─▶ Request(Claim) ─▶ the other: Append(Half) ── durable ─▶ its Half
 //!                                                                                                          │
 //!  Completed ◀─ durable ── Append(Whole) ◀─────────────────────────────────────────────────────────────────┘
 //!      └─▶ Request(Whole) ──▶ the other: Append(Whole) ── durable ─▶ Completed, answers its Whole
 //! ```
 //!
-//! What a call claims and signs is decided in `call`; here are the table, the disk, the requests and the timers.
+//! Nobody waits for a receipt, so what is due about many calls is signed, written and sent together. What a call claims and
+//! signs is decided in `call`; `exchange` takes in what the other side says, `bundle` are the requests, `writing` the disk,
+//! `timers` when each call is asked about next; here is the table.
 //! Nothing here reads a clock, a socket or a disk.
 
+mod bundle;
 mod call;
 mod exchange;
 mod restore;
@@ -18,20 +21,22 @@ mod restore;
 mod tests;
 mod timers;
 mod view;
+mod writing;
 
 pub use view::{ReceiptState, ReceiptView};
 
 use crate::{
-    limits::{KEPT_MAX, OPEN_MAX, TURN, UNFINISHED_MAX, UNFINISHED_PER_PEER_MAX, WAITING_PER_CALL},
-    receipt::{Close, EndCause, Facts, Stored},
+    limits::{BATCH, KEPT_MAX, OPEN_MAX, TURN, UNFINISHED_MAX, UNFINISHED_PER_PEER_MAX},
+    receipt::{Close, EndCause, Facts},
 };
+use bundle::{Asked, Inbound, Toward};
 use call::{Call, State};
-use dots_wire::{Hash, Now, PeerId, SecretKey, Timestamp};
+use dots_wire::{Checked, Hash, Now, Outbox, PeerId, SecretKey, Timers, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
-use timers::{Entry, Toward};
+use timers::Entry;
 
 /// A call was answered, and its two sides are served by two peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +93,12 @@ pub struct CallEnded {
 /// What the core asks of whoever holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptOutput {
-    /// Write this record to the stream `receipts`, fdatasync, and call [`ReceiptCore::durable`].
+    /// Write this record to the stream `receipts`, in order, and call [`ReceiptCore::durable`]; with `sync` when it, and all
+    /// before it, have been fdatasynced.
     Append {
         token: u64,
         record: Vec<u8>,
+        sync: bool,
     },
     /// Ask `peer` over `/dots/receipt/2`, and call [`ReceiptCore::on_response`].
     Request {
@@ -121,15 +128,26 @@ pub struct ReceiptCore {
     /// Calls that need nothing more, in the order in which they came to that.
     finished: VecDeque<Hash>,
     toward: BTreeMap<PeerId, Toward>,
-    requests: BTreeMap<u64, Hash>,
-    /// Records that somebody waits for.
-    writes: BTreeMap<u64, Hash>,
-    timers: BTreeSet<(Instant, Hash)>,
+    /// Peers that something is due toward.
+    ready: BTreeSet<PeerId>,
+    requests: BTreeMap<u64, Asked>,
+    /// Requests of others, by the write that they wait for.
+    inbound: BTreeMap<(u64, u64), Inbound>,
+    /// What was written in one step, by the token of its last record.
+    writes: BTreeMap<u64, Vec<Hash>>,
+    /// Of this step: calls to be written, the token of that, and calls whose claim is due.
+    unwritten: BTreeSet<Hash>,
+    step_token: Option<u64>,
+    unstated: BTreeSet<Hash>,
+    timers: Timers<Hash>,
+    /// When the claims of calls that end now are stated.
+    batch_at: Option<Instant>,
+    checked: Checked,
     open: usize,
     whole: usize,
     next_request: u64,
     next_token: u64,
-    out: VecDeque<ReceiptOutput>,
+    out: Outbox<ReceiptOutput>,
 }
 
 impl ReceiptCore {
@@ -143,14 +161,21 @@ impl ReceiptCore {
             listed: BTreeSet::new(),
             finished: VecDeque::new(),
             toward: BTreeMap::new(),
+            ready: BTreeSet::new(),
             requests: BTreeMap::new(),
+            inbound: BTreeMap::new(),
             writes: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
+            step_token: None,
+            unstated: BTreeSet::new(),
+            timers: Timers::default(),
+            batch_at: None,
+            checked: Checked::default(),
             open: 0,
             whole: 0,
             next_request: 0,
             next_token: 0,
-            out: VecDeque::new(),
+            out: Outbox::default(),
         };
         core.restore(records, now);
         core
@@ -182,16 +207,22 @@ impl ReceiptCore {
         let Some(entry) = self.calls.get_mut(&end.key).filter(|e| e.call.is_open()) else {
             return self.tally("receipt_end_unknown");
         };
-        self.open = self.open.saturating_sub(1);
+        self.open = self.open.checked_sub(1).expect("every open call was counted");
         entry.call.end(now, end.duration_ms, Some(end.cause));
-        if end.propose {
-            self.state_claim(now, &end.key);
-        } else {
-            entry.next = now.mono + TURN;
-            self.note(&end.key);
+        let next = if end.propose { self.batch(now) } else { now.mono + TURN };
+        if let Some(entry) = self.calls.get_mut(&end.key) {
+            entry.next = next;
         }
+        self.note(&end.key);
         self.relist(&end.key);
         self.rearm(now, &end.key);
+    }
+
+    /// When the claims of calls that end now are stated, together.
+    fn batch(&mut self, now: Now) -> Instant {
+        let at = self.batch_at.filter(|at| *at > now.mono).unwrap_or(now.mono + BATCH);
+        self.batch_at = Some(at);
+        at
     }
 
     /// The connection to `peer` is up (again): what is unfinished with it is asked at once.
@@ -208,34 +239,15 @@ impl ReceiptCore {
             entry.next = now.mono;
             self.pump(now, &key);
         }
-    }
-
-    /// `Append` with this token is on disk.
-    pub fn durable(&mut self, now: Now, token: u64) {
-        let Some(key) = self.writes.remove(&token) else { return };
-        let Some(entry) = self.calls.get_mut(&key) else { return };
-        if entry.writing != Some(token) {
-            return;
-        }
-        entry.writing = None;
-        let newly_whole = matches!(entry.call.state, State::Whole { .. }) && !entry.is_announced;
-        entry.is_announced |= newly_whole;
-        for id in std::mem::take(&mut entry.waiting) {
-            self.answer(&key, id);
-        }
-        if newly_whole {
-            self.out.push_back(ReceiptOutput::Completed { call_id: key });
-            self.tally("receipt_whole");
-        }
-        self.pump(now, &key);
+        self.flush(now);
     }
 
     pub fn poll_output(&mut self) -> Option<ReceiptOutput> {
-        self.out.pop_front()
+        self.out.poll()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.poll_timeout()
     }
 
     /// Newest first, by start: ended calls that are unfinished, and the last [`KEPT_MAX`] others.
@@ -265,58 +277,15 @@ impl ReceiptCore {
         self.rearm(now, &key);
     }
 
-    /// States our claim; it leaves when it is on disk.
-    fn state_claim(&mut self, now: Now, key: &Hash) {
-        let Some(entry) = self.calls.get_mut(key) else { return };
-        entry.call.state_claim(&self.key);
-        entry.next = now.mono;
-        self.write(key);
-    }
-
-    /// Writes the state of a call; answers and requests about it wait for that.
-    fn write(&mut self, key: &Hash) {
-        self.next_token += 1;
-        let Some(entry) = self.calls.get_mut(key) else { return };
-        entry.writing = Some(self.next_token);
-        self.writes.insert(self.next_token, *key);
-        let record = entry.call.record().to_bytes();
-        self.out.push_back(ReceiptOutput::Append { token: self.next_token, record });
-    }
-
-    /// Writes the state of a call; nobody waits.
-    fn note(&mut self, key: &Hash) {
-        if let Some(entry) = self.calls.get(key) {
-            self.append(&entry.call.record());
-        }
-    }
-
-    fn append(&mut self, stored: &Stored) {
-        self.next_token += 1;
-        self.out.push_back(ReceiptOutput::Append { token: self.next_token, record: stored.to_bytes() });
-    }
-
-    /// Says what there is to say, once it is on disk.
-    fn answer(&mut self, key: &Hash, id: u64) {
-        let Some(entry) = self.calls.get_mut(key) else { return self.respond(id, None) };
-        if entry.writing.is_none() {
-            let body = entry.call.message().map(|m| m.to_bytes());
-            return self.respond(id, body);
-        }
-        if entry.waiting.len() < WAITING_PER_CALL {
-            entry.waiting.push(id);
-        } else {
-            self.respond(id, None);
-        }
-    }
-
     fn respond(&mut self, id: u64, body: Option<Vec<u8>>) {
-        self.out.push_back(ReceiptOutput::Respond { id, body });
+        self.out.push(ReceiptOutput::Respond { id, body });
     }
 
     /// Closes it for good; `why` is on disk before anybody hears of it.
     fn close(&mut self, now: Now, key: &Hash, why: Close) {
         let Some(entry) = self.calls.get_mut(key).filter(|e| !e.call.is_finished()) else { return };
-        self.open = self.open.saturating_sub(usize::from(entry.call.is_open()));
+        self.open =
+            self.open.checked_sub(usize::from(entry.call.is_open())).expect("every open call was counted");
         let is_whole = matches!(entry.call.state, State::Whole { .. });
         entry.call.close(why);
         self.tally(match why {
@@ -339,13 +308,12 @@ impl ReceiptCore {
         }
         if entry.call.is_finished() && !std::mem::replace(&mut entry.is_finished, true) {
             let other = entry.call.other();
-            self.stop_asking(now, key);
+            self.stop_asking(key);
             if let Some(toward) = self.toward.get_mut(&other) {
-                toward.calls.remove(key);
-                if toward.is_idle() {
-                    self.toward.remove(&other);
-                }
+                let was_there = toward.calls.remove(key);
+                debug_assert!(was_there, "an unfinished call stands at its peer");
             }
+            self.tidy(other);
             self.finished.push_back(*key);
             self.forget_old();
         }
@@ -359,9 +327,8 @@ impl ReceiptCore {
             if let Some(start) = entry.listed {
                 self.listed.remove(&(start, key));
             }
-            for id in entry.waiting {
-                self.respond(id, None);
-            }
+            debug_assert!(entry.asked.is_none(), "nothing is asked about a finished call");
+            self.timers.cancel(&key);
         }
     }
 
@@ -378,7 +345,13 @@ impl ReceiptCore {
         }
     }
 
+    fn tally_many(&mut self, name: &'static str, count: usize) {
+        for _ in 0..count {
+            self.tally(name);
+        }
+    }
+
     fn tally(&mut self, name: &'static str) {
-        self.out.push_back(ReceiptOutput::Count(name));
+        self.out.push(ReceiptOutput::Count(name));
     }
 }

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     limits::RETRY_FIRST,
-    receipt::{Claim, Close, Facts, Receipt, Stored},
+    receipt::{Claim, Close, Facts, Receipt, Sealed, Stored},
 };
-use dots_wire::{Hash, Now, Signed, Timestamp, decode};
+use dots_wire::{Hash, Now, Timestamp, decode};
 
 impl ReceiptCore {
     pub(super) fn restore(&mut self, records: &[Vec<u8>], now: Now) {
@@ -98,6 +98,6 @@ impl ReceiptCore {
     }
 }
 
-fn read(own: &Signed) -> Option<Claim> {
+fn read(own: &Sealed) -> Option<Claim> {
     decode(&own.payload).ok()
 }

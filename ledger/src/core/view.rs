@@ -2,7 +2,7 @@
 
 use super::call::{Call, State};
 use crate::receipt::{Claim, Close, EndCause, ReceiptError, Side, agree, is_within};
-use dots_wire::{Hash, PeerId, Timestamp};
+use dots_wire::{Checked, Hash, PeerId, Timestamp};
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl ReceiptView {
 
     /// Every signature that we hold, and every rule of RCPT-5 and RCPT-6.
     pub fn check(&self) -> Result<(), ReceiptError> {
-        let call = &self.call;
+        let (call, checked) = (&self.call, &mut Checked::default());
         call.facts.check()?;
         let state = match &call.state {
             State::Closed { before, .. } => before,
@@ -76,7 +76,7 @@ impl ReceiptView {
         };
         match state {
             State::Whole { whole, .. } => {
-                let receipt = whole.verify()?;
+                let receipt = whole.verify(checked)?;
                 if receipt.facts != call.facts {
                     return Err(ReceiptError::NotOurs);
                 }
@@ -85,9 +85,10 @@ impl ReceiptView {
                 }
             }
             State::Signed { own, theirs, half, .. } => {
-                let receipt = half.verify()?;
-                let own = Claim::verified(own).ok_or(ReceiptError::Signature(call.side))?;
-                let theirs = Claim::verified(theirs).ok_or(ReceiptError::Signature(call.side.other()))?;
+                let receipt = half.verify(checked)?;
+                let own = Claim::verified(checked, own).ok_or(ReceiptError::Signature(call.side))?;
+                let theirs =
+                    Claim::verified(checked, theirs).ok_or(ReceiptError::Signature(call.side.other()))?;
                 let agreed = match call.side {
                     Side::Caller => agree(&own, &theirs),
                     Side::Callee => agree(&theirs, &own),
@@ -97,7 +98,7 @@ impl ReceiptView {
                 }
             }
             State::Stated { own, .. } => {
-                let own = Claim::verified(own).ok_or(ReceiptError::Signature(call.side))?;
+                let own = Claim::verified(checked, own).ok_or(ReceiptError::Signature(call.side))?;
                 if own.facts != call.facts || own.side != call.side {
                     return Err(ReceiptError::NotOurs);
                 }

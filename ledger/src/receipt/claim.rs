@@ -1,8 +1,8 @@
 //! A claim: one side's word about a call, and what follows from two of them.
 
-use super::{EndCause, Facts, Receipt, Side, VERSION};
+use super::{EndCause, Facts, Receipt, Sealed, Side, Signer, VERSION};
 use crate::limits::{DURATION_MAX, START_SKEW, TOLERANCE_MS, TOLERANCE_PART};
-use dots_wire::{SecretKey, Signed, Timestamp};
+use dots_wire::{Checked, Timestamp, encode};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
@@ -23,14 +23,17 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub fn sign(&self, key: &SecretKey) -> Signed {
-        Signed::new(key, CLAIM_DOMAIN, self)
+    pub fn sign(&self, signer: &mut Signer) -> Sealed {
+        let payload = encode(self);
+        let seal = signer.seal(CLAIM_DOMAIN, &payload);
+        Sealed { payload, seal }
     }
 
     /// The claim, if it is signed by the peer of its side.
-    pub fn verified(signed: &Signed) -> Option<Claim> {
+    pub fn verified(checked: &mut Checked, signed: &Sealed) -> Option<Claim> {
         let claim: Claim = signed.peek().ok()?;
-        signed.verify(&claim.facts.peer(claim.side).0, CLAIM_DOMAIN).ok()?;
+        let key = claim.facts.peer(claim.side).0;
+        signed.seal.verify(checked, &key, CLAIM_DOMAIN, &signed.payload).ok()?;
         Some(claim)
     }
 }

@@ -6,16 +6,20 @@
 
 mod claim;
 mod message;
+mod seal;
 mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use claim::{CLAIM_DOMAIN, Claim, Refusal, agree, is_within};
-pub use message::{Half, Message, Refused};
+pub use message::{Half, Message, Refused, read_bundle, write_bundle};
+#[cfg(test)]
+pub(crate) use seal::sealing;
+pub use seal::{BATCH_MAX, Place, Seal, Sealed, Signer};
 pub use stored::{ClaimNote, Close, CloseNote, EndNote, HalfNote, OpenNote, Stored, WholeNote};
 
 use crate::limits::{DURATION_MAX, NETWORK_MAX};
-use dots_wire::{Hash, PeerId, PublicKey, SecretKey, Signature, Timestamp, decode, encode, sha256};
+use dots_wire::{Checked, Hash, PeerId, PublicKey, Timestamp, decode, encode, sha256};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::fmt;
@@ -141,73 +145,85 @@ impl Receipt {
     }
 }
 
-/// The bytes of a [`Receipt`] and one signature under [`RECEIPT_DOMAIN`].
+/// The bytes of a [`Receipt`] and one seal under [`RECEIPT_DOMAIN`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct HalfSigned {
     #[serde(with = "serde_bytes")]
     pub receipt: Vec<u8>,
     pub side: Side,
-    pub signature: Signature,
+    pub seal: Seal,
 }
 
 impl HalfSigned {
-    pub fn sign(key: &SecretKey, side: Side, receipt: &Receipt) -> HalfSigned {
+    pub fn sign(signer: &mut Signer, side: Side, receipt: &Receipt) -> HalfSigned {
         let receipt = encode(receipt);
-        let signature = key.sign(RECEIPT_DOMAIN, &receipt);
-        HalfSigned { receipt, side, signature }
+        let seal = signer.seal(RECEIPT_DOMAIN, &receipt);
+        HalfSigned { receipt, side, seal }
     }
 
-    pub fn verify(&self) -> Result<Receipt, ReceiptError> {
+    pub fn verify(&self, checked: &mut Checked) -> Result<Receipt, ReceiptError> {
         let receipt = Receipt::read(&self.receipt)?;
-        verify(&receipt, &self.receipt, self.side, &self.signature)?;
+        verify(checked, &receipt, &self.receipt, self.side, &self.seal)?;
         Ok(receipt)
     }
 
-    /// With the other side's signature, which must hold; ours does.
-    pub fn complete(&self, receipt: &Receipt, other: Signature) -> Result<Whole, ReceiptError> {
-        verify(receipt, &self.receipt, self.side.other(), &other)?;
-        Ok(self.with(other))
+    /// With the other side's seal, which must hold; ours does.
+    pub fn complete(
+        &self,
+        checked: &mut Checked,
+        receipt: &Receipt,
+        other: &Seal,
+    ) -> Result<Whole, ReceiptError> {
+        verify(checked, receipt, &self.receipt, self.side.other(), other)?;
+        Ok(self.with(other.clone()))
     }
 
-    /// With the other side's signature, unchecked.
-    pub(crate) fn with(&self, other: Signature) -> Whole {
+    /// With the other side's seal, unchecked.
+    pub(crate) fn with(&self, other: Seal) -> Whole {
+        let own = self.seal.clone();
         let (caller, callee) = match self.side {
-            Side::Caller => (self.signature, other),
-            Side::Callee => (other, self.signature),
+            Side::Caller => (own, other),
+            Side::Callee => (other, own),
         };
         Whole { receipt: self.receipt.clone(), caller, callee }
     }
 }
 
-/// The bytes of a [`Receipt`] and both signatures. It stands for itself: whoever holds it can check it.
+/// The bytes of a [`Receipt`] and both seals. It stands for itself: whoever holds it can check it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Whole {
     #[serde(with = "serde_bytes")]
     pub receipt: Vec<u8>,
-    pub caller: Signature,
-    pub callee: Signature,
+    pub caller: Seal,
+    pub callee: Seal,
 }
 
 impl Whole {
-    pub fn signature(&self, side: Side) -> Signature {
+    pub fn seal(&self, side: Side) -> &Seal {
         match side {
-            Side::Caller => self.caller,
-            Side::Callee => self.callee,
+            Side::Caller => &self.caller,
+            Side::Callee => &self.callee,
         }
     }
 
-    /// Both signatures, and every rule that can be checked without having been there.
-    pub fn verify(&self) -> Result<Receipt, ReceiptError> {
+    /// Both seals, and every rule that can be checked without having been there.
+    pub fn verify(&self, checked: &mut Checked) -> Result<Receipt, ReceiptError> {
         let receipt = Receipt::read(&self.receipt)?;
-        verify(&receipt, &self.receipt, Side::Caller, &self.caller)?;
-        verify(&receipt, &self.receipt, Side::Callee, &self.callee)?;
+        verify(checked, &receipt, &self.receipt, Side::Caller, &self.caller)?;
+        verify(checked, &receipt, &self.receipt, Side::Callee, &self.callee)?;
         Ok(receipt)
     }
 }
 
-fn verify(receipt: &Receipt, bytes: &[u8], side: Side, signature: &Signature) -> Result<(), ReceiptError> {
+fn verify(
+    checked: &mut Checked,
+    receipt: &Receipt,
+    bytes: &[u8],
+    side: Side,
+    seal: &Seal,
+) -> Result<(), ReceiptError> {
     let key = receipt.facts.peer(side).0;
-    key.verify(RECEIPT_DOMAIN, bytes, signature).map_err(|_| ReceiptError::Signature(side))
+    seal.verify(checked, &key, RECEIPT_DOMAIN, bytes).map_err(|_| ReceiptError::Signature(side))
 }
 
 /// Why a receipt does not hold.

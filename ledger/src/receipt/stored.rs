@@ -1,7 +1,7 @@
 //! What the segment stream `receipts` holds: each record is all that the state behind it needs (RCPT-11).
 
-use super::{EndCause, Facts, HalfSigned, Refusal, VERSION, Whole};
-use dots_wire::{Hash, Signed, Timestamp, decode, encode};
+use super::{EndCause, Facts, HalfSigned, Refusal, Sealed, VERSION, Whole};
+use dots_wire::{Hash, Timestamp, decode, encode};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
@@ -38,14 +38,14 @@ pub struct EndNote {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct ClaimNote {
-    pub own: Signed,
+    pub own: Sealed,
     pub ended: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct HalfNote {
-    pub own: Signed,
-    pub theirs: Signed,
+    pub own: Sealed,
+    pub theirs: Sealed,
     pub half: HalfSigned,
     pub ended: Timestamp,
 }

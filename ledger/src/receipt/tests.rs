@@ -1,5 +1,5 @@
 use super::*;
-use dots_wire::Signed;
+use dots_wire::{SecretKey, Signature};
 use hostile::attack;
 
 #[path = "../../../overlay/wire/tests/hostile/mod.rs"]
@@ -38,25 +38,26 @@ fn agreed() -> Receipt {
 }
 
 fn half() -> HalfSigned {
-    HalfSigned::sign(&key(1), Side::Caller, &agreed())
+    sealing(&key(1), |s| HalfSigned::sign(s, Side::Caller, &agreed()))
 }
 
 fn whole() -> Whole {
-    half().with(HalfSigned::sign(&key(2), Side::Callee, &agreed()).signature)
+    half().with(sealing(&key(2), |s| HalfSigned::sign(s, Side::Callee, &agreed())).seal)
 }
 
 fn messages() -> Vec<Message> {
-    let claim = claim(Side::Caller).sign(&key(1));
+    let claim = sealing(&key(1), |s| claim(Side::Caller).sign(s));
     vec![
         Message::Claim(claim.clone()),
-        Message::Half(Half { claim, signature: half().signature }),
+        Message::Half(Half { claim, seal: half().seal }),
         Message::Whole(whole()),
         Message::Refused(Refused { call_id: facts().call_id, reason: Refusal::Excessive }),
     ]
 }
 
 fn records() -> Vec<Stored> {
-    let (own, theirs) = (claim(Side::Caller).sign(&key(1)), claim(Side::Callee).sign(&key(2)));
+    let own = sealing(&key(1), |s| claim(Side::Caller).sign(s));
+    let theirs = sealing(&key(2), |s| claim(Side::Callee).sign(s));
     let (call_id, ended, start) = (facts().call_id, Timestamp(1_700_000_061_500), claim(Side::Caller).start);
     let (duration_ms, cause) = (Some(61_500), Some(EndCause::Expired));
     vec![
@@ -79,8 +80,16 @@ fn golden_bytes() {
     line("receipt", &encode(&agreed()));
     line("claim", &encode(&claim(Side::Callee)));
     for (name, message) in ["claim", "half", "whole", "refused"].iter().zip(messages()) {
-        line(&format!("message-{name}"), &message.to_bytes());
+        line(&format!("message-{name}"), &write_bundle(&[Some(message)]));
     }
+    let place = Place {
+        index: 1,
+        count: 3,
+        path: vec![Hash([1; 32]), Hash([2; 32])],
+        root: Hash([3; 32]),
+        signature: Signature([4; 64]),
+    };
+    line("seal-batch", &encode(&Seal::Batch(Box::new(place))));
     let names = ["open", "end", "claim", "half", "whole", "told", "refused", "lapsed"];
     for (name, record) in names.iter().zip(records()) {
         line(&format!("stored-{name}"), &record.to_bytes());
@@ -91,7 +100,8 @@ fn golden_bytes() {
 #[test]
 fn what_is_written_is_read() {
     for message in messages() {
-        assert_eq!(Message::read(&message.to_bytes()), Some(message.clone()));
+        let bundle = vec![Some(message.clone()), None];
+        assert_eq!(read_bundle(&write_bundle(&bundle)), Some(bundle));
         assert_eq!(message.call_id(), Some(facts().call_id));
     }
     for record in records() {
@@ -102,11 +112,13 @@ fn what_is_written_is_read() {
 #[test]
 fn what_is_not_of_this_version_and_whole_is_not_read() {
     for message in messages() {
-        let bytes = message.to_bytes();
-        attack("message", &bytes, |b| Message::read(b).is_some());
-        let mut newer = bytes;
-        newer[1] = VERSION + 1;
-        assert_eq!(Message::read(&newer), None);
+        let bytes = write_bundle(&[Some(message)]);
+        attack("message", &bytes, |b| read_bundle(b).is_some());
+        for other in [1, 3] {
+            let mut bytes = bytes.clone();
+            bytes[1] = other;
+            assert_eq!(read_bundle(&bytes), None);
+        }
     }
     for record in records() {
         let bytes = record.to_bytes();
@@ -117,9 +129,10 @@ fn what_is_not_of_this_version_and_whole_is_not_read() {
     }
     attack("receipt", &encode(&agreed()), |b| Receipt::read(b).is_ok());
     attack("claim", &encode(&claim(Side::Caller)), |b| {
-        let signed = || Signed { payload: b.to_vec(), signature: key(1).sign(CLAIM_DOMAIN, b) };
+        let seal = || Seal::Alone(key(1).sign(CLAIM_DOMAIN, b));
+        let signed = || Sealed { payload: b.to_vec(), seal: seal() };
         // Most of what is tried is no claim at all: nothing is signed for it.
-        dots_wire::decode::<Claim>(b).is_ok() && Claim::verified(&signed()).is_some()
+        dots_wire::decode::<Claim>(b).is_ok() && Claim::verified(&mut Checked::default(), &signed()).is_some()
     });
 }
 
@@ -131,15 +144,19 @@ fn no_byte_of_a_receipt_or_a_claim_can_be_changed() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1 << bit;
             let read = dots_wire::decode::<Whole>(&bytes);
-            assert!(read.is_err() || read.is_ok_and(|w| w.verify().is_err()), "byte {at} bit {bit}");
+            assert!(
+                read.is_err() || read.is_ok_and(|w| w.verify(&mut Checked::default()).is_err()),
+                "byte {at} bit {bit}"
+            );
         }
     }
-    let bytes = encode(&claim(Side::Caller).sign(&key(1)));
+    let bytes = encode(&sealing(&key(1), |s| claim(Side::Caller).sign(s)));
     for at in 0..bytes.len() {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;
-        let read = dots_wire::decode::<Signed>(&bytes);
-        assert!(read.ok().and_then(|s| Claim::verified(&s)).is_none(), "byte {at}");
+        let read = dots_wire::decode::<Sealed>(&bytes);
+        let verified = read.ok().and_then(|s| Claim::verified(&mut Checked::default(), &s));
+        assert!(verified.is_none(), "byte {at}");
     }
 }
 
@@ -148,26 +165,27 @@ fn a_signature_has_one_form_and_one_domain() {
     // The group order n: n - s is the other s that plain ECDSA would take.
     const N: [u8; 32] = *b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\
         \xba\xae\xdc\xe6\xaf\x48\xa0\x3b\xbf\xd2\x5e\x8c\xd0\x36\x41\x41";
-    let mut high = whole();
+    let Seal::Alone(mut high) = whole().caller else { panic!("one record has a bare signature") };
     let mut borrow = 0i16;
     for i in (0..32).rev() {
-        let d = i16::from(N[i]) - i16::from(high.caller.0[32 + i]) - borrow;
+        let d = i16::from(N[i]) - i16::from(high.0[32 + i]) - borrow;
         borrow = i16::from(d < 0);
-        high.caller.0[32 + i] = (d + 256 * borrow) as u8;
+        high.0[32 + i] = (d + 256 * borrow) as u8;
     }
-    assert_eq!(high.verify(), Err(ReceiptError::Signature(Side::Caller)));
+    let high = Whole { caller: Seal::Alone(high), ..whole() };
+    assert_eq!(high.verify(&mut Checked::default()), Err(ReceiptError::Signature(Side::Caller)));
 
     let swapped = Whole { caller: whole().callee, callee: whole().caller, ..whole() };
-    assert!(swapped.verify().is_err());
-    let as_claim = key(1).sign(CLAIM_DOMAIN, &whole().receipt);
-    assert!(Whole { caller: as_claim, ..whole() }.verify().is_err());
+    assert!(swapped.verify(&mut Checked::default()).is_err());
+    let as_claim = Seal::Alone(key(1).sign(CLAIM_DOMAIN, &whole().receipt));
+    assert!(Whole { caller: as_claim, ..whole() }.verify(&mut Checked::default()).is_err());
 }
 
 #[test]
 fn a_receipt_that_breaks_a_rule_does_not_hold_though_both_signed_it() {
     let both = |receipt: &Receipt| {
-        let callee = HalfSigned::sign(&key(2), Side::Callee, receipt).signature;
-        HalfSigned::sign(&key(1), Side::Caller, receipt).with(callee).verify()
+        let half = |n, side| sealing(&key(n), |s| HalfSigned::sign(s, side, receipt));
+        half(1, Side::Caller).with(half(2, Side::Callee).seal).verify(&mut Checked::default())
     };
     let mut long = agreed();
     long.duration_ms = 6 * 3_600_000;

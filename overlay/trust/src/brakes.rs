@@ -20,6 +20,7 @@
 use dots_wire::{
     Allowance, Hash, Now, PeerId, Timestamp, TokenBucket,
     bounded::{Cache, Cause, Limits, Standing, Weight},
+    sha256,
 };
 use std::time::{Duration, Instant};
 
@@ -50,16 +51,38 @@ const STRANGERS: Allowance = Allowance::new(20.0, 200.0);
 
 /// A right answer is remembered so long.
 const FAMILIAR_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Places of accounts (about 150 bytes each), and buckets that are not full.
+/// Places of accounts (about 230 bytes each with their cause), and buckets that are not full.
 const PLACES: Limits = Limits::new(32 << 20, 200_000);
 const BUCKETS: Limits = Limits::new(16 << 20, 100_000);
+
+/// Where an account gave answers: (account, serving peer, its name of the address), or (account, serving peer). 128 bits of the hash:
+/// every phone has one or two, so they are short, and nobody finds another that is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place([u8; 16]);
+
+impl Place {
+    fn at(account: u64, serving: PeerId, source: Option<Hash>) -> Place {
+        let (account, key) = (account.to_be_bytes(), serving.0.0);
+        let text = match &source {
+            Some(source) => [account.as_slice(), &key, &source.0].concat(),
+            None => [account.as_slice(), &key].concat(),
+        };
+        let hash = sha256(&text);
+        Place(std::array::from_fn(|i| hash.0[i]))
+    }
+}
+
+impl Weight for Place {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
 
 /// The names are hashes: whatever a stranger writes takes as much room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Payer {
-    /// (account, serving peer, its name of the address).
-    Place(u64, PeerId, Hash),
-    Pair(u64, PeerId),
+    Place(Place),
+    Pair(Place),
     AtHome(u64),
     Elsewhere(u64),
     NetworkAtHome(u64),
@@ -111,8 +134,8 @@ pub struct Charged {
 }
 
 pub struct Brakes {
-    /// Where accounts gave right answers, and when last: `Place`s and `Pair`s.
-    been: Cache<Payer, Timestamp>,
+    /// Where accounts gave right answers, and when last.
+    been: Cache<Place, Timestamp>,
     buckets: Cache<Payer, Bucket>,
     strangers: TokenBucket,
 }
@@ -148,8 +171,8 @@ impl Brakes {
         self.charge(now.mono, charged, via, -1.0);
         let name = Cause::name(account.as_bytes());
         let cause = Cause::new(Standing::Other).by(account.as_bytes());
-        let pair = (!via.is_home).then_some(Payer::Pair(name, via.serving));
-        for place in [Some(Payer::Place(name, via.serving, via.source)), pair].into_iter().flatten() {
+        let pair = (!via.is_home).then(|| Place::at(name, via.serving, None));
+        for place in [Some(Place::at(name, via.serving, Some(via.source))), pair].into_iter().flatten() {
             // Written again only when it has aged: a refresh each minute is no work.
             let is_recent = |at: &Timestamp| now.wall.since(*at) < FAMILIAR_FOR / 30;
             if !self.been.get(&place).is_some_and(is_recent) {
@@ -164,13 +187,14 @@ impl Brakes {
     }
 
     fn payers(&self, now: Timestamp, name: u64, via: &Via) -> Charged {
-        let been = |p: Payer| self.been.get(&p).is_some_and(|at| now.since(*at) < FAMILIAR_FOR);
-        let (place, pair) = (Payer::Place(name, via.serving, via.source), Payer::Pair(name, via.serving));
+        let been = |p: Place| self.been.get(&p).is_some_and(|at| now.since(*at) < FAMILIAR_FOR);
+        let place = Place::at(name, via.serving, Some(via.source));
+        let pair = Place::at(name, via.serving, None);
         let known = |payers| Charged { payers, is_stranger: false };
         match via.is_home {
-            _ if been(place) => known([Some(place), None, None]),
+            _ if been(place) => known([Some(Payer::Place(place)), None, None]),
             true => known([Some(Payer::AtHome(name)), Some(Payer::NetworkAtHome(via.network)), None]),
-            false if been(pair) => known([Some(pair), None, None]),
+            false if been(pair) => known([Some(Payer::Pair(pair)), None, None]),
             false => Charged {
                 payers: [
                     Some(Payer::Elsewhere(name)),

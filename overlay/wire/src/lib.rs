@@ -9,6 +9,7 @@ pub mod bounded;
 mod bucket;
 mod bytes;
 mod cbor;
+mod checked;
 #[cfg(feature = "disk")]
 pub mod disk;
 mod fair_queue;
@@ -21,6 +22,7 @@ mod timers;
 pub use bucket::{Allowance, TokenBucket};
 pub use bytes::{Hash, Label20};
 pub use cbor::{CborError, decode, encode};
+pub use checked::Checked;
 pub use fair_queue::FairQueue;
 pub use hash::{hmac_sha256, merkle_path, merkle_root, merkle_verify, sha256};
 pub use keys::{BadSignature, PeerId, PublicKey, SecretKey, Signature, Signed};

@@ -1,12 +1,12 @@
 //! What was ever signed, as far as a disk or a wire saw it: nobody may contradict itself (checker: equivocation).
 
 use dots::peer::Stream;
-use dots_ledger::receipt::{Message, Receipt, Stored, Whole};
+use dots_ledger::receipt::{Message, Receipt, Stored, Whole, read_bundle};
 use dots_overlay::{
     records::{Entry, Incarnation},
     transport::Protocol,
 };
-use dots_wire::{Hash, PeerId, decode, sha256};
+use dots_wire::{Checked, Hash, PeerId, decode, sha256};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ type Place = (PeerId, Incarnation, String, u64);
 pub struct Watch {
     entries: BTreeMap<Place, Hash>,
     receipts: BTreeMap<(PeerId, Hash), Hash>,
+    checked: Checked,
     pub contradictions: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ impl Watch {
             Stream::Receipts => match Stored::read(record) {
                 Some(Stored::Whole(note)) => self.whole(&note.whole),
                 Some(Stored::Half(note)) => {
-                    if let Ok(receipt) = note.half.verify() {
+                    if let Ok(receipt) = note.half.verify(&mut self.checked) {
                         let signer = receipt.facts.peer(note.half.side);
                         self.receipt(signer, &receipt, &note.half.receipt);
                     }
@@ -75,13 +76,15 @@ impl Watch {
     }
 
     fn message(&mut self, body: &[u8]) {
-        if let Some(Message::Whole(whole)) = Message::read(body) {
-            self.whole(&whole);
+        for message in read_bundle(body).into_iter().flatten().flatten() {
+            if let Message::Whole(whole) = message {
+                self.whole(&whole);
+            }
         }
     }
 
     fn whole(&mut self, whole: &Whole) {
-        if let Ok(receipt) = whole.verify() {
+        if let Ok(receipt) = whole.verify(&mut self.checked) {
             self.receipt(PeerId(receipt.facts.caller_peer), &receipt, &whole.receipt);
             self.receipt(PeerId(receipt.facts.callee_peer), &receipt, &whole.receipt);
         }

@@ -4,9 +4,9 @@
 use super::super::*;
 use super::pair::{CALLEE, CALLER, NETWORK, Packet, Pair, key, receipt};
 use crate::receipt::{
-    Claim, Half, HalfSigned, Message, Receipt, Refusal, Refused, Side, VERSION, Whole, agree, is_within,
+    Claim, Half, HalfSigned, Message, Receipt, Refusal, Refused, Seal, Side, Stored, VERSION, Whole, agree,
+    is_within, read_bundle, sealing, write_bundle,
 };
-use dots_wire::Signature;
 use proptest::{collection::vec, prelude::*};
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ struct World {
     start: Timestamp,
     /// What the honest peer has said.
     claim: Option<Claim>,
-    signature: Option<Signature>,
+    signature: Option<Seal>,
     /// Its requests that are not answered.
     asked: Vec<(u32, u64)>,
 }
@@ -109,11 +109,12 @@ impl World {
                 }
                 Packet::Response { body, .. } => body,
             };
-            match body.and_then(|b| Message::read(&b)) {
-                Some(Message::Claim(claim)) => self.claim = Claim::verified(&claim),
+            let checked = &mut Checked::default();
+            match body.and_then(|b| read_bundle(&b)?.pop()?) {
+                Some(Message::Claim(claim)) => self.claim = Claim::verified(checked, &claim),
                 Some(Message::Half(half)) => {
-                    self.claim = Claim::verified(&half.claim);
-                    self.signature = Some(half.signature);
+                    self.claim = Claim::verified(checked, &half.claim);
+                    self.signature = Some(half.seal);
                 }
                 Some(Message::Whole(whole)) => self.signature = Some(whole.callee),
                 _ => {}
@@ -146,22 +147,22 @@ impl World {
             media: (),
         };
         let liar = &key(1);
-        let half = |r: &Receipt| HalfSigned::sign(liar, Side::Caller, r);
-        let whole = |r: &Receipt| -> Whole { half(r).with(self.signature.unwrap_or(half(r).signature)) };
+        let half = |r: &Receipt| sealing(liar, |s| HalfSigned::sign(s, Side::Caller, r));
+        let whole = |r: &Receipt| -> Whole { half(r).with(self.signature.clone().unwrap_or(half(r).seal)) };
         let agreed = agreed.unwrap_or_else(|_| another.clone());
-        let signed = claim.sign(liar);
-        match lie.kind {
+        let signed = sealing(liar, |s| claim.sign(s));
+        let message = match lie.kind {
             Kind::Claim => Message::Claim(signed),
-            Kind::Half => Message::Half(Half { claim: signed, signature: half(&agreed).signature }),
-            Kind::HalfOfAnother => Message::Half(Half { claim: signed, signature: half(&another).signature }),
+            Kind::Half => Message::Half(Half { claim: signed, seal: half(&agreed).seal }),
+            Kind::HalfOfAnother => Message::Half(Half { claim: signed, seal: half(&another).seal }),
             Kind::Whole => Message::Whole(whole(&agreed)),
             Kind::WholeOfAnother => Message::Whole(whole(&another)),
             Kind::Refused => {
                 Message::Refused(Refused { call_id: claim.facts.call_id, reason: Refusal::Excessive })
             }
             Kind::Noise => return signed.payload,
-        }
-        .to_bytes()
+        };
+        write_bundle(&[Some(message)])
     }
 
     fn take(&mut self, step: &Step) {
@@ -208,8 +209,8 @@ proptest! {
         let passed_ms = world.net.now.wall.since(start).as_millis() as u64;
         for record in &world.net.machines[CALLEE].disk {
             let signed = match Stored::read(record) {
-                Some(Stored::Half(note)) => note.half.verify(),
-                Some(Stored::Whole(note)) => note.whole.verify(),
+                Some(Stored::Half(note)) => note.half.verify(&mut Checked::default()),
+                Some(Stored::Whole(note)) => note.whole.verify(&mut Checked::default()),
                 _ => continue,
             };
             let signed = signed.expect("what is stored as signed is signed");

@@ -2,8 +2,10 @@
 //! machine is on its disk, and that no key says two different things about one call.
 
 use super::super::*;
-use crate::receipt::{Half, Message, RECEIPT_DOMAIN, Receipt, Refusal, Refused, Side, Whole};
-use dots_wire::{Signature, sha256};
+use crate::receipt::{
+    Half, Message, RECEIPT_DOMAIN, Receipt, Refusal, Refused, Seal, Side, Stored, Whole, read_bundle,
+};
+use dots_wire::{encode, sha256};
 use std::time::Duration;
 
 pub const CALLER: usize = 0;
@@ -46,7 +48,9 @@ pub struct Machine {
     pub counts: BTreeMap<&'static str, usize>,
     /// What this key has ever said, to anybody or to its disk, per call.
     claims: BTreeMap<Hash, Vec<u8>>,
-    signatures: BTreeMap<Hash, Signature>,
+    receipts: BTreeMap<Hash, Vec<u8>>,
+    /// Seals of ours that are on its disk.
+    seals: BTreeSet<Vec<u8>>,
 }
 
 pub struct Pair {
@@ -81,7 +85,8 @@ impl Pair {
             completed: vec![],
             counts: BTreeMap::new(),
             claims: BTreeMap::new(),
-            signatures: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            seals: BTreeSet::new(),
         };
         Pair { now, machines: [machine(1), machine(2)], wire: vec![], next_inbound: 0 }
     }
@@ -143,7 +148,7 @@ impl Pair {
         while let Some(output) = self.machines[at].core.as_mut().and_then(ReceiptCore::poll_output) {
             let m = &mut self.machines[at];
             match output {
-                ReceiptOutput::Append { token, record } => m.writing.push_back((token, record)),
+                ReceiptOutput::Append { token, record, .. } => m.writing.push_back((token, record)),
                 ReceiptOutput::Completed { call_id } => {
                     let on_disk = m.wholes().any(|w| receipt(&w).facts.call_id == call_id);
                     assert!(on_disk, "a receipt is complete before it is on disk");
@@ -294,7 +299,7 @@ impl Pair {
             assert_eq!(view.state, ReceiptState::Whole);
             assert_eq!(view.check(), Ok(()));
         }
-        whole.verify().expect("it holds")
+        whole.verify(&mut Checked::default()).expect("it holds")
     }
 }
 
@@ -311,21 +316,21 @@ impl Machine {
             Stored::Claim(note) => self.claimed(&note.own.payload),
             Stored::Half(note) => {
                 self.claimed(&note.own.payload);
-                self.signed(&note.half.receipt, note.half.signature);
+                self.signed(&note.half.receipt, &note.half.seal);
             }
             Stored::Whole(note) => {
                 let own = self.own(&note.whole);
-                self.signed(&note.whole.receipt, own);
+                self.signed(&note.whole.receipt, &own);
             }
             _ => {}
         }
         self.disk.push(record);
     }
 
-    fn own(&self, whole: &Whole) -> Signature {
+    fn own(&self, whole: &Whole) -> Seal {
         match receipt(whole).facts.side(self.key.peer_id()) {
-            Some(Side::Caller) => whole.caller,
-            _ => whole.callee,
+            Some(Side::Caller) => whole.caller.clone(),
+            _ => whole.callee.clone(),
         }
     }
 
@@ -335,22 +340,28 @@ impl Machine {
         assert_eq!(known, payload, "two claims of one call");
     }
 
-    fn signed(&mut self, bytes: &[u8], signature: Signature) {
-        assert_eq!(self.key.public().verify(RECEIPT_DOMAIN, bytes, &signature), Ok(()));
+    fn signed(&mut self, bytes: &[u8], seal: &Seal) {
+        assert_eq!(seal.verify(&mut Checked::default(), &self.key.public(), RECEIPT_DOMAIN, bytes), Ok(()));
         let id = Receipt::read(bytes).expect("we sign receipts").facts.call_id;
-        // Signatures are deterministic: another one is one over another receipt.
-        let known = self.signatures.entry(id).or_insert(signature);
-        assert_eq!(*known, signature, "two receipts of one call");
+        let known = self.receipts.entry(id).or_insert_with(|| bytes.to_vec());
+        assert_eq!(known, bytes, "two receipts of one call");
+        self.seals.insert(encode(seal));
     }
 
     /// What leaves was on the disk before.
     fn check_said(&self, body: &[u8]) {
+        for message in read_bundle(body).expect("we send what we read").into_iter().flatten() {
+            self.check_message(message);
+        }
+    }
+
+    fn check_message(&self, message: Message) {
         let on_disk = |claim: &[u8]| self.claims.values().any(|c| c == claim);
-        match Message::read(body).expect("we send what we read") {
+        match message {
             Message::Claim(claim) => assert!(on_disk(&claim.payload), "a claim leaves before it is on disk"),
-            Message::Half(Half { claim, signature }) => {
+            Message::Half(Half { claim, seal }) => {
                 assert!(on_disk(&claim.payload));
-                assert!(self.signatures.values().any(|s| *s == signature), "a signature leaves too early");
+                assert!(self.seals.contains(&encode(&seal)), "a signature leaves too early");
             }
             Message::Whole(whole) => {
                 assert!(self.wholes().any(|w| w == whole), "a receipt leaves before it is on disk");

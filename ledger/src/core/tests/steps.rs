@@ -3,7 +3,7 @@
 use super::super::*;
 use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, talked};
 use crate::{
-    limits::{DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR, UNFINISHED_PER_PEER_MAX},
+    limits::{BATCH, DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR, UNFINISHED_PER_PEER_MAX},
     receipt::Side,
 };
 use dots_wire::sha256;
@@ -16,7 +16,10 @@ fn both_hold_one_receipt_after_two_round_trips() {
     let mut net = talked();
     net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
     net.ended(CALLEE, 1, 100_040, EndCause::Bye, false);
-    assert!(net.wire.is_empty(), "the claim waits for the disk");
+    net.sync(CALLER, usize::MAX);
+    assert!(net.wire.is_empty(), "the claim waits for its batch");
+    net.pass(BATCH);
+    assert!(net.wire.is_empty(), "and for the disk");
     let mut said = vec![];
     for _ in 0..10 {
         for at in [CALLER, CALLEE] {
@@ -145,7 +148,8 @@ fn after_a_restart_wall_time_bounds_what_is_signed() {
     let mut net = talked();
     net.crash(CALLEE, 0);
     net.restart(CALLEE);
-    net.ended(CALLER, 1, 102_001, EndCause::Bye, true);
+    // It is claimed five seconds later, with its batch.
+    net.ended(CALLER, 1, 107_001, EndCause::Bye, true);
     net.run(MINUTE);
     assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused));
     assert_eq!((net.whole(CALLER, 1), net.whole(CALLEE, 1)), (None, None));
@@ -158,7 +162,7 @@ fn a_peer_that_dies_after_it_measured_keeps_its_measurement() {
     net.crash(CALLEE, usize::MAX);
     net.restart(CALLEE);
     net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
-    net.settle();
+    net.run(BATCH);
     let receipt = net.both_whole(1);
     assert_eq!((receipt.duration_ms, receipt.after_restart), (99_500, None));
 }
@@ -224,8 +228,9 @@ fn after_a_day_nobody_asks_any_more() {
     assert_eq!(net.whole(CALLEE, 1), None);
 }
 
+/// RCPT-8a: what ends together is claimed, signed and asked together.
 #[test]
-fn few_requests_are_under_way_to_one_peer_and_all_are_answered() {
+fn fifty_calls_that_end_together_cost_few_signatures_and_few_requests() {
     let mut net = Pair::new();
     for n in 0..50 {
         net.answered(n);
@@ -234,13 +239,35 @@ fn few_requests_are_under_way_to_one_peer_and_all_are_answered() {
     for n in 0..50 {
         net.ended(CALLEE, n, 100_000, EndCause::Bye, false);
         net.ended(CALLER, n, 100_000, EndCause::Bye, true);
+        net.pass(Duration::from_millis(50));
     }
+    net.pass(BATCH);
     net.sync(CALLER, usize::MAX);
-    assert_eq!(net.wire.len(), REQUESTS_PER_PEER);
+    assert_eq!(net.wire.len(), 2, "32 calls in a request");
     net.settle();
     for n in 0..50 {
         net.both_whole(n);
     }
+    for at in [CALLER, CALLEE] {
+        let (made, checked) =
+            (net.counted(at, "receipt_signatures_made"), net.counted(at, "receipt_signatures_checked"));
+        assert!(made <= 4 && checked <= 4, "{made} made and {checked} checked for 50 calls");
+    }
+}
+
+#[test]
+fn few_requests_are_under_way_to_one_peer() {
+    let mut net = Pair::new();
+    let calls = (REQUESTS_PER_PEER + 4) * crate::limits::BUNDLE_MAX;
+    let keys = many(&mut net, calls as u32, 0);
+    net.pass(TALK);
+    for key in keys {
+        let end = CallEnded { key, duration_ms: 100_000, cause: EndCause::Bye, propose: true };
+        net.with(CALLER, |core, now| core.call_ended(now, end));
+    }
+    net.pass(BATCH);
+    net.sync(CALLER, usize::MAX);
+    assert_eq!(net.wire.len(), REQUESTS_PER_PEER);
 }
 
 /// The caller's peer is whole just before the callee's gives up: what it says then still counts.
@@ -251,6 +278,7 @@ fn a_whole_receipt_counts_though_its_other_side_has_given_up() {
     net.sync(CALLEE, usize::MAX);
     net.pass(Duration::from_secs(3));
     net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.pass(BATCH);
     for _ in 0..2 {
         net.sync(CALLER, usize::MAX);
         net.sync(CALLEE, usize::MAX);
@@ -275,13 +303,16 @@ fn a_whole_receipt_counts_though_its_other_side_has_given_up() {
     net.both_whole(1);
 }
 
-fn many(net: &mut Pair, count: u32, first: u32) {
+fn many(net: &mut Pair, count: u32, first: u32) -> Vec<Hash> {
+    let mut keys = Vec::new();
     for n in first..first + count {
         let mut call = net.call(CALLER, 0);
         call.nonce_caller.0[..4].copy_from_slice(&n.to_be_bytes());
         call.key = sha256(&[call.nonce_caller.0, call.nonce_callee.0].concat());
+        keys.push(call.key);
         net.with(CALLER, |core, now| core.call_answered(now, call));
     }
+    keys
 }
 
 #[test]

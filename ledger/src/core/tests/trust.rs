@@ -2,7 +2,10 @@
 
 use super::super::*;
 use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, key, talked};
-use crate::receipt::{Message, Refusal, Refused};
+use crate::{
+    limits::BATCH,
+    receipt::{Claim, Message, Refusal, Refused, Side, read_bundle, sealing, write_bundle},
+};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -69,8 +72,13 @@ fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> 
     }
 }
 
+fn one(body: Option<Vec<u8>>) -> Option<Message> {
+    read_bundle(&body?)?.pop()?
+}
+
 fn proposal(net: &mut Pair) -> Vec<u8> {
     net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.pass(BATCH);
     net.sync(CALLER, usize::MAX);
     let Some(Packet::Request { body, .. }) = net.wire.pop() else { panic!("a proposal") };
     body
@@ -82,12 +90,12 @@ fn a_stranger_learns_nothing_about_the_calls_of_others() {
     let body = proposal(&mut net);
     let call_id = net.id(1);
     let unknown = Message::Refused(Refused { call_id, reason: Refusal::UnknownCall });
-    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(write_bundle(&[Some(unknown.clone())])));
     let caller = net.peer(CALLER);
-    let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+    let answer = one(ask(&mut net, CALLEE, caller, &body));
     assert!(matches!(answer, Some(Message::Half(_))));
     // Nor when there is something to tell.
-    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(unknown.to_bytes()));
+    assert_eq!(ask(&mut net, CALLEE, key(7).peer_id(), &body), Some(write_bundle(&[Some(unknown.clone())])));
 }
 
 #[test]
@@ -98,7 +106,7 @@ fn a_changed_byte_gets_no_signature() {
         let mut body = body.clone();
         body[at] ^= 1;
         let caller = net.peer(CALLER);
-        let answer = ask(&mut net, CALLEE, caller, &body).and_then(|b| Message::read(&b));
+        let answer = one(ask(&mut net, CALLEE, caller, &body));
         assert!(matches!(answer, None | Some(Message::Refused(_))), "byte {at}: {answer:?}");
     }
 }
@@ -107,8 +115,9 @@ fn a_changed_byte_gets_no_signature() {
 fn noise_is_answered_by_nothing() {
     let mut net = talked();
     let caller = net.peer(CALLER);
-    let refused = Message::Refused(Refused { call_id: net.id(1), reason: Refusal::Excessive }).to_bytes();
-    for body in [vec![], vec![0; 100], vec![0x9f; 5_000], refused] {
+    let refused = Message::Refused(Refused { call_id: net.id(1), reason: Refusal::Excessive });
+    let (refused, nothing) = (write_bundle(&[Some(refused)]), write_bundle(&[None]));
+    for body in [vec![], vec![0; 100], vec![0x9f; 5_000], refused, nothing, write_bundle(&[])] {
         assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
     }
     assert_eq!(net.state(CALLEE, 1), None, "the call goes on");
@@ -135,4 +144,22 @@ fn our_own_claim_said_back_to_us_is_nothing() {
     net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
     net.run(MINUTE);
     net.both_whole(1);
+}
+
+/// Whoever has two claims of one call taken in at once would find two receipts of it under one signature.
+#[test]
+fn two_claims_of_one_call_in_one_request_get_no_signature() {
+    let mut net = talked();
+    let claim = |duration_ms| {
+        let (facts, start) = (net.facts(1), Timestamp(1_700_000_000_000));
+        let (duration_ms, cause) = (Some(duration_ms), Some(EndCause::Bye));
+        let claim = Claim { version: 1, facts, side: Side::Caller, start, duration_ms, cause };
+        Message::Claim(sealing(&key(1), |signer| claim.sign(signer)))
+    };
+    let body = write_bundle(&[Some(claim(100_000)), Some(claim(99_000))]);
+    let single = write_bundle(&[Some(claim(100_000))]);
+    let caller = net.peer(CALLER);
+    assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
+    assert_eq!(net.counted(CALLEE, "receipt_signatures_made"), 0);
+    assert!(matches!(one(ask(&mut net, CALLEE, caller, &single)), Some(Message::Half(_))), "one does");
 }

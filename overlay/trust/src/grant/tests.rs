@@ -40,7 +40,7 @@ fn grant(n: u8) -> Grant {
 }
 
 fn check(proof: &GrantProof, realm: &RealmRecord, at: Timestamp) -> Result<Grant, BadGrant> {
-    verify(&encode(proof), key(5).peer_id(), realm, at, |_, _| None)
+    verify(&mut Checked::default(), &encode(proof), key(5).peer_id(), realm, at, |_, _| None)
 }
 
 fn one(grant: Grant, by: &SecretKey) -> GrantProof {
@@ -101,7 +101,10 @@ fn what_is_refused() {
         assert_eq!(check(&proof, &realm, at), Err(why));
     }
     let big = vec![0; PROOF_MAX + 1];
-    assert_eq!(verify(&big, key(5).peer_id(), &realm(), NOW, |_, _| None), Err(BadGrant::Unreadable));
+    assert_eq!(
+        verify(&mut Checked::default(), &big, key(5).peer_id(), &realm(), NOW, |_, _| None),
+        Err(BadGrant::Unreadable)
+    );
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_revocation_by_any_home_voids_older_grants() {
     let by = |home: u8, before: u64| {
         let said = (AOR, key(home).peer_id());
         let revoked = move |a, h| (a, h).eq(&said).then_some(Timestamp(before));
-        verify(&proof, key(5).peer_id(), &realm(), NOW, revoked).map(|_| ())
+        verify(&mut Checked::default(), &proof, key(5).peer_id(), &realm(), NOW, revoked).map(|_| ())
     };
     assert_eq!(by(2, NOW.0 + 1), Err(BadGrant::Revoked));
     assert_eq!(by(2, NOW.0), Ok(()), "given after the change");
@@ -152,14 +155,15 @@ proptest! {
         let mut bytes = encode(&sign(&key(1), &grants)[pick % batch]);
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
-        prop_assert!(verify(&bytes, key(5).peer_id(), &realm(), NOW, |_, _| None).is_err());
+        prop_assert!(verify(&mut Checked::default(), &bytes, key(5).peer_id(), &realm(), NOW, |_, _| None).is_err());
     }
 }
 
 #[test]
 fn a_proof_is_read_whole_or_not_at_all() {
     let proof = encode(&sign(&key(1), &[grant(0), grant(1)])[1]);
-    let believed = |b: &[u8]| verify(b, key(5).peer_id(), &realm(), NOW, |_, _| None).is_ok();
+    let believed =
+        |b: &[u8]| verify(&mut Checked::default(), b, key(5).peer_id(), &realm(), NOW, |_, _| None).is_ok();
     crate::hostile::attack("grant", &proof, believed);
 }
 
@@ -212,3 +216,24 @@ fn the_second_part_is_as_deep_as_calls_are_forwarded() {
 }
 
 const GOLDEN_ON_BEHALF: &str = "17d76a4ce26661850d63ab2ee8ad1a5fb6fff89c18ebd5deb786ca2329c71531";
+
+#[test]
+fn the_grants_of_a_batch_cost_one_check_and_none_when_they_are_shown_again() {
+    let (mut checked, proofs) = (Checked::default(), sign(&key(1), &[grant(1), grant(2), grant(3)]));
+    for _ in 0..3 {
+        for proof in &proofs {
+            let shown = verify(&mut checked, &encode(proof), key(5).peer_id(), &realm(), NOW, |_, _| None);
+            assert!(shown.is_ok());
+        }
+    }
+    assert_eq!(checked.take_count(), 1);
+    // What was remembered of the signature says nothing of time, place or revocation.
+    let late = NOW.plus(Duration::from_secs(3_600));
+    let shown = |checked: &mut Checked, peer, at, before| {
+        verify(checked, &encode(&proofs[0]), peer, &realm(), at, |_, _| before)
+    };
+    assert_eq!(shown(&mut checked, key(5).peer_id(), late, None), Err(BadGrant::Time));
+    assert_eq!(shown(&mut checked, key(6).peer_id(), NOW, None), Err(BadGrant::OtherPeer));
+    assert_eq!(shown(&mut checked, key(5).peer_id(), NOW, Some(late)), Err(BadGrant::Revoked));
+    assert_eq!(checked.take_count(), 0);
+}

@@ -40,7 +40,8 @@ impl<K> Leaves<K> {
         if let Some(number) = self.numbers.get(&cause) {
             return *number;
         }
-        let leaf = Leaf { cause, bytes: 0, entries: 0, order: VecDeque::new() };
+        // Most causes hold one entry, and there are as many as there are phones: room for one, not for the four of a first push.
+        let leaf = Leaf { cause, bytes: 0, entries: 0, order: VecDeque::with_capacity(1) };
         let number = match self.free.pop() {
             Some(number) => {
                 let place = self.leaves.get_mut(number as usize).expect("a free place was one");

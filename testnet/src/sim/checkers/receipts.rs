@@ -4,7 +4,7 @@ use super::Faults;
 use crate::sim::World;
 use dots::peer::Stream;
 use dots_ledger::receipt::{Receipt, Stored, Whole};
-use dots_wire::{Hash, PeerId};
+use dots_wire::{Checked, Hash, PeerId};
 use std::collections::BTreeMap;
 
 pub fn receipts(world: &World) -> Faults {
@@ -38,7 +38,7 @@ pub fn whole(world: &World, host: usize, faults: &mut Faults) -> BTreeMap<Hash, 
             continue;
         };
         if let Stored::Whole(note) = stored {
-            match note.whole.verify() {
+            match note.whole.verify(&mut Checked::default()) {
                 Ok(receipt) => {
                     found.insert(receipt.facts.call_id, note.whole);
                 }
