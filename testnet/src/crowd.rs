@@ -2,7 +2,9 @@
 //! two peers call each other across.
 
 use crate::{
-    Error, Result, free_port,
+    Error, Result,
+    flood::PASSWORD,
+    free_port,
     phones::sipp::{Counts, Run, Sipp},
     process::Peer,
 };
@@ -10,9 +12,6 @@ use dots_clients::{
     Client,
     types::{AccountChange, AccountImport},
 };
-
-/// Everybody's password: the reference server knows no others.
-const PASSWORD: &str = "secret";
 
 /// `u0@realm`, `u1@realm`, …
 pub struct Crowd {

@@ -6,7 +6,7 @@
 //! - [`network`]: several of them, joined, until Ctrl-C.
 //! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
 //!   remembered.
-//! - [`bench`]: what a REGISTER and a call cost, beside Kamailio.
+//! - [`bench`]: what things cost, beside Kamailio; [`flood`]: more than a server can take.
 //! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
 //! - [`circles`]: files of one folder that depend on each other all around; [`trace`]: which clause of the specifications is
 //!   cited where.
@@ -16,6 +16,7 @@ pub mod bench;
 pub mod circles;
 pub mod command;
 pub mod crowd;
+pub mod flood;
 pub mod machine;
 pub mod marks;
 pub mod network;

@@ -1,5 +1,5 @@
 //! `dots-testnet up`: a network of real peers to play with, gone without a trace when it is stopped. `dots-testnet
-//! bench`: what one operation costs.
+//! bench`: what things cost, beside Kamailio.
 
 use clap::{Parser, Subcommand};
 use dots_testnet::{bench, network};
@@ -22,7 +22,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// CPU time of a server per REGISTER and per call: one peer, two peers, and Kamailio
+    /// What REGISTERs, calls, phones and an overload cost, as ratios to Kamailio's
     Bench(bench::Plan),
 }
 

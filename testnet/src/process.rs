@@ -323,16 +323,3 @@ pub(crate) fn terminate(child: &Child) -> Result<()> {
     Command::new("kill").args(["-TERM", &id]).status().map_err(Error::io("kill"))?;
     Ok(())
 }
-
-/// A command that needs root: through sudo where we are not.
-pub(crate) fn command_as_root(words: &[&str]) -> Result<()> {
-    let id = Command::new("id").arg("-u").output().map_err(Error::io("id"))?;
-    let prefix: &[&str] = if id.stdout == b"0\n" { &["env"] } else { &["sudo", "env"] };
-    let mut all = prefix.iter().chain(&["DEBIAN_FRONTEND=noninteractive"]).chain(words);
-    let what = words.join(" ");
-    let status = Command::new(all.next().unwrap_or(&"env")).args(all).status();
-    match status.map_err(Error::io(what.clone()))? {
-        status if status.success() => Ok(()),
-        status => Err(Error::Other(format!("{what}: {status}"))),
-    }
-}

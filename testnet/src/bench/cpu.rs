@@ -11,8 +11,6 @@ use std::{
 /// What is still being written when the last answer is out belongs to the work: we wait until it is done.
 const CALM: Duration = Duration::from_millis(300);
 const CALM_MAX: Duration = Duration::from_secs(5);
-/// Long enough to see a server's own rounds.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// Ticks of `/proc` in one second.
 pub fn ticks_per_second() -> Result<f64> {
@@ -35,15 +33,17 @@ pub fn used(roots: &[u32]) -> Result<u64> {
     }
 }
 
-/// Microseconds a second that they use while nobody asks them anything.
-pub fn idle(roots: &[u32]) -> Result<f64> {
-    let (before, start) = (used(roots)?, Instant::now());
-    std::thread::sleep(IDLE);
-    let ticks = ticks(roots)?.saturating_sub(before) as f64;
-    Ok(1e6 * ticks / ticks_per_second()? / start.elapsed().as_secs_f64())
+/// These processes and all their children.
+pub fn tree(roots: &[u32]) -> Result<Vec<u32>> {
+    Ok(family(roots)?.into_iter().map(|(id, _)| id).collect())
 }
 
-fn ticks(roots: &[u32]) -> Result<u64> {
+/// Ticks that they have used up to now, at rest or not.
+pub fn ticks(roots: &[u32]) -> Result<u64> {
+    Ok(family(roots)?.into_iter().map(|(_, stat)| stat.ticks).sum())
+}
+
+fn family(roots: &[u32]) -> Result<Vec<(u32, Stat)>> {
     let mut all: BTreeMap<u32, Stat> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").map_err(Error::io("/proc"))?.flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
@@ -51,15 +51,16 @@ fn ticks(roots: &[u32]) -> Result<u64> {
         let Ok(text) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         all.extend(parse(&text).map(|stat| (id, stat)));
     }
-    let (mut sum, mut todo) = (0, roots.to_vec());
+    let (mut found, mut todo) = (Vec::new(), roots.to_vec());
     while let Some(id) = todo.pop() {
         let stat = all.get(&id).ok_or_else(|| Error::Other(format!("the server (process {id}) is gone")))?;
-        sum += stat.ticks;
         todo.extend(all.iter().filter(|(_, s)| s.parent == id).map(|(id, _)| *id));
+        found.push((id, *stat));
     }
-    Ok(sum)
+    Ok(found)
 }
 
+#[derive(Clone, Copy)]
 struct Stat {
     parent: u32,
     ticks: u64,

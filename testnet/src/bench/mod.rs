@@ -1,175 +1,137 @@
-//! `dots-testnet bench`: what a REGISTER and a call cost a server in CPU time. One peer, two peers and Kamailio get the
-//! same SIPp load, one after the other in one run, so the ratios hold on any machine; the figures alone do not. It only
-//! prints: a number that is good enough is for people to name.
+//! `dots-testnet bench`: what things cost a server, as ratios to Debian's Kamailio. Both get the same load in the same run, in turns
+//! (A B A B A B), each time from a fresh start, so the ratios hold on any machine, and on one that others use too; the figures
+//! alone do not. CPU time is user and system time of the whole process tree. Median and range are printed, and kept in
+//! `testnet/bench/results.csv`, so that what has become worse is seen.
 //!
-//! - REGISTER: a refresh with the same Contact, challenged and answered (two requests, as SIPp never keeps a nonce).
-//! - call: INVITE, 407, INVITE with the answer, 180, 200, ACK, BYE, 200.
-//! - two peers: callers at one, callees at the other; what both spend together.
+//! One file a part: [`calls`] (REGISTER, call, two peers), [`memory`], [`overload`], [`latency`].
 
+mod calls;
+mod cores;
 mod cpu;
 mod kamailio;
+mod latency;
+mod memory;
+mod overload;
+mod plan;
+mod results;
+mod rows;
+mod servers;
 
-use crate::{
-    Result,
-    crowd::Crowd,
-    phones::sipp::Counts,
-    process::{self, Peer},
-};
-use kamailio::Kamailio;
-use std::path::PathBuf;
+pub use plan::Plan;
 
-/// How much load.
-#[derive(clap::Args)]
-pub struct Plan {
-    /// Users that register, and refresh once
-    #[arg(long, default_value_t = 5_000)]
-    users: usize,
-    /// REGISTERs a second
-    #[arg(long, default_value_t = 500)]
-    rate: usize,
-    #[arg(long, default_value_t = 3_000)]
-    calls: usize,
-    /// Calls a second
-    #[arg(long, default_value_t = 100)]
-    call_rate: usize,
-}
+use crate::{Error, Result};
+use plan::Part;
+use results::{Context, Outcome, Spread};
+use rows::{Better, Goal, Measure, ROWS};
+use servers::{SIDES, Side};
+use std::collections::BTreeMap;
 
-/// A server, or two, and who is where.
-struct Setup<'a> {
-    name: String,
-    processes: Vec<u32>,
-    callers: (&'a Crowd, &'a str),
-    callees: (&'a Crowd, &'a str),
-}
-
-/// Microseconds of CPU time.
-struct Cost {
-    name: String,
-    register: f64,
-    call: f64,
-    /// The same in each second, with all users registered and nobody asking; it is part of the two above.
-    idle: f64,
-    failed: u64,
-}
+/// What was measured so far.
+type Samples = BTreeMap<(&'static str, bool), Vec<f64>>;
 
 pub fn run(plan: &Plan) -> Result<()> {
-    let (binary, build) = best_binary()?;
-    let costs = [reference(plan)?, one_peer(plan, &binary, build)?, two_peers(plan, &binary, build)?];
-    print(&costs);
-    Ok(())
-}
-
-fn reference(plan: &Plan) -> Result<Cost> {
-    let kamailio = Kamailio::start()?;
-    let crowd = Crowd::new("a.test", plan.users)?;
-    let at = (&crowd, kamailio.server.as_str());
-    let name = format!("kamailio {} (bindings in memory)", kamailio.version);
-    measure(plan, &Setup { name, processes: vec![kamailio.id()], callers: at, callees: at })
-}
-
-fn one_peer(plan: &Plan, binary: &std::path::Path, build: &str) -> Result<Cost> {
-    let mut peer = Peer::start_from(binary, None, "a.test", &[])?;
-    let crowd = Crowd::new("a.test", plan.users)?;
-    crowd.import(&peer)?;
-    let at = (&crowd, peer.sip()?);
-    let setup = Setup { name: format!("dots ({build})"), processes: ids(&[&peer]), callers: at, callees: at };
-    let cost = measure(plan, &setup)?;
-    peer.stop()?;
-    Ok(cost)
-}
-
-fn two_peers(plan: &Plan, binary: &std::path::Path, build: &str) -> Result<Cost> {
-    let mut a = Peer::start_from(binary, None, "a.test", &[])?;
-    let mut b = Peer::start_from(binary, None, "b.test", &["--bootstrap", a.p2p()?])?;
-    b.meets(&a)?;
-    a.meets(&b)?;
-    let half = (plan.users / 2).max(1);
-    let (callers, callees) = (Crowd::new("a.test", half)?, Crowd::new("b.test", half)?);
-    callers.import(&a)?;
-    callees.import(&b)?;
-    let setup = Setup {
-        name: format!("dots, two peers ({build})"),
-        processes: ids(&[&a, &b]),
-        callers: (&callers, a.sip()?),
-        callees: (&callees, b.sip()?),
-    };
-    let cost = measure(plan, &setup)?;
-    a.stop()?;
-    b.stop()?;
-    Ok(cost)
-}
-
-fn ids(peers: &[&Peer]) -> Vec<u32> {
-    peers.iter().filter_map(|p| p.id()).collect()
-}
-
-fn measure(plan: &Plan, setup: &Setup<'_>) -> Result<Cost> {
-    println!("{}: {} users, {} calls …", setup.name, plan.users, plan.calls);
-    let micros = 1e6 / cpu::ticks_per_second()?;
-    let mut sides = vec![setup.callers];
-    if !std::ptr::eq(setup.callers.0, setup.callees.0) {
-        sides.push(setup.callees);
-    }
-    let register = |round| -> Result<Counts> {
-        let mut sum = Counts::default();
-        for (crowd, server) in &sides {
-            let counts = crowd.register(server, plan.rate, round)?;
-            sum.successful += counts.successful;
-            sum.failed += counts.failed;
-        }
-        Ok(sum)
-    };
-    register(1)?;
-    let idle = cpu::idle(&setup.processes)?;
-    let before = cpu::used(&setup.processes)?;
-    let refreshed = register(2)?;
-    let between = cpu::used(&setup.processes)?;
-    let answering = setup.callees.0.answer()?;
-    let (callers, server) = setup.callers;
-    let called = callers.call(server, setup.callees.0, plan.calls, plan.call_rate)?.finish()?;
-    let after = cpu::used(&setup.processes)?;
-    drop(answering);
-    let each = |ticks: u64, counts: Counts| ticks as f64 * micros / counts.successful.max(1) as f64;
-    Ok(Cost {
-        name: setup.name.clone(),
-        register: each(between.saturating_sub(before), refreshed),
-        call: each(after.saturating_sub(between), called),
-        idle,
-        failed: refreshed.failed + called.failed,
-    })
-}
-
-fn print(costs: &[Cost]) {
-    println!("\nCPU time (user and system) of the server in microseconds, and its ratio to the first line");
+    plan.warn_of_debug_build()?;
+    let context = Context::new(plan.name());
+    let version = kamailio::version().unwrap_or_else(|| "(none)".to_owned());
     println!(
-        "{:<42} {:>9} {:>7} {:>9} {:>7} {:>9} {:>7}",
-        "", "REGISTER", "", "call", "", "idle/s", "failed"
+        "{} plan, {} pairs; {} with {}",
+        plan.name(),
+        plan.pairs(),
+        context.machine,
+        results::machine_now()
     );
-    let Some(base) = costs.first() else { return };
-    for cost in costs {
+    println!("dots {} ({}) beside Kamailio {version}", context.commit, plan.binary()?.display());
+    let mut samples = Samples::new();
+    let mut failed = Vec::new();
+    for part in plan.parts() {
+        for pair in 1..=plan.pairs() {
+            for side in SIDES {
+                println!("{part:?} {pair}/{}: {side:?} …", plan.pairs());
+                // What fails is told, and the rest is measured all the same.
+                match measure(part, side, plan) {
+                    Ok(all) => add(&mut samples, side, &all),
+                    Err(why) => {
+                        eprintln!("!!! {part:?} of {side:?}: {why}");
+                        failed.push(format!("{part:?} of {side:?}"));
+                    }
+                }
+            }
+        }
+    }
+    let outcomes = outcomes(&samples);
+    let worse = print(plan, &context, &outcomes);
+    if !plan.forget {
+        results::keep(&plan.results(), &context, &outcomes)?;
+    }
+    match (failed.is_empty(), plan.compare && !worse.is_empty()) {
+        (true, false) => Ok(()),
+        (true, true) => Err(Error::Other(format!("worse than before: {}", worse.join(", ")))),
+        (false, _) => Err(Error::Other(format!("not measured: {}", failed.join(", ")))),
+    }
+}
+
+fn measure(part: Part, side: Side, plan: &Plan) -> Result<Vec<Measure>> {
+    match part {
+        Part::Register => calls::register(side, plan),
+        Part::Call => calls::call(side, plan),
+        Part::TwoPeers => calls::two_peers(side, plan),
+        Part::Memory => memory::per_phone(side, plan),
+        Part::Overload => overload::overload(side, plan),
+        Part::Latency => latency::latency(side, plan),
+    }
+}
+
+fn add(samples: &mut Samples, side: Side, measures: &[Measure]) {
+    for measure in measures {
+        println!("  {:<18} {:>10.1}", measure.row, measure.value);
+        samples.entry((measure.row, side == Side::Dots)).or_default().push(measure.value);
+    }
+}
+
+fn outcomes(samples: &Samples) -> Vec<Outcome> {
+    let spread = |name, is_dots| Spread::of(samples.get(&(name, is_dots)).cloned().unwrap_or_default());
+    let of = |row: &'static rows::Row| {
+        Some(Outcome { row, dots: spread(row.name, true)?, kamailio: spread(row.name, false) })
+    };
+    ROWS.iter().filter_map(of).collect()
+}
+
+/// Returns the rows that are worse than when they were last kept.
+fn print(plan: &Plan, context: &Context, outcomes: &[Outcome]) -> Vec<&'static str> {
+    let kept = std::fs::read_to_string(plan.results()).unwrap_or_default();
+    println!(
+        "\nMedian (range); the ratio is ours to Kamailio's; change: to the last kept run, above 1 is worse"
+    );
+    println!(
+        "{:<18} {:<9} {:>28} {:>28} {:>7} {:>8} {:>5} {:>7}",
+        "", "", "dots", "kamailio", "ratio", "goal", "", "change"
+    );
+    let mut worse = Vec::new();
+    for outcome in outcomes {
+        let row = outcome.row;
+        let range = |s: Spread| format!("{:.1} ({:.1}-{:.1})", s.median, s.low, s.high);
+        let ratio = outcome.ratio().map(|r| format!("{r:.2}x")).unwrap_or_default();
+        let goal = match (row.goal, row.better) {
+            (Goal::None, _) => String::new(),
+            (Goal::Ratio(most), _) => format!("<={most}x"),
+            (Goal::Value(most), Better::Less) => format!("<={most}"),
+            (Goal::Value(least), Better::More) => format!(">={least}"),
+        };
+        let reached = outcome.reaches_goal().map_or("", |reached| if reached { "yes" } else { "NO" });
+        let change = results::last(&kept, context, outcome).map(|last| results::change(outcome, last));
+        if change.is_some_and(results::is_worse) {
+            worse.push(row.name);
+        }
+        let mark = if change.is_some_and(results::is_worse) { " WORSE" } else { "" };
         println!(
-            "{:<42} {:>9.1} {:>6.2}x {:>9.1} {:>6.2}x {:>9.0} {:>7}",
-            cost.name,
-            cost.register,
-            cost.register / base.register,
-            cost.call,
-            cost.call / base.call,
-            cost.idle,
-            cost.failed
+            "{:<18} {:<9} {:>28} {:>28} {ratio:>7} {goal:>8} {reached:>5} {:>7}{mark}  {}",
+            row.name,
+            row.unit,
+            range(outcome.dots),
+            outcome.kamailio.map(range).unwrap_or_default(),
+            change.map(|c| format!("{c:.2}")).unwrap_or_default(),
+            row.what
         );
     }
-}
-
-/// The release build beside us, if it is there and of these sources; else whatever is, and that is said loudly.
-fn best_binary() -> Result<(PathBuf, &'static str)> {
-    match process::release_binary()? {
-        Some(binary) => Ok((binary, "release build")),
-        None => {
-            eprintln!(
-                "!!! NO RELEASE BUILD of these sources: the debug build is measured, and its numbers say nothing"
-            );
-            eprintln!("!!! about the peer that people run. `cargo build --release --bins` first.");
-            Ok((process::binary()?, "DEBUG build"))
-        }
-    }
+    worse
 }
