@@ -5,7 +5,7 @@
 use crate::{drivers::store::ascii_realm, failure::Failure};
 use clap::Args;
 use dots_overlay::names::is_name;
-use dots_sip::auth::DigestOffer;
+use dots_sip::{Serve, auth::DigestOffer};
 use serde::Deserialize;
 use std::{
     fmt::Write,
@@ -67,6 +67,9 @@ pub struct Settings {
     /// are called there (repeatable)
     #[arg(long, value_name = "NAME")]
     pub contacts_any: Vec<String>,
+    /// Whose phones may register and call here: `own` (of the realms of this peer alone) or `all` [default: all]
+    #[arg(long, value_name = "WHOSE")]
+    pub serve: Option<String>,
     /// Do not look for peers on the local network
     #[arg(long)]
     pub no_mdns: bool,
@@ -110,6 +113,8 @@ pub struct Options {
     pub refuse_brief: bool,
     /// Realms whose accounts may register Contacts at other hosts.
     pub contacts_any: Vec<String>,
+    /// Whose phones may register and call here.
+    pub serve: Serve,
     pub mdns: bool,
     pub network: String,
     pub log: String,
@@ -185,6 +190,7 @@ impl Settings {
             digest: list(self.digest, file.digest),
             refuse_brief: self.refuse_brief || file.refuse_brief,
             contacts_any: list(self.contacts_any, file.contacts_any),
+            serve: self.serve.or(file.serve),
             no_mdns: self.no_mdns || file.no_mdns,
             network: self.network.or(file.network),
             log: self.log.or(file.log),
@@ -242,6 +248,7 @@ impl Settings {
                 .iter()
                 .map(|r| realm("--contacts-any", r))
                 .collect::<Result<_, _>>()?,
+            serve: self.serve.as_deref().map(serve).transpose()?.unwrap_or_default(),
             mdns: !self.no_mdns,
             network,
             log: self.log.unwrap_or_else(|| LOG.to_owned()),
@@ -343,6 +350,10 @@ fn digest(text: &str) -> Result<(Option<String>, DigestOffer), Failure> {
     Ok((name, DigestOffer::parse(offer).ok_or_else(bad)?))
 }
 
+fn serve(text: &str) -> Result<Serve, Failure> {
+    Serve::parse(text).ok_or_else(|| Failure::Usage(format!("--serve {text}: own or all is wanted")))
+}
+
 /// The effective configuration as a file that [`Settings::read`] takes, with what each key means.
 pub fn print(o: &Options) -> String {
     let quote = |s: &str| toml::Value::String(s.to_owned()).to_string();
@@ -353,7 +364,7 @@ pub fn print(o: &Options) -> String {
         quote(&a.port.map_or(host.clone(), |p| format!("{host}:{p}")))
     });
     let sip = o.sip.as_ref().map(|l| list(l.iter().map(SocketAddr::to_string).collect()));
-    let keys: [(&str, &str, Option<String>, &str); 16] = [
+    let keys: [(&str, &str, Option<String>, &str); 17] = [
         ("data", "Data directory: keys, accounts, log and receipts.", Some(path(&o.data)), ""),
         ("user", "Name of the account that the first start makes.", Some(quote(&o.user)), ""),
         (
@@ -411,6 +422,12 @@ pub fn print(o: &Options) -> String {
             Some(list(o.contacts_any.clone())),
             "",
         ),
+        (
+            "serve",
+            "Whose phones may register and call here: own (of the realms of this peer alone) or all.",
+            Some(quote(o.serve.as_str())),
+            "",
+        ),
         ("no-mdns", "Do not look for peers on the local network.", Some((!o.mdns).to_string()), ""),
         ("network", "Peers of different networks never mix.", Some(quote(&o.network)), ""),
         ("log", "What to log.", Some(quote(&o.log)), ""),
@@ -457,7 +474,7 @@ mod tests {
         let full = format!(
             "user='u'\nsip=['127.0.0.1:0','[::1]:5070']\nsip-advertise='[::1]:5080'\ntrust-realm=['a.test={key}']\n\
              p2p=['/ip4/127.0.0.1/tcp/0']\nhttp='127.0.0.1:0'\nbootstrap=['/dns/b.test/tcp/1']\nrealm=['A.test.']\n\
-             digest=['md5','a.test=sha256']\nrefuse-brief=true\ncontacts-any=['a.test']\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
+             digest=['md5','a.test=sha256']\nrefuse-brief=true\ncontacts-any=['a.test']\nserve='own'\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
         );
         for text in ["", &full] {
             let o = options(text).expect("good");
@@ -477,6 +494,7 @@ mod tests {
             ("p2p = ['127.0.0.1']", "--p2p"),
             ("bootstrap = ['x']", "--bootstrap"),
             ("realm = ['a..b']", "--realm"),
+            ("serve = 'mine'", "own or all"),
             ("realm = ['localhost']", "try home.lan"),
             ("realm = ['office']", "try office.lan"),
             ("realm = ['192.0.2.1']", "domain name"),

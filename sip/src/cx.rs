@@ -35,6 +35,8 @@ pub struct Config {
     pub ports: BTreeSet<u16>,
     /// Realms of ours whose accounts may register Contacts at other hosts than the one that registers them.
     pub contacts_any: BTreeSet<String>,
+    /// Whose phones may register and call here.
+    pub serve: Serve,
     /// What the phones of these realms are offered; of others [`DigestOffer::Both`].
     pub digest: BTreeMap<String, DigestOffer>,
 }
@@ -54,7 +56,32 @@ impl Default for Config {
             expiry: ExpiryRules::default(),
             ports: BTreeSet::new(),
             contacts_any: BTreeSet::new(),
+            serve: Serve::All,
             digest: BTreeMap::new(),
+        }
+    }
+}
+
+/// Whose phones this peer serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serve {
+    /// Everybody's, as every peer may ask of every other.
+    #[default]
+    All,
+    /// Those of the realms that this peer is home of. Calls from elsewhere still reach them, across the overlay.
+    Own,
+}
+
+impl Serve {
+    /// `own`, `all`.
+    pub fn parse(text: &str) -> Option<Serve> {
+        [Serve::All, Serve::Own].into_iter().find(|serve| serve.as_str() == text)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Serve::All => "all",
+            Serve::Own => "own",
         }
     }
 }
@@ -122,6 +149,11 @@ impl Cx<'_> {
     }
     pub fn addressing(&self) -> &Addressing {
         &self.base.config.addressing
+    }
+
+    /// May phones of this realm register and call here?
+    pub fn serves(&self, realm: &str) -> bool {
+        self.config().serve == Serve::All || self.addressing().local_realms.contains(realm)
     }
 
     pub fn ours(&self) -> Ours<'_> {

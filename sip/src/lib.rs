@@ -12,7 +12,7 @@ pub mod hop;
 pub mod ids;
 pub mod input;
 pub mod limits;
-mod listening;
+pub mod listening;
 pub mod location;
 pub mod message;
 pub mod output;
@@ -27,7 +27,7 @@ pub mod transaction;
 mod transport;
 pub mod uri;
 
-pub use cx::Now;
+pub use cx::{Now, Serve};
 pub use flow::Flow;
 pub use input::Input;
 pub use output::Output;

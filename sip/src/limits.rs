@@ -8,6 +8,8 @@ pub const MESSAGE_BYTES_MAX: usize = 65_535;
 pub const HEADERS_MAX: usize = 256;
 /// Route / Record-Route values that we look at.
 pub const ROUTES_MAX: usize = 70;
+/// A canonical address of record: no account has a longer one.
+pub const AOR_BYTES_MAX: usize = 255;
 /// One of a branch, a tag or a Call-ID: they name things in our tables.
 pub const NAME_BYTES_MAX: usize = 256;
 

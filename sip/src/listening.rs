@@ -5,6 +5,10 @@
 //! request name one IP address, and the Contact means what it says (RFC 3261 §10.3). Such a port is the *other target* of
 //! the binding, and the flow is what is left when it is silent.
 //!
+//! Over TCP the other target is a connection that we open, so it is for phones of our own realms, and for others only at
+//! the very address that their own connection came from: there they were reached before. Where that is the same address the
+//! connection is used while it stands.
+//!
 //! A stranger chooses that port, so some are never taken: ports below 1024 (services), listeners of ours, addresses that
 //! mean more than one host. Loopback needs no rule of its own: the address is the source's.
 
@@ -32,22 +36,44 @@ pub(crate) struct Ours<'a> {
     pub ports: &'a BTreeSet<u16>,
 }
 
-/// The address of this Contact, where it is another port of the host that `request` came from, and no NAT is between.
-pub(crate) fn listens_at(
-    contact: &str,
-    request: &Message,
-    flow: &Flow,
-    ours: Ours<'_>,
-) -> Option<SocketAddr> {
+/// Where a phone listens, at the host of its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    pub transport: Transport,
+    pub port: u16,
+}
+
+impl Listening {
+    /// The way there, beside the flow of its REGISTER. Over TCP it is whichever connection leads there, and one is opened
+    /// where there is none: its number is 0.
+    pub fn beside(self, flow: &Flow) -> Flow {
+        // As the socket knows the address: IPv4 may be written in IPv6 there.
+        let mut remote = flow.remote;
+        remote.set_port(self.port);
+        Flow { transport: self.transport, connection: 0, remote, ..*flow }
+    }
+
+    /// Is it the address that the flow itself comes from?
+    pub fn is_at(self, flow: &Flow) -> bool {
+        self.transport == flow.transport && self.port == flow.remote.port()
+    }
+}
+
+/// The port in this Contact, where it is one of the host that `request` came from, and no NAT is between.
+pub(crate) fn listens_at(contact: &str, request: &Message, flow: &Flow, ours: Ours<'_>) -> Option<Listening> {
     let via = request.via()?;
-    let source = flow.remote.ip().to_canonical();
-    if ip_of(via.host()) != Some(source) {
+    if ip_of(via.host()) != Some(flow.remote.ip().to_canonical()) {
         return None;
     }
-    let at = address_of(contact, flow.transport)?;
-    let is_taken = at.ip() == source && may_be_reached(at, flow, ours);
-    // As the socket knows the address: IPv4 may be written in IPv6 there.
-    is_taken.then(|| SocketAddr::new(flow.remote.ip(), at.port()))
+    // A phone that sends by TCP and names UDP forgot to say which: it is reached on its connection.
+    let wanted: &[Transport] = match flow.transport {
+        Transport::Udp => &[Transport::Udp, Transport::Tcp],
+        Transport::Tcp => &[Transport::Tcp],
+    };
+    let (at, transport) =
+        wanted.iter().find_map(|transport| Some((address_of(contact, *transport)?, *transport)))?;
+    let is_taken = at.ip() == flow.remote.ip().to_canonical() && may_be_reached(at, flow, ours);
+    is_taken.then_some(Listening { transport, port: at.port() })
 }
 
 /// Where an answer to this request goes (RFC 3261 §18.2.2): the port in Via, where the phone names its own address there and
@@ -90,9 +116,7 @@ pub(crate) fn may_be_reached(at: SocketAddr, flow: &Flow, ours: Ours<'_>) -> boo
     let is_own_listener = is_here && (ours.ports.contains(&at.port()) || at.port() == flow.local.port());
     // What listens on loopback is for programs of this machine, and the phone is one only if it came from there.
     let is_others_loopback = ip.is_loopback() && !flow.remote.ip().to_canonical().is_loopback();
-    // Over a stream there is no other port yet: a connection to it would have to be opened.
-    let is_open = flow.transport == Transport::Udp;
-    is_open && is_one_host && at.port() >= PORT_MIN && !is_own_listener && !is_others_loopback
+    is_one_host && at.port() >= PORT_MIN && !is_own_listener && !is_others_loopback
 }
 
 fn ip_of(host: &str) -> Option<IpAddr> {
@@ -160,9 +184,40 @@ mod tests {
                 Transport::Tcp,
                 "198.51.100.7:5060",
                 "sip:a@198.51.100.7:5060;transport=tcp",
+                Some("TCP 198.51.100.7:5060"),
+            ),
+            (
+                "over TCP, at its own port",
+                far,
+                Transport::Tcp,
+                "198.51.100.7:5060",
+                "sip:a@198.51.100.7:49152;transport=tcp",
+                Some("TCP 198.51.100.7:49152"),
+            ),
+            (
+                "over TCP, and it forgot to say so",
+                far,
+                Transport::Tcp,
+                "198.51.100.7:5060",
+                "sip:a@198.51.100.7:5060",
                 None,
             ),
-            ("wants TCP", far, udp, "198.51.100.7:5060", "sip:a@198.51.100.7:5060;transport=tcp", None),
+            (
+                "over TCP, a service",
+                far,
+                Transport::Tcp,
+                "198.51.100.7:5060",
+                "sip:a@198.51.100.7:22;transport=tcp",
+                None,
+            ),
+            (
+                "wants TCP",
+                far,
+                udp,
+                "198.51.100.7:5060",
+                "sip:a@198.51.100.7:5060;transport=tcp",
+                Some("TCP 198.51.100.7:5060"),
+            ),
             ("wants TLS", far, udp, "198.51.100.7:5060", "sips:a@198.51.100.7:5061", None),
             ("maddr", far, udp, "198.51.100.7:5060", "sip:a@198.51.100.7:5060;maddr=203.0.113.1", None),
             (
@@ -211,7 +266,13 @@ mod tests {
             ),
         ] {
             let got = listens_at(contact, &register(via), &flow(transport, remote), ours);
-            assert_eq!(got, expected.map(at), "{why}");
+            let got = got.map(|found| found.beside(&flow(transport, remote)));
+            let got = got.map(|there| (there.transport, there.remote));
+            let expected = expected.map(|text| match text.strip_prefix("TCP ") {
+                Some(text) => (Transport::Tcp, at(text)),
+                None => (Transport::Udp, at(text)),
+            });
+            assert_eq!(got, expected, "{why}");
         }
     }
 

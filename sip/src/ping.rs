@@ -7,7 +7,7 @@
 //! [`build_options`] writes the request; [`Pings`] remembers who asked. Retransmission is the business of the client
 //! transaction (RFC 3261 §17.1.2) whose events this table is told.
 
-use crate::{ids::PingId, registrar::Binding};
+use crate::{Transport, ids::PingId, registrar::Binding};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -31,10 +31,10 @@ pub struct PingIds<'a> {
     pub cseq: u32,
 }
 
-/// The bytes to send on `binding.flow`: Request-URI = Contact, Route = Path (RFC 3327 §5.1).
-pub fn build_options(binding: &Binding, ids: &PingIds<'_>) -> Vec<u8> {
+/// The bytes to send by this transport: Request-URI = Contact, Route = Path (RFC 3327 §5.1).
+pub fn build_options(binding: &Binding, transport: Transport, ids: &PingIds<'_>) -> Vec<u8> {
     let mut text = String::with_capacity(512);
-    let (uri, transport) = (request_uri(&binding.contact), binding.flow.transport.as_str());
+    let (uri, transport) = (request_uri(&binding.contact), transport.as_str());
     let _ = write!(
         text,
         "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {};branch={};rport\r\n",
@@ -107,7 +107,7 @@ impl Pings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Flow, Transport};
+    use crate::Flow;
 
     fn binding() -> Binding {
         let address = |port| ([192, 0, 2, 1], port).into();
@@ -143,7 +143,7 @@ mod tests {
             call_id: "ping-1",
             cseq: 7,
         };
-        let text = String::from_utf8(build_options(&binding(), &ids)).expect("ASCII");
+        let text = String::from_utf8(build_options(&binding(), Transport::Udp, &ids)).expect("ASCII");
         assert_eq!(
             text,
             "OPTIONS sip:alice@10.0.0.9:5062;ob SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKp1;rport\r\n\

@@ -16,7 +16,7 @@ use crate::{
     core::{Config, Core},
     ids::{AskId, Branch, Method, Secret, Shard},
     message::Message,
-    registrar::Binding,
+    registrar::Bound,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -134,7 +134,7 @@ impl Shards {
         }
     }
 
-    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+    pub fn bindings(&self) -> impl Iterator<Item = Bound<'_>> {
         self.cores.iter().flat_map(|core| core.bindings().iter())
     }
 

@@ -8,6 +8,8 @@ pub const TRYING: Status = Status(100, "Trying");
 pub const OK: Status = Status(200, "OK");
 pub const BAD_REQUEST: Status = Status(400, "Bad Request");
 pub const FORBIDDEN: Status = Status(403, "Forbidden");
+/// This peer serves phones of its own realms alone.
+pub const OTHER_REALMS: Status = Status(403, "Only Phones Of Our Realms");
 pub const NOT_FOUND: Status = Status(404, "Not Found");
 pub const METHOD_NOT_ALLOWED: Status = Status(405, "Method Not Allowed");
 pub const REQUEST_TIMEOUT: Status = Status(408, "Request Timeout");

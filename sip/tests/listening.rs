@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use dots_sip::{
+    Flow, Input, Transport,
     input::{RemoteTarget, Resolution},
     message::{Message, Name},
 };
@@ -144,6 +145,84 @@ fn nobody_answers_for_another_branch_or_makes_us_call_ourselves() {
     let mut w = roaming(5060);
     assert_eq!(w.a.got(40_001).status(), Some(200), "5060 is ours");
     assert!(w.a.silent(5060));
+}
+
+/// Where bob is asked, and how, when alice calls.
+fn asked(w: &mut World, call: &str, realm: &str) -> Flow {
+    let text = invite(1, call, "alice", "bob", "a.test").replace("bob@127.0.0.1", &format!("bob@{realm}"));
+    w.a.phone(w.now, 1, &text);
+    let at = w.a.inbox.iter().position(|(_, message)| message.method() == "INVITE" && message.is_request());
+    w.a.inbox.remove(at.expect("somebody is asked")).expect("it was found there").0
+}
+
+/// F3 over TCP: for an account of ours a connection is opened to the port that it names, for others none is.
+#[test]
+fn a_connection_is_opened_for_own_accounts_and_for_no_others() {
+    for (realm, is_own) in [("a.test", true), ("b.test", false)] {
+        let mut w = World::new();
+        w.a.register(w.now, "alice", 1);
+        let by_tcp =
+            register_from(6001, "bob", realm, 1).replace("127.0.0.1:6001>", "127.0.0.1:6001;transport=tcp>");
+        w.a.phone(w.now, 40_001, &by_tcp);
+        assert_eq!(w.a.got(6001).status(), Some(200));
+        assert!(w.a.silent(6001), "nobody is asked by TCP whether he is there");
+        let flow = asked(&mut w, "c1", realm);
+        let expected = if is_own { (Transport::Tcp, 6001) } else { (Transport::Udp, 40_001) };
+        assert_eq!(
+            (flow.transport, flow.remote.port(), flow.connection),
+            (expected.0, expected.1, 0),
+            "{realm}"
+        );
+        if is_own {
+            // Refused: its flow is asked at once.
+            w.a.core.handle(w.now, Input::FlowClosed { flow });
+            w.a.drain(w.now);
+            assert_eq!(w.a.got(40_001).method(), "INVITE");
+        }
+    }
+}
+
+/// F27: a phone on TCP whose connection is gone can be called where it listens, if it may: at the port that its own
+/// connection came from anybody.
+#[test]
+fn a_phone_whose_connection_is_gone_is_called_where_it_listens() {
+    for (realm, listens, called) in [
+        ("a.test", 40_001, Some(40_001)),
+        ("b.test", 40_001, Some(40_001)),
+        ("a.test", 6001, Some(6001)),
+        ("b.test", 6001, None),
+    ] {
+        let mut w = World::new();
+        w.a.register(w.now, "alice", 1);
+        let text = register_from(listens, "bob", realm, 1)
+            .replace(&format!("127.0.0.1:{listens}>"), &format!("127.0.0.1:{listens};transport=tcp>"))
+            .replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+        let tcp = Flow { transport: Transport::Tcp, connection: 7, ..flow(40_001) };
+        w.a.core.handle(w.now, Input::Message { flow: tcp, bytes: text.replace('\n', "\r\n").into_bytes() });
+        w.a.drain(w.now);
+        assert_eq!(w.a.got(40_001).status(), Some(200));
+        let first = asked(&mut w, "c1", realm);
+        let is_other = called == Some(6001);
+        assert_eq!(
+            first.connection,
+            if is_other { 0 } else { 7 },
+            "{realm} {listens}: while its connection stands"
+        );
+        w.a.core.handle(w.now, Input::FlowClosed { flow: tcp });
+        w.a.drain(w.now);
+        match called {
+            Some(port) => {
+                let then = asked(&mut w, "c2", realm);
+                assert_eq!((then.connection, then.remote.port()), (0, port), "{realm} {listens}");
+            }
+            None => {
+                let text = invite(1, "c2", "alice", "bob", "a.test").replace("bob@127.0.0.1", "bob@b.test");
+                w.a.inbox.clear();
+                w.a.phone(w.now, 1, &text);
+                assert_eq!(w.a.got(1).status(), Some(480));
+            }
+        }
+    }
 }
 
 /// A phone that names no address of its own in Via, as behind a NAT, is answered and called on its flow as before.

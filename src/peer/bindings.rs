@@ -107,7 +107,7 @@ impl Published {
     pub(super) fn compact_journal(&mut self, outside: &mut Outside, phones: &Bindings) {
         let live = phones.len();
         if self.journaled > 2 * live + JOURNAL_SLACK {
-            let records = phones.iter().cloned().map(journal::encode_binding).collect();
+            let records = phones.iter().map(|bound| journal::encode_binding(bound.to_binding())).collect();
             self.journaled = live;
             outside.put(Output::Rewrite { stream: Stream::Bindings, records });
         }

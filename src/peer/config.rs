@@ -1,6 +1,6 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
-use dots_sip::{address::Addressing, auth::DigestOffer, registrar::Brief};
+use dots_sip::{Serve, address::Addressing, auth::DigestOffer, registrar::Brief};
 use dots_wire::{PublicKey, SecretKey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub struct Config {
     pub brief: Brief,
     /// Realms of ours whose accounts may register Contacts at other hosts.
     pub contacts_any: BTreeSet<String>,
+    /// Whose phones may register and call here.
+    pub serve: Serve,
     /// Ports at which this peer listens, for whatever: no phone makes us send there.
     pub ports: BTreeSet<u16>,
     /// Shown by `status`.

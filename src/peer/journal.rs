@@ -3,6 +3,7 @@
 
 use dots_sip::{
     Flow, Transport,
+    listening::Listening,
     registrar::{Binding, BindingChange},
 };
 use dots_wire::{CborError, decode, encode};
@@ -30,7 +31,8 @@ struct BindingRecord {
     transport: u8,
     local: SocketAddr,
     remote: SocketAddr,
-    listens: Option<SocketAddr>,
+    /// Transport and port, at the host of `remote`.
+    listens: Option<(u8, u16)>,
     expires_at_ms: u64,
     #[serde(with = "serde_bytes")]
     grant: Vec<u8>,
@@ -147,7 +149,7 @@ fn record(b: &Binding) -> BindingRecord {
         transport: b.flow.transport.code(),
         local: b.flow.local,
         remote: b.flow.remote,
-        listens: b.listens,
+        listens: b.listens.map(|at| (at.transport.code(), at.port)),
         expires_at_ms: b.expires_at_ms,
         grant: b.grant.to_vec(),
         granted_until_ms: b.granted_until_ms,
@@ -157,6 +159,10 @@ fn record(b: &Binding) -> BindingRecord {
 /// `None`: a transport that we do not know.
 fn binding(aor: &str, r: BindingRecord) -> Option<Binding> {
     let transport = Transport::of_code(r.transport)?;
+    let listens = match r.listens {
+        Some((code, port)) => Some(Listening { transport: Transport::of_code(code)?, port }),
+        None => None,
+    };
     Some(Binding {
         aor: aor.to_owned(),
         instance: r.instance,
@@ -174,7 +180,7 @@ fn binding(aor: &str, r: BindingRecord) -> Option<Binding> {
             local: r.local,
             remote: r.remote,
         },
-        listens: r.listens,
+        listens,
         expires_at_ms: r.expires_at_ms,
         grant: r.grant.into(),
         granted_until_ms: r.granted_until_ms,
@@ -202,7 +208,7 @@ mod tests {
                 local: "127.0.0.1:5060".parse().expect("an address"),
                 remote: "[::1]:5061".parse().expect("an address"),
             },
-            listens: Some("[::1]:5062".parse().expect("an address")),
+            listens: Some(Listening { transport: Transport::Tcp, port: 5062 }),
             expires_at_ms,
             grant: vec![1, 2].into(),
             granted_until_ms: 9,

@@ -358,10 +358,10 @@ impl Finder<'_> {
         let mut bindings: Vec<LookupBinding> = Vec::new();
         for b in self.phones.of(aor).filter(|b| b.expires_at_ms > self.now.wall.0) {
             let state =
-                state_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(&b.instance));
+                state_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(b.instance));
             bindings.push(LookupBinding {
                 serving: me.to_string(),
-                instance: b.instance.clone(),
+                instance: b.instance.to_owned(),
                 until_ms: b.expires_at_ms,
                 source: "own".into(),
                 state: state.as_ref().map_or(State::Pending, |f| f.state).as_str().into(),

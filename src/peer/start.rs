@@ -14,7 +14,7 @@ use dots_overlay::{
 };
 use dots_sip::{
     address::realm_of,
-    core::Core as Sip,
+    core::{Core as Sip, Serve},
     registrar::{Binding, ExpiryRules},
 };
 use dots_wire::{Checked, Now, PublicKey, Timestamp};
@@ -32,6 +32,8 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         tracing::warn!(skipped, "records of the binding journal could not be read");
     }
     live.retain(|binding| !is_voided(now, binding, &config, &recovered.changed));
+    // The others are not said again by the log of this life, so their homes look for them elsewhere.
+    live.retain(|binding| config.serve == Serve::All || config.is_home(realm_of(&binding.aor)));
     for binding in &live {
         sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: binding.clone() });
     }
@@ -109,6 +111,7 @@ fn sip_core(config: &Config, aliases: &BTreeMap<String, String>, seed: u64) -> S
         expiry: ExpiryRules { brief: config.brief, ..ExpiryRules::default() },
         ports: config.ports.clone(),
         contacts_any: config.contacts_any.clone(),
+        serve: config.serve,
     };
     Sip::new(sip, config.token_key, seed)
 }

@@ -13,7 +13,7 @@ use dots_overlay::{
     directory::State,
     names::{Known, Realms},
 };
-use dots_sip::registrar::{Binding, Bindings};
+use dots_sip::registrar::{Bindings, Bound};
 use dots_wire::{Now, PeerId};
 
 /// All that may be looked at.
@@ -54,10 +54,10 @@ impl Views<'_> {
     }
 
     pub fn bindings(&self) -> Vec<BindingInfo> {
-        let row = |b: &Binding| {
+        let row = |b: Bound<'_>| {
             let found =
-                state_of(self.realms, self.overlay, self.now, self.me, &b.aor, instance_hash(&b.instance));
-            let state = match self.phones.is_reachable(&b.aor, &b.instance) {
+                state_of(self.realms, self.overlay, self.now, self.me, b.aor, instance_hash(b.instance));
+            let state = match b.is_reachable() {
                 true => found.map_or(State::Pending, |f| f.state),
                 false => State::Stale,
             };

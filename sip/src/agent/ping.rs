@@ -1,18 +1,19 @@
 //! Pings of our own phones, for whoever verifies that they are alive.
 
 use crate::{
-    Flow, Output,
+    Flow, Output, Transport,
     cx::Cx,
     hop::Hop,
     ids::PingId,
     message::Message,
     output::About,
     ping::{PingIds, Pings, build_options},
-    registrar::{Binding, Bindings},
+    registrar::{Binding, Bindings, Bound},
     transaction::{Outgoing, Transactions, User},
 };
 
-/// Asks the phone of a binding for a sign of life: on its flow, and where it listens if that is another port.
+/// Asks the phone of a binding for a sign of life: on its flow, and where it listens if that is another port. No connection
+/// is opened for a ping while another is there.
 pub(crate) fn on_ping(
     cx: &mut Cx<'_>,
     tx: &mut Transactions,
@@ -20,14 +21,16 @@ pub(crate) fn on_ping(
     bindings: &Bindings,
     (id, aor, instance): (PingId, &str, &str),
 ) {
-    let binding = bindings.by_instance(aor, instance).filter(|_| bindings.is_reachable(aor, instance));
-    let Some(binding) = binding.filter(|_| pings.start(cx.now.mono, id)) else {
+    let bound = bindings.by_instance(aor, instance).filter(Bound::is_reachable);
+    let Some(bound) = bound.filter(|_| pings.start(cx.now.mono, id)) else {
         return cx.out(Output::Pinged { id, alive: false });
     };
-    let listening = binding.listens.map(|remote| Flow { remote, ..binding.flow });
-    for flow in listening.into_iter().chain([binding.flow]) {
+    let there = bound.listens.filter(|at| !bound.is_open || at.transport == Transport::Udp);
+    let there = there.map(|at| at.beside(&bound.flow));
+    let binding = bound.to_binding();
+    for flow in there.into_iter().chain(bound.is_open.then_some(bound.flow)) {
         // A Contact that makes no readable Request-URI is answered by silence: dead.
-        if let Some(outgoing) = options(cx, binding, flow) {
+        if let Some(outgoing) = options(cx, &binding, flow) {
             tx.request(cx, outgoing, User::Ping(id));
         }
     }
@@ -39,7 +42,7 @@ pub(crate) fn options(cx: &mut Cx<'_>, binding: &Binding, flow: Flow) -> Option<
     let (sent_by, text) = (cx.sent_by(&flow), branch.text(None));
     let (from_tag, call_id) = (cx.random_text(), cx.random_text());
     let ids = PingIds { sent_by: &sent_by, branch: &text, from_tag: &from_tag, call_id: &call_id, cseq: 1 };
-    let request = Message::parse(build_options(binding, &ids)).ok()?;
+    let request = Message::parse(build_options(binding, flow.transport, &ids)).ok()?;
     let hop = Hop::Phone(flow);
     Some(Outgoing { hop, branch, request, grant: None, about: About::Other, first_word_within: None })
 }

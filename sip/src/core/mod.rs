@@ -14,7 +14,10 @@
 
 mod receive;
 
-pub use crate::{cx::Config, limits::TIMER_C};
+pub use crate::{
+    cx::{Config, Serve},
+    limits::TIMER_C,
+};
 
 use crate::{
     Flow, Input, Now, Output,
@@ -27,11 +30,14 @@ use crate::{
     message::ParseError,
     ping::Pings,
     proxy::Proxy,
-    registrar::{Bindings, session::Registrar},
+    registrar::{Bindings, Registrar},
     shards::Dispatch,
     transaction::{Event, Transactions, User},
 };
 use std::time::{Duration, Instant};
+
+/// Bindings that end at one look at the clock; more wait for the next, which follows at once.
+const EXPIRED_PER_TURN: usize = 256;
 
 pub struct Core {
     base: Base,
@@ -66,14 +72,14 @@ impl Core {
         let base = Base::new(config, token_key, seed, shard);
         let dispatch = Dispatch::new(base.secret.clone(), base.border.mask().clone(), shards);
         Core {
-            base,
             transactions: Transactions::new(),
-            registrar: Registrar::new(),
+            registrar: Registrar::new(base.secret.clone()),
             proxy: Proxy::new(),
             pings: Pings::default(),
             dispatch,
             draining: false,
             clock: None,
+            base,
         }
     }
 
@@ -197,11 +203,7 @@ impl Parts<'_> {
             Input::Journaled { id } => registrar.on_journaled(cx, tx, id),
             Input::Located { id, aor, places } => proxy.on_located(cx, tx, id, &aor, places),
             Input::Resolved { id, resolution } => proxy.on_resolved(cx, tx, id, resolution),
-            Input::Restore { binding } => {
-                if !registrar.bindings_mut().restore(binding) {
-                    cx.count("bindings_not_restored");
-                }
-            }
+            Input::Restore { binding } => registrar.restore(cx, &binding),
             Input::Drain => unreachable!("the core itself takes it"),
             Input::Ping { id, aor, instance } => {
                 agent::on_ping(cx, tx, pings, registrar.bindings(), (id, &aor, &instance));
@@ -215,7 +217,7 @@ impl Parts<'_> {
         }
         let Parts { cx, transactions, registrar, proxy, pings, .. } = self;
         proxy.handle_timeout(cx, transactions);
-        for change in registrar.bindings_mut().expire(cx.now.wall_ms) {
+        for change in registrar.bindings_mut().expire(cx.now.wall_ms, EXPIRED_PER_TURN) {
             cx.out(Output::Expired { change });
         }
         for id in pings.expire(cx.now.mono) {

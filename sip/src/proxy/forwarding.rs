@@ -22,7 +22,7 @@ use crate::{
     output::{About, CallName, CallProgress, CallSide},
     status,
     token::Side,
-    transaction::{NewRequest, Outgoing, User},
+    transaction::{Lost, NewRequest, Outgoing, User},
 };
 use std::collections::VecDeque;
 
@@ -128,16 +128,23 @@ impl Session {
         }
     }
 
-    /// The first word did not come in its time: a phone that listens at another port is asked on its flow; a peer has failed.
-    pub fn on_silent(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey) {
+    /// No answer will come. Where a phone that listens at another port did not say its first word there in time, or no
+    /// connection led there, it is asked on its flow.
+    pub fn on_lost(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, why: Lost) {
         let Session { id, new, stage, .. } = self;
         let Stage::Forwarding(forwarding) = stage else { return };
-        if forwarding.ask_on_flow(hands, new, User::Proxy(*id), client) {
+        if why != Lost::TimedOut && forwarding.ask_on_flow(hands, new, User::Proxy(*id), client) {
             return hands.cx.count("listening_silent");
         }
-        hands.cx.count("peer_said_nothing");
-        let status = status::SERVICE_UNAVAILABLE.0;
-        self.on_branch(hands, client, |context, branch| context.on_lost(branch, status));
+        let status = match why {
+            Lost::TimedOut => status::REQUEST_TIMEOUT,
+            Lost::Broken => status::SERVICE_UNAVAILABLE,
+            Lost::Silent => {
+                hands.cx.count("peer_said_nothing");
+                status::SERVICE_UNAVAILABLE
+            }
+        };
+        self.on_branch(hands, client, |context, branch| context.on_lost(branch, status.0));
     }
 
     pub fn on_timer_c(&mut self, hands: &mut Hands<'_, '_>) {

@@ -39,7 +39,7 @@ use crate::{
     output::About,
     status::{self, Status},
     timers::Timers,
-    transaction::{Event, Lost, NewRequest, Standing, Transactions},
+    transaction::{Event, NewRequest, Standing, Transactions},
 };
 use memory::Dialogs;
 use response_context::ResponseContext;
@@ -135,13 +135,7 @@ impl Proxy {
                 self.with(cx, tx, id, |session, hands| session.on_branch_response(hands, client, response));
             }
             Event::Lost { client, why, .. } => {
-                if why == Lost::Silent {
-                    return self.with(cx, tx, id, |session, hands| session.on_silent(hands, client));
-                }
-                let status = if why == Lost::TimedOut { 408 } else { 503 };
-                self.with(cx, tx, id, |session, hands| {
-                    session.on_branch(hands, client, |context, branch| context.on_lost(branch, status));
-                });
+                self.with(cx, tx, id, |session, hands| session.on_lost(hands, client, why));
             }
             Event::Ended { client, .. } => {
                 self.with(cx, tx, id, |session, hands| {

@@ -134,6 +134,10 @@ impl Proxy {
             return refuse_with(cx, tx, status::FORBIDDEN);
         };
         let realm = realm_of(&caller).to_owned();
+        if !cx.serves(&realm) {
+            cx.count("call_not_served");
+            return refuse_with(cx, tx, status::OTHER_REALMS);
+        }
         let purpose = Purpose::Request { target: target.clone() };
         let id = cx.session();
         match answer_for(cx.addressing(), &new.request, ChallengeKind::Proxy, (&realm, &caller), purpose) {

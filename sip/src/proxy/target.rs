@@ -30,10 +30,8 @@ impl Target {
     /// The same phone on its flow, where it was to be asked at the port where it listens.
     pub fn on_flow(&self) -> Option<Target> {
         match self {
-            Target::Phone(place) if place.listens.is_some() => {
-                Some(Target::Phone(Place { listens: None, ..place.clone() }))
-            }
-            _ => None,
+            Target::Phone(place) => place.on_flow().map(Target::Phone),
+            Target::Flow(_) | Target::Peer(_) => None,
         }
     }
 

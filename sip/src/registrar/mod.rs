@@ -6,22 +6,28 @@
 //! [`ok_headers`] for the 200. This file holds the words that the rest of the program shares.
 
 mod contact;
+mod desk;
+mod probes;
 mod refresh;
 mod register;
 mod request;
 mod response;
+mod room;
+mod row;
 mod sameness;
-pub(crate) mod session;
+mod session;
 mod store;
 
+pub(crate) use desk::Registrar;
 pub use refresh::{vouch_for_flow, vouch_for_refresh};
 pub use register::{Brief, Decision, ExpiryRules, Refusal, decide, needs_journal};
 pub use request::{AskedContact, ContactRule, Contacts, Fields, MAX_CONTACT_BYTES, MAX_PATHS, Register};
 pub use response::{http_date, ok_headers};
-pub use store::{Bindings, MAX_BINDINGS, MAX_CONTACTS_PER_AOR};
+pub use row::Bound;
+pub use store::{BINDINGS, Bindings, MAX_CONTACTS_PER_AOR, NoRoom};
 
-use crate::Flow;
-use std::{net::SocketAddr, sync::Arc};
+use crate::{Flow, listening::Listening};
+use std::sync::Arc;
 
 /// One phone of one account: AOR + instance (RFC 5626 `+sip.instance`, else a hash of the Contact URI).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +48,8 @@ pub struct Binding {
     pub server: Option<String>,
     /// The flow that the REGISTER came in on: requests go back there.
     pub flow: Flow,
-    /// Where the phone listens, if at another port of its host than it sends from ([`crate::listening`]): it is asked there first.
-    pub listens: Option<SocketAddr>,
+    /// The port of its host where the phone listens, if it says so and may ([`crate::listening`]): it is asked there first.
+    pub listens: Option<Listening>,
     /// UTC ms.
     pub expires_at_ms: u64,
     /// The home's grant, and its end.

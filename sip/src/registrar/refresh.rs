@@ -5,7 +5,7 @@
 //! request from a phone, both on the very flow that the binding was made on. All else gets 503, never 401 or 403.
 
 use super::{
-    Binding, Bindings,
+    Bindings, Bound,
     request::{Contacts, Register},
 };
 use crate::{Flow, auth::Vouch};
@@ -20,38 +20,35 @@ pub fn vouch_for_refresh(
     now_ms: u64,
 ) -> Option<Vouch> {
     let Contacts::Some(asked) = &register.contacts else { return None };
-    let mut oldest: Option<&Binding> = None;
+    let mut oldest: Option<Bound<'_>> = None;
     for contact in asked {
         let bound = bindings.by_instance(aor, &contact.instance)?;
         let is_unchanged = contact.expires_s != Some(0)
             && bound.contact == contact.uri
             && bound.q == contact.q
-            && bound.path == register.path
+            && bound.path().eq(register.path.iter().map(String::as_str))
             && bound.call_id == register.call_id
             && bound.cseq <= register.cseq;
-        if !is_unchanged || !is_own_flow(bound, flow, bindings, now_ms) {
+        if !is_unchanged || !is_own_flow(&bound, flow, now_ms) {
             return None;
         }
         if oldest.is_none_or(|other| bound.granted_until_ms < other.granted_until_ms) {
             oldest = Some(bound);
         }
     }
-    oldest.map(vouch)
+    oldest.as_ref().map(vouch)
 }
 
 /// The grant under which a phone on this flow is bound to `aor`: for an unpaid INVITE from it.
 pub fn vouch_for_flow(flow: &Flow, aor: &str, bindings: &Bindings, now_ms: u64) -> Option<Vouch> {
-    let mut bound = bindings.of(aor).filter(|bound| is_own_flow(bound, flow, bindings, now_ms));
-    bound.next().map(vouch)
+    let mut bound = bindings.of(aor).filter(|bound| is_own_flow(bound, flow, now_ms));
+    bound.next().as_ref().map(vouch)
 }
 
-fn is_own_flow(bound: &Binding, flow: &Flow, bindings: &Bindings, now_ms: u64) -> bool {
-    bound.flow == *flow
-        && bound.granted_until_ms > now_ms
-        && bound.expires_at_ms > now_ms
-        && bindings.is_reachable(&bound.aor, &bound.instance)
+fn is_own_flow(bound: &Bound<'_>, flow: &Flow, now_ms: u64) -> bool {
+    bound.flow == *flow && bound.is_open && bound.granted_until_ms > now_ms && bound.expires_at_ms > now_ms
 }
 
-fn vouch(bound: &Binding) -> Vouch {
-    Vouch { aor: bound.aor.clone(), grant: bound.grant.clone(), not_after_ms: bound.granted_until_ms }
+fn vouch(bound: &Bound<'_>) -> Vouch {
+    Vouch { aor: bound.aor.to_owned(), grant: bound.grant(), not_after_ms: bound.granted_until_ms }
 }

@@ -9,15 +9,17 @@
 //! own ghost. The URI counts too: a Contact that equals a stored one by §19.1.4 is the same phone, under whatever
 //! instance it was known before. So does the socket, for those without an instance: a PBX that starts again and invents a
 //! new user part or `line` for its Contact is still one PBX. Order is by Call-ID and CSeq per binding (§10.3 step 7); an
-//! equal CSeq with the same Contact is the same request again and changes nothing.
+//! equal CSeq with the same Contact is the same request again and changes nothing. Who makes way where an account has no
+//! more places is said in [`room`]; whether the table has room is the table's word.
 
 use super::{
-    Binding, BindingChange, Bindings, MAX_CONTACTS_PER_AOR,
+    Binding, BindingChange, Bindings, Bound,
     request::{AskedContact, ContactRule, Contacts, Register, names_itself},
+    room,
     sameness::is_same_uri,
 };
-use crate::{Flow, auth::Vouch, uri::Uri};
-use std::{collections::BTreeSet, net::SocketAddr};
+use crate::{Flow, auth::Vouch, listening::Listening, uri::Uri};
+use std::collections::BTreeSet;
 
 /// How long a binding may last, seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +110,10 @@ pub fn decide(
         Contacts::Query => {}
         Contacts::RemoveAll => {
             for old in bindings.of(aor) {
-                if !is_newer(register, old, now_ms) {
+                if !is_newer(register, &old, now_ms) {
                     return Err(out_of_order());
                 }
-                decision.change.removed.push(old.instance.clone());
+                decision.change.removed.push(old.instance.to_owned());
             }
         }
         Contacts::Some(asked) => {
@@ -121,11 +123,8 @@ pub fn decide(
                 request.one(contact, &mut decision)?;
             }
             settle(&mut decision);
-            make_room(&mut decision, bindings);
+            room::make(&mut decision.change, bindings);
         }
-    }
-    if !decision.change.put.is_empty() && !bindings.has_room_for(&decision.change) {
-        return Err(no_room(&decision, bindings));
     }
     Ok(decision)
 }
@@ -162,7 +161,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     fn one(&self, contact: &AskedContact, decision: &mut Decision) -> Result<(), Refusal> {
-        let touched: Vec<&Binding> =
+        let touched: Vec<Bound<'_>> =
             self.bindings.of(self.aor).filter(|old| is_same_phone(contact, old)).collect();
         let mut repeated = false;
         for old in &touched {
@@ -173,7 +172,7 @@ impl Request<'_> {
         }
         if contact.expires_s == Some(0) {
             // RFC 3261 §10.2.2; removing what is not there is no error.
-            decision.change.removed.extend(touched.iter().map(|old| old.instance.clone()));
+            decision.change.removed.extend(touched.iter().map(|old| old.instance.to_owned()));
             return Ok(());
         }
         let expires_at_ms = self.expires_at_ms(contact)?;
@@ -184,7 +183,7 @@ impl Request<'_> {
         let before_restart = self.bindings.of(self.aor).filter(|old| self.is_before_restart(contact, old));
         let displaced =
             touched.into_iter().chain(before_restart).filter(|old| old.instance != contact.instance);
-        decision.change.removed.extend(displaced.map(|old| old.instance.clone()));
+        decision.change.removed.extend(displaced.map(|old| old.instance.to_owned()));
         decision.change.put.push(self.binding(contact, expires_at_ms));
         Ok(())
     }
@@ -207,15 +206,20 @@ impl Request<'_> {
 
     fn flow_of(&self, contact: &AskedContact) -> Flow {
         match (self.register.rule, contact.elsewhere) {
-            (ContactRule::Any, Some(remote)) => Flow { remote, ..self.flow },
+            // Over TCP: whichever connection leads there.
+            (ContactRule::Any, Some(remote)) => Flow { remote, connection: 0, ..self.flow },
             _ => self.flow,
         }
     }
 
-    /// The other port of a foreign phone counts once it answered there; a refresh keeps it.
-    fn listens(&self, contact: &AskedContact) -> Option<SocketAddr> {
-        let old = self.bindings.by_instance(self.aor, &contact.instance).and_then(|old| old.listens);
-        contact.listens.filter(|at| self.register.rule != ContactRule::Foreign || old == Some(*at))
+    /// The other port of a foreign phone counts once it was reached there: it answered, or its connection comes from it. A
+    /// refresh keeps it.
+    fn listens(&self, contact: &AskedContact) -> Option<Listening> {
+        let old = self.bindings.by_instance(self.aor, &contact.instance);
+        let old = old.filter(|old| old.flow.remote.ip() == self.flow.remote.ip()).and_then(|old| old.listens);
+        contact.listens.filter(|at| {
+            self.register.rule != ContactRule::Foreign || old == Some(*at) || at.is_at(&self.flow)
+        })
     }
 
     fn binding(&self, contact: &AskedContact, expires_at_ms: u64) -> Binding {
@@ -239,18 +243,18 @@ impl Request<'_> {
 
     /// What the same socket registered before its owner started anew (another Call-ID): one socket is one target. Behind a
     /// Path there are several phones on it.
-    fn is_before_restart(&self, contact: &AskedContact, old: &Binding) -> bool {
+    fn is_before_restart(&self, contact: &AskedContact, old: &Bound<'_>) -> bool {
         old.flow == self.flow_of(contact)
             && old.listens == contact.listens
             && old.call_id != self.register.call_id
-            && !names_itself(&old.instance)
+            && !names_itself(old.instance)
             && !names_itself(&contact.instance)
-            && old.path.is_empty()
+            && old.path().next().is_none()
             && self.register.path.is_empty()
     }
 
     /// The same request a second time (retransmitted by a phone that lost the 200).
-    fn is_repeat(&self, contact: &AskedContact, old: &Binding) -> bool {
+    fn is_repeat(&self, contact: &AskedContact, old: &Bound<'_>) -> bool {
         contact.expires_s != Some(0)
             && old.expires_at_ms > self.now_ms
             && old.call_id == self.register.call_id
@@ -263,12 +267,12 @@ impl Request<'_> {
 
 /// RFC 3261 §10.3 step 7: a different Call-ID (the phone restarted) always counts; the same one only with a higher
 /// CSeq. What has ended has no say.
-fn is_newer(register: &Register, old: &Binding, now_ms: u64) -> bool {
+fn is_newer(register: &Register, old: &Bound<'_>, now_ms: u64) -> bool {
     old.expires_at_ms <= now_ms || old.call_id != register.call_id || register.cseq > old.cseq
 }
 
-fn is_same_phone(contact: &AskedContact, old: &Binding) -> bool {
-    old.instance == contact.instance || is_same_uri(&old.contact, &contact.uri)
+fn is_same_phone(contact: &AskedContact, old: &Bound<'_>) -> bool {
+    old.instance == contact.instance || is_same_uri(old.contact, &contact.uri)
 }
 
 /// Makes one consistent change of what the contacts asked one by one. A phone whose address changed may remove the
@@ -284,35 +288,6 @@ fn settle(decision: &mut Decision) {
     removed.retain(|instance| seen.insert(instance.clone()));
     let mut named = BTreeSet::new();
     decision.first.retain(|instance| named.insert(instance.clone()));
-}
-
-/// At the cap others make way: first phones that can no longer be reached, those that end first before the others; then
-/// phones without an instance, the least recently refreshed first, for one that comes back from ever new ports must not lock
-/// its owner out. A phone that names itself and can be reached was promised its place.
-fn make_room(decision: &mut Decision, bindings: &Bindings) {
-    let change = &mut decision.change;
-    let gone_or_put = |change: &BindingChange, instance: &str| {
-        change.removed.iter().any(|i| i == instance) || change.put.iter().any(|b| b.instance == instance)
-    };
-    let staying: Vec<&Binding> =
-        bindings.of(&change.aor).filter(|b| !gone_or_put(change, &b.instance)).collect();
-    let excess = (staying.len() + change.put.len()).saturating_sub(MAX_CONTACTS_PER_AOR);
-    let (mut nameless, mut dead): (Vec<&Binding>, Vec<&Binding>) =
-        staying.into_iter().partition(|b| bindings.is_reachable(&b.aor, &b.instance));
-    nameless.retain(|b| !names_itself(&b.instance));
-    dead.sort_by_key(|b| b.expires_at_ms);
-    nameless.sort_by_key(|b| bindings.refreshed(&b.aor, &b.instance));
-    let leaving = dead.into_iter().chain(nameless).take(excess);
-    change.removed.extend(leaving.map(|binding| binding.instance.clone()));
-}
-
-fn no_room(decision: &Decision, bindings: &Bindings) -> Refusal {
-    let change = &decision.change;
-    let new = change.put.iter().filter(|b| bindings.by_instance(&b.aor, &b.instance).is_none()).count();
-    if bindings.of(&change.aor).count() + new > MAX_CONTACTS_PER_AOR + change.removed.len() {
-        return Refusal::new(403, "Too Many Contacts");
-    }
-    Refusal::new(503, "Service Unavailable").with("Retry-After", "60")
 }
 
 /// RFC 3261 §10.3 step 7: "the update MUST be aborted and the request fails".

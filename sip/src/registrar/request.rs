@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Flow,
-    listening::{Ours, address_of, listens_at, may_be_reached},
+    listening::{Listening, Ours, address_of, listens_at, may_be_reached},
     message::{Message, Name, NameAddr},
     ping::request_uri,
 };
@@ -23,8 +23,9 @@ use std::net::SocketAddr;
 /// One of a Contact URI, its parameters or a Path value, bytes; longer is refused: it is stored, journaled and listed
 /// in each 200.
 pub const MAX_CONTACT_BYTES: usize = 512;
-/// Edge proxies between a phone and us.
+/// Edge proxies between a phone and us, and all of their URIs together.
 pub const MAX_PATHS: usize = 8;
+const MAX_PATH_BYTES: usize = 1_024;
 /// Header lines of one name: one more than any limit below, so that too many is seen as such.
 const MAX_LINES: usize = MAX_ASKED_CONTACTS + 1;
 const MAX_CALL_ID_BYTES: usize = 256;
@@ -86,8 +87,8 @@ pub struct AskedContact {
     /// 0..=1000.
     pub q: u16,
     pub instance: String,
-    /// Where this phone listens, if at another port of its host; see [`crate::listening`].
-    pub listens: Option<SocketAddr>,
+    /// The port of its host where this phone listens; see [`crate::listening`].
+    pub listens: Option<Listening>,
     /// The address in the first Path or in the Contact, where that is another host and may be reached: with
     /// [`ContactRule::Any`] requests go there.
     pub elsewhere: Option<SocketAddr>,
@@ -274,13 +275,14 @@ pub(super) fn q_value(text: &str) -> Option<u16> {
 }
 
 fn path(lines: &[&str]) -> Result<Vec<String>, Refusal> {
-    let mut path = Vec::new();
+    let mut path: Vec<String> = Vec::new();
     for line in lines {
         for value in contact::values(line).map_err(|_| bad("Bad Path"))? {
             if value.is_empty() || value.contains(char::is_control) {
                 return Err(bad("Bad Path"));
             }
-            if path.len() >= MAX_PATHS || value.len() > MAX_CONTACT_BYTES {
+            let bytes: usize = path.iter().map(String::len).sum::<usize>() + value.len();
+            if path.len() >= MAX_PATHS || value.len() > MAX_CONTACT_BYTES || bytes > MAX_PATH_BYTES {
                 return Err(bad("Path Too Long"));
             }
             path.push(value.to_owned());

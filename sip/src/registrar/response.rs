@@ -6,7 +6,7 @@
 //! parameters that only decorate are left out.
 
 use super::{
-    Binding, Bindings, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register, contact::Quotes,
+    Bindings, Bound, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register, contact::Quotes,
     request::q_value,
 };
 use std::fmt::Write as _;
@@ -24,10 +24,10 @@ pub fn ok_headers(
     now_ms: u64,
 ) -> Vec<(&'static str, String)> {
     let aor = &decision.change.aor;
-    let is_first = |binding: &&Binding| decision.first.contains(&binding.instance);
-    let mut listed: Vec<&Binding> =
+    let is_first = |bound: &Bound<'_>| decision.first.iter().any(|first| first == bound.instance);
+    let mut listed: Vec<Bound<'_>> =
         decision.first.iter().filter_map(|instance| bindings.by_instance(aor, instance)).collect();
-    listed.extend(bindings.of(aor).filter(|binding| !is_first(binding)));
+    listed.extend(bindings.of(aor).filter(|bound| !is_first(bound)));
     listed.retain(|binding| binding.expires_at_ms > now_ms);
 
     let write = |is_short| listed.iter().map(|b| contact_value(b, now_ms, is_short)).collect::<Vec<_>>();
@@ -43,11 +43,11 @@ pub fn ok_headers(
     headers
 }
 
-fn contact_value(binding: &Binding, now_ms: u64, is_short: bool) -> String {
+fn contact_value(binding: &Bound<'_>, now_ms: u64, is_short: bool) -> String {
     // Rounded up: a lease is never said to be 0, which would read as removed.
     let left_s = binding.expires_at_ms.saturating_sub(now_ms).div_ceil(1000);
     let mut value = format!("<{}>;expires={left_s}", binding.contact);
-    for param in params(&binding.contact_params) {
+    for param in params(binding.contact_params) {
         let name = param.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_kept = match name.as_str() {
             "" | "expires" => false,

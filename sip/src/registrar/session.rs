@@ -8,54 +8,32 @@
 //! ```
 
 use super::{
-    AskedContact, BindingChange, Bindings, ContactRule, Contacts, Register, decide, needs_journal,
-    ok_headers, vouch_for_refresh,
+    AskedContact, Bindings, ContactRule, Contacts, Register, decide, needs_journal, ok_headers,
+    probes::Probe, room, vouch_for_refresh,
 };
 use crate::{
-    Flow, Output,
-    address::{AddressError, realm_of},
-    agent,
-    auth::{AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    Flow, Output, Transport,
+    address::realm_of,
+    auth::{AuthFailure, Challenge, ChallengeKind, Vouch, challenge_headers},
     cx::Cx,
-    hop::Hop,
     ids::AskId,
-    limits::{CHALLENGES_MAX, PROBES_MAX, RETRY_AFTER_UNAVAILABLE_S},
-    location::Place,
+    limits::RETRY_AFTER_UNAVAILABLE_S,
     message::Name,
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
-    uri::Uri,
 };
-use std::{collections::BTreeMap, net::SocketAddr};
 
-pub(crate) struct Registrar {
-    bindings: Bindings,
-    sessions: BTreeMap<AskId, Session>,
-    /// Sessions that wait for a nonce and hold no transaction yet.
-    challenging: usize,
-    /// Foreign phones that were asked whether they listen where they say.
-    probes: BTreeMap<AskId, Probe>,
+pub(super) struct Session {
+    pub id: AskId,
+    pub new: NewRequest,
+    pub standing: Standing,
+    pub flow: Flow,
+    pub aor: String,
+    pub register: Register,
+    pub phase: Phase,
 }
 
-struct Probe {
-    aor: String,
-    instance: String,
-    at: SocketAddr,
-}
-
-/// More is not sent to a port that has not answered yet.
-const PROBE_BYTES_MAX: usize = 500;
-
-struct Session {
-    new: NewRequest,
-    standing: Standing,
-    flow: Flow,
-    aor: String,
-    register: Register,
-    phase: Phase,
-}
-
-enum Phase {
+pub(super) enum Phase {
     /// For a nonce. No transaction is open, unless it was stale.
     Challenging {
         stale: bool,
@@ -71,224 +49,73 @@ enum Phase {
     Done,
 }
 
-impl Registrar {
-    pub fn new() -> Registrar {
-        Registrar {
-            bindings: Bindings::new(),
-            sessions: BTreeMap::new(),
-            challenging: 0,
-            probes: BTreeMap::new(),
-        }
+impl Session {
+    pub fn is_challenging(&self) -> bool {
+        matches!(self.phase, Phase::Challenging { .. })
     }
 
-    pub fn bindings(&self) -> &Bindings {
-        &self.bindings
-    }
-
-    pub fn bindings_mut(&mut self) -> &mut Bindings {
-        &mut self.bindings
-    }
-
-    /// Is a phone bound on this flow?
-    pub fn knows(&self, flow: &Flow) -> bool {
-        self.bindings.by_flow(flow).next().is_some()
-    }
-
-    /// Where the phones of an AOR are, best `q` first; those that cannot be reached now come too, and say so.
-    pub fn places(&self, aor: &str, now_ms: u64) -> Vec<Place> {
-        let mut places: Vec<Place> = self
-            .bindings
-            .of(aor)
-            .map(|binding| {
-                let is_live = binding.expires_at_ms > now_ms;
-                Place::of(binding, is_live && self.bindings.is_reachable(aor, &binding.instance))
-            })
-            .collect();
-        places.sort_by_key(|place| std::cmp::Reverse(place.q));
-        places
-    }
-
-    pub fn is_quiet(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
-    /// A REGISTER from a phone.
-    pub fn on_register(
-        &mut self,
-        cx: &mut Cx<'_>,
-        tx: &mut Transactions,
-        new: NewRequest,
-        standing: Standing,
-    ) {
-        // The overlay carries no REGISTER: phones register at peers, peers write logs.
-        let Hop::Phone(flow) = new.hop else { return refuse(cx, tx, &new, status::FORBIDDEN, &[]) };
-        let to = new.request.to().map(|t| t.uri().to_owned()).unwrap_or_default();
-        let aor = match cx.addressing().canonical_aor(&to) {
-            Ok(aor) => aor,
-            Err(AddressError::Scheme) => {
-                return refuse(cx, tx, &new, Status(400, "Bad Address-of-Record"), &[]);
-            }
-            Err(_) => return refuse(cx, tx, &new, status::NOT_FOUND, &[]),
-        };
-        let mut register = match Register::read(&new.request) {
-            Ok(register) => register,
-            Err(bad) => return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers),
-        };
-        let realm = realm_of(&aor).to_owned();
-        register.server = server_of(cx, &to);
-        register.find(&new.request, &flow, cx.ours());
-        register.rule = rule_of(cx, &realm);
-        let purpose = Purpose::Register { instance: register.instance().to_owned() };
-        let id = cx.session();
-        match answer_for(cx.addressing(), &new.request, ChallengeKind::Www, (&realm, &aor), purpose) {
-            Err(bad) => {
-                let (status, reason) = bad.status();
-                refuse(cx, tx, &new, Status(status, reason), &[]);
-            }
-            Ok(None) if self.challenging >= CHALLENGES_MAX => cx.count("challenges_dropped"),
-            Ok(None) => {
-                let phase = Phase::Challenging { stale: false };
-                self.begin(id, Session { new, standing, flow, aor, register, phase });
-                cx.out(Output::Challenge { id, realm, source: flow.remote.ip() });
-            }
-            Ok(Some(answer)) => {
-                if tx.accept(cx, &new, User::Registrar(id), standing) {
-                    let phase = Phase::Verifying { nonce: answer.nonce.clone() };
-                    let source = flow.remote.ip();
-                    self.begin(id, Session { new, standing, flow, aor, register, phase });
-                    cx.out(Output::Verify { id, answer: Box::new(answer), source });
-                }
-            }
-        }
-    }
-
-    /// `false`: this number is not of a session here.
     pub fn on_challenge(
         &mut self,
         cx: &mut Cx<'_>,
         tx: &mut Transactions,
-        id: AskId,
+        bindings: &mut Bindings,
         result: Result<Challenge, AuthFailure>,
     ) {
-        self.with(id, |session, bindings| {
-            let Phase::Challenging { stale } = session.take_phase() else { return };
-            match result {
-                Ok(challenge) => session.challenge(cx, tx, &challenge, stale),
-                // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
-                Err(AuthFailure::Unavailable) => {
-                    let is_open = tx.is_open(session.new.key)
-                        || tx.accept(cx, &session.new, User::Registrar(id), session.standing);
-                    if is_open {
-                        session.without_home(cx, tx, id, bindings);
-                    }
+        let Phase::Challenging { stale } = self.take_phase() else { return };
+        match result {
+            Ok(challenge) => self.challenge(cx, tx, &challenge, stale),
+            // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
+            Err(AuthFailure::Unavailable) => {
+                let is_open = tx.is_open(self.new.key)
+                    || tx.accept(cx, &self.new, User::Registrar(self.id), self.standing);
+                if is_open {
+                    self.without_home(cx, tx, bindings);
                 }
-                Err(failure) => session.fail(cx, tx, failure),
             }
-        });
+            Err(failure) => self.fail(cx, tx, failure),
+        }
     }
 
     pub fn on_verified(
         &mut self,
         cx: &mut Cx<'_>,
         tx: &mut Transactions,
-        id: AskId,
+        bindings: &mut Bindings,
         result: Result<Vouch, AuthFailure>,
     ) {
-        self.with(id, |session, bindings| {
-            let Phase::Verifying { nonce } = session.take_phase() else { return };
-            match result {
-                Ok(vouch) => {
-                    cx.proved(&session.flow);
-                    session.write(cx, tx, id, bindings, &vouch);
-                }
-                // The same nonce again: phones see from it that asking anew will not help (a new one sends some into a
-                // loop), and a corrected password answers it with the next count.
-                Err(AuthFailure::Wrong) => {
-                    let challenge = Challenge { realm: realm_of(&session.aor).to_owned(), nonce };
-                    session.challenge(cx, tx, &challenge, false);
-                }
-                Err(AuthFailure::Stale) => {
-                    let (realm, source) = (realm_of(&session.aor).to_owned(), session.flow.remote.ip());
-                    cx.out(Output::Challenge { id, realm, source });
-                    session.phase = Phase::Challenging { stale: true };
-                }
-                Err(AuthFailure::Unavailable) => session.without_home(cx, tx, id, bindings),
-                Err(failure) => session.fail(cx, tx, failure),
+        let Phase::Verifying { nonce } = self.take_phase() else { return };
+        match result {
+            Ok(vouch) => {
+                cx.proved(&self.flow);
+                self.write(cx, tx, bindings, &vouch);
             }
-        });
-    }
-
-    /// The change is on disk: its 200 may go.
-    pub fn on_journaled(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId) {
-        let mut unproven = Vec::new();
-        self.with(id, |session, bindings| {
-            let Phase::Writing { headers } = session.take_phase() else { return };
-            cx.count("registrations");
-            session.ok(cx, tx, &headers);
-            unproven = session.unproven(bindings);
-        });
-        for (aor, instance, at) in unproven {
-            self.probe(cx, tx, Probe { aor, instance, at });
+            // The same nonce again: phones see from it that asking anew will not help (a new one sends some into a
+            // loop), and a corrected password answers it with the next count.
+            Err(AuthFailure::Wrong) => {
+                let challenge = Challenge { realm: realm_of(&self.aor).to_owned(), nonce };
+                self.challenge(cx, tx, &challenge, false);
+            }
+            Err(AuthFailure::Stale) => {
+                let (realm, source) = (realm_of(&self.aor).to_owned(), self.flow.remote.ip());
+                cx.out(Output::Challenge { id: self.id, realm, source });
+                self.phase = Phase::Challenging { stale: true };
+            }
+            Err(AuthFailure::Unavailable) => self.without_home(cx, tx, bindings),
+            Err(failure) => self.fail(cx, tx, failure),
         }
     }
 
-    /// Asks a foreign phone for a sign of life where it says that it listens (an OPTIONS of less than 500 bytes, with our
-    /// branch): until it answers it is reached on its flow alone.
-    fn probe(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, probe: Probe) {
-        let Some(binding) = self.bindings.by_instance(&probe.aor, &probe.instance) else { return };
-        if self.probes.len() >= PROBES_MAX {
-            return;
-        }
-        let flow = Flow { remote: probe.at, ..binding.flow };
-        let (outgoing, id) = (agent::options(cx, binding, flow), cx.session());
-        if let Some(outgoing) = outgoing.filter(|asked| asked.request.raw().len() <= PROBE_BYTES_MAX)
-            && tx.request(cx, outgoing, User::Listening(id)).is_some()
-        {
-            self.probes.insert(id, probe);
-        }
-    }
-
-    /// News of a probe. Whatever comes back is life.
-    pub fn on_probed(&mut self, id: AskId, answered: bool) {
-        if let Some(probe) = self.probes.remove(&id).filter(|_| answered) {
-            self.bindings.set_listens(&probe.aor, &probe.instance, probe.at);
-        }
-    }
-
-    /// The account is gone or has a new password.
-    pub fn unbind(&mut self, cx: &mut Cx<'_>, aor: &str) {
-        let removed: Vec<String> = self.bindings.of(aor).map(|b| b.instance.clone()).collect();
-        if removed.is_empty() {
-            return;
-        }
-        let change = BindingChange { aor: aor.to_owned(), put: Vec::new(), removed };
-        let fits = self.bindings.apply(&change);
-        assert!(fits, "a removal always has room");
-        cx.out(Output::Expired { change });
-    }
-
-    fn begin(&mut self, id: AskId, session: Session) {
-        self.challenging += usize::from(session.is_challenging());
-        let before = self.sessions.insert(id, session);
-        assert!(before.is_none(), "a session's number is used once");
-    }
-
-    /// Lets a session do something, and forgets it when it is done. One that is unknown has ended before.
-    fn with(&mut self, id: AskId, act: impl FnOnce(&mut Session, &mut Bindings)) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let was_challenging = session.is_challenging();
-        act(session, &mut self.bindings);
-        self.challenging =
-            self.challenging + usize::from(session.is_challenging()) - usize::from(was_challenging);
-        if matches!(session.phase, Phase::Done) {
-            self.sessions.remove(&id);
-        }
-    }
-}
-
-impl Session {
-    fn is_challenging(&self) -> bool {
-        matches!(self.phase, Phase::Challenging { .. })
+    /// The change is on disk: its 200 goes. Returned are ports of foreign phones that have not answered yet.
+    pub fn on_journaled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Transactions,
+        bindings: &Bindings,
+    ) -> Vec<Probe> {
+        let Phase::Writing { headers } = self.take_phase() else { return Vec::new() };
+        cx.count("registrations");
+        self.ok(cx, tx, &headers);
+        self.unproven(bindings)
     }
 
     /// What is not put back is done.
@@ -306,38 +133,36 @@ impl Session {
     }
 
     /// The home cannot be asked: a refresh that changes nothing is honoured while its grant lasts.
-    fn without_home(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId, bindings: &mut Bindings) {
+    fn without_home(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, bindings: &mut Bindings) {
         match vouch_for_refresh(&self.register, &self.flow, &self.aor, bindings, cx.now.wall_ms) {
-            Some(vouch) => self.write(cx, tx, id, bindings, &vouch),
+            Some(vouch) => self.write(cx, tx, bindings, &vouch),
             None => self.fail(cx, tx, AuthFailure::Unavailable),
         }
     }
 
     /// Decides, and makes the change at once, for the next REGISTER must see it; its 200 waits for the disk.
-    fn write(
-        &mut self,
-        cx: &mut Cx<'_>,
-        tx: &mut Transactions,
-        id: AskId,
-        bindings: &mut Bindings,
-        vouch: &Vouch,
-    ) {
+    fn write(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, bindings: &mut Bindings, vouch: &Vouch) {
         let rules = cx.config().expiry;
         let now_ms = cx.now.wall_ms;
-        let decision = match decide(&self.register, self.flow, &self.aor, bindings, vouch, &rules, now_ms) {
+        let decided = decide(&self.register, self.flow, &self.aor, bindings, vouch, &rules, now_ms);
+        let is_own = self.register.rule != ContactRule::Foreign;
+        let made = decided.and_then(|decision| match bindings.apply(&decision.change, is_own) {
+            Ok(()) => Ok(decision),
+            Err(why) => {
+                cx.count("registrar_over_share");
+                Err(room::refusal(why))
+            }
+        });
+        let decision = match made {
             Ok(decision) => decision,
             Err(no) => {
                 let answer = cx.answer(&self.new.request, Status(no.status, no.reason), &no.headers);
                 return tx.respond(cx, self.new.key, no.status, answer);
             }
         };
-        if !bindings.apply(&decision.change) {
-            cx.count("registrar_full");
-            return self.fail(cx, tx, AuthFailure::Unavailable);
-        }
         let headers = ok_headers(&self.register, &decision, bindings, now_ms);
         if needs_journal(&decision.change) {
-            cx.out(Output::Journal { id, change: decision.change });
+            cx.out(Output::Journal { id: self.id, change: decision.change });
             self.phase = Phase::Writing { headers };
         } else {
             self.ok(cx, tx, &headers);
@@ -345,12 +170,14 @@ impl Session {
     }
 
     /// Bound phones whose other port has not answered yet.
-    fn unproven(&self, bindings: &Bindings) -> Vec<(String, String, SocketAddr)> {
+    fn unproven(&self, bindings: &Bindings) -> Vec<Probe> {
         let Contacts::Some(asked) = &self.register.contacts else { return Vec::new() };
         let unproven = |contact: &AskedContact| {
             let bound = bindings.by_instance(&self.aor, &contact.instance)?;
-            let at = contact.listens.filter(|at| bound.listens != Some(*at))?;
-            Some((self.aor.clone(), contact.instance.clone(), at))
+            // For a foreign phone no connection is opened, not even to ask.
+            let at =
+                contact.listens.filter(|at| bound.listens != Some(*at) && at.transport == Transport::Udp)?;
+            Some(Probe { aor: self.aor.clone(), instance: contact.instance.clone(), at })
         };
         asked.iter().filter_map(unproven).collect()
     }
@@ -374,7 +201,7 @@ impl Session {
 }
 
 /// A final answer to one who has proved nothing: nothing is kept.
-fn refuse(
+pub(super) fn refuse(
     cx: &mut Cx<'_>,
     tx: &mut Transactions,
     new: &NewRequest,
@@ -383,18 +210,4 @@ fn refuse(
 ) {
     let answer = cx.answer(&new.request, status, headers);
     tx.refuse(cx, new, answer);
-}
-
-fn rule_of(cx: &Cx<'_>, realm: &str) -> ContactRule {
-    match (cx.addressing().local_realms.contains(realm), cx.config().contacts_any.contains(realm)) {
-        (true, true) => ContactRule::Any,
-        (true, false) => ContactRule::Own,
-        (false, _) => ContactRule::Foreign,
-    }
-}
-
-/// The host of a URI where it is one of ours: then all that the phone knows of us.
-fn server_of(cx: &Cx<'_>, uri: &str) -> Option<String> {
-    let uri = Uri::parse(uri).ok().filter(|u| cx.addressing().is_own_host(u.host()))?;
-    Some(uri.port().map_or_else(|| uri.host().to_owned(), |port| format!("{}:{port}", uri.host())))
 }

@@ -1,170 +1,234 @@
 //! The bindings that this peer serves, in memory.
 //!
-//! One table by AOR holds them; two indexes answer the two questions that a full scan would be too slow for: what
-//! ends next, and what hung on the connection that just closed. The table is changed only through
-//! [`Bindings::apply`], with the very change that goes into the journal, so that replaying the journal rebuilds it.
+//! Each is one packed [`Row`] with a number. Three indexes answer the questions for which a full scan would be too slow:
+//! who is bound to an AOR, what ends next, and what hung on the connection that just closed. An index entry is 64 bits (a
+//! keyed hash, or a moment) and the row's number, so nobody outside can aim at one place, and whatever two names share a
+//! hash are told apart by the row itself. Nothing is ever listed in the order of hashes: rows stand in the order in which
+//! their phones first came. The table is changed only through [`Bindings::apply`], with the very change that goes into the
+//! journal, so that replaying the journal rebuilds it.
+//!
+//! A binding is a promise: whether there is room is decided before its 200, and nothing is taken back. The table has a
+//! limit in bytes; half of it is for accounts of our own realms, and of the rest no network, realm or account gets so much
+//! that others find nothing ([`Book`]). A phone that refreshes what it has is never refused.
 //!
 //! A binding whose TCP connection is gone stays: the lease is the phone's, and the phone comes back with the same
 //! instance on a new connection. Until then it is listed, but not *reachable*: calls do not wait 32 s on a dead
 //! socket (RFC 5626 §5.3: 430).
 
-use super::{Binding, BindingChange};
-use crate::Flow;
+use super::{
+    Binding, BindingChange, Bound,
+    row::{Marks, Row},
+};
+use crate::{Flow, address::realm_of, ids::Secret, listening::Listening};
+use dots_wire::bounded::{Book, Cause, Limits, OverShare, Standing};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    fmt,
 };
 
 /// Phones of one account: enough for a household, and the 200 that lists them all still fits a datagram.
 pub const MAX_CONTACTS_PER_AOR: usize = 10;
-/// Bindings of one peer, all accounts together: about 1 KiB each.
-pub const MAX_BINDINGS: usize = 200_000;
 
-type Key = (String, String);
+/// All bindings together; half is for accounts of our own realms. A usual one takes 400 bytes, the largest 3 KiB.
+pub const BINDINGS: Limits = Limits::new(128 << 20, 1 << 18).reserving([500, 0, 0, 0]);
+/// The largest that the registrar lets in ([`super::request`]), so that these many of the largest still fit.
+const _: () = assert!(BINDINGS.bytes / (4 << 10) >= 32_768);
 
-#[derive(Debug, Default)]
+/// What a row costs beside its own allocation: its place, three index entries, and what trees leave empty.
+const ROW_BYTES: usize = size_of::<Option<Row>>() + 3 * 28 + 16;
+/// Places are made so many at a time, or a sixteenth of those that are there.
+const PLACES: usize = 256;
+
+/// An index entry: a hash or a moment, and the number of the row.
+type Entry = (u64, u32);
+
 pub struct Bindings {
-    by_aor: BTreeMap<String, BTreeMap<String, Held>>,
-    by_expiry: BTreeSet<(u64, String, String)>,
-    by_flow: BTreeMap<Flow, BTreeSet<Key>>,
-    count: usize,
+    /// By number; a free one is used again.
+    rows: Vec<Option<Row>>,
+    free: Vec<u32>,
+    by_aor: BTreeSet<Entry>,
+    by_expiry: BTreeSet<Entry>,
+    /// Of those whose flow can be written to.
+    by_flow: BTreeSet<Entry>,
+    book: Book,
     /// Counts what was put: the order of refreshes.
     puts: u64,
+    secret: Secret,
 }
 
-#[derive(Debug)]
-struct Held {
-    binding: Binding,
-    reachable: bool,
-    refreshed: u64,
+/// Why a change cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// [`MAX_CONTACTS_PER_AOR`].
+    Contacts,
+    /// Whose part of the table is used up.
+    Share(OverShare),
 }
 
 impl Bindings {
-    pub fn new() -> Self {
-        Self::default()
+    /// `secret`: under which names are hashed.
+    pub(crate) fn new(secret: Secret) -> Bindings {
+        Bindings::with_limits(secret, BINDINGS)
+    }
+
+    fn with_limits(secret: Secret, limits: Limits) -> Bindings {
+        Bindings {
+            rows: Vec::new(),
+            free: Vec::new(),
+            by_aor: BTreeSet::new(),
+            by_expiry: BTreeSet::new(),
+            by_flow: BTreeSet::new(),
+            book: Book::new(limits),
+            puts: 0,
+            secret,
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.count
+        self.by_aor.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.by_aor.is_empty()
     }
 
-    /// All bindings of an AOR, by instance.
-    pub fn of(&self, aor: &str) -> impl Iterator<Item = &Binding> {
-        self.by_aor.get(aor).into_iter().flat_map(|held| held.values()).map(|held| &held.binding)
+    /// What they are charged, all together.
+    pub fn bytes(&self) -> usize {
+        self.book.bytes()
+    }
+
+    /// All bindings of an AOR, in the order in which they first came.
+    pub fn of(&self, aor: &str) -> impl Iterator<Item = Bound<'_>> {
+        self.numbers_of(aor).map(|number| self.row(number).bound())
     }
 
     /// Those that a request can be sent to now, best `q` first.
-    pub fn reachable(&self, aor: &str, now_ms: u64) -> Vec<&Binding> {
-        let held = self.by_aor.get(aor).into_iter().flat_map(|held| held.values());
-        let mut found: Vec<&Binding> = held
-            .filter(|held| held.reachable && held.binding.expires_at_ms > now_ms)
-            .map(|held| &held.binding)
-            .collect();
-        found.sort_by_key(|binding| std::cmp::Reverse(binding.q));
+    pub fn reachable(&self, aor: &str, now_ms: u64) -> Vec<Bound<'_>> {
+        let mut found: Vec<Bound<'_>> =
+            self.of(aor).filter(|bound| bound.is_reachable() && bound.expires_at_ms > now_ms).collect();
+        found.sort_by_key(|bound| std::cmp::Reverse(bound.q));
         found
     }
 
-    pub fn by_instance(&self, aor: &str, instance: &str) -> Option<&Binding> {
-        self.by_aor.get(aor)?.get(instance).map(|held| &held.binding)
+    pub fn by_instance(&self, aor: &str, instance: &str) -> Option<Bound<'_>> {
+        self.of(aor).find(|bound| bound.instance == instance)
     }
 
     pub fn is_reachable(&self, aor: &str, instance: &str) -> bool {
-        self.by_aor.get(aor).and_then(|held| held.get(instance)).is_some_and(|held| held.reachable)
+        self.by_instance(aor, instance).is_some_and(|bound| bound.is_reachable())
     }
 
-    /// Grows with each refresh of any binding, so the smallest was refreshed least recently.
-    pub(super) fn refreshed(&self, aor: &str, instance: &str) -> u64 {
-        self.by_aor.get(aor).and_then(|held| held.get(instance)).map_or(0, |held| held.refreshed)
-    }
-
-    /// The phone answered there. Nothing, if it is bound no more or has moved.
-    pub(super) fn set_listens(&mut self, aor: &str, instance: &str, at: SocketAddr) {
-        let held = self.by_aor.get_mut(aor).and_then(|held| held.get_mut(instance));
-        if let Some(held) = held.filter(|held| held.binding.flow.remote.ip() == at.ip()) {
-            held.binding.listens = Some(at);
-        }
+    /// The phone answered there. Nothing, if it is bound no more.
+    pub(super) fn set_listens(&mut self, aor: &str, instance: &str, at: Listening) {
+        let Some(number) = self.number(aor, instance) else { return };
+        let bound = self.row(number).bound();
+        let marks = Marks { is_open: bound.is_open, is_own: bound.is_own, refreshed: bound.refreshed };
+        let binding = Binding { listens: Some(at), ..bound.to_binding() };
+        // It takes no byte more: its weight stays.
+        *self.place(number) = Some(Row::pack(&binding, marks));
     }
 
     /// The bindings that were registered over this flow and are still served by it.
-    pub fn by_flow(&self, flow: &Flow) -> impl Iterator<Item = &Binding> {
-        let keys = self.by_flow.get(flow).into_iter().flatten();
-        keys.filter_map(|(aor, instance)| self.by_instance(aor, instance))
+    pub fn by_flow(&self, flow: &Flow) -> impl Iterator<Item = Bound<'_>> {
+        let flow = *flow;
+        let hash = self.hash_of_flow(&flow);
+        let entries = self.by_flow.range((hash, 0)..=(hash, u32::MAX));
+        entries.map(|(_, number)| self.row(*number).bound()).filter(move |bound| bound.flow == flow)
     }
 
-    /// The connection is gone: what hung on it stays bound but is not reachable. The count is what was cut off.
+    /// The connection is gone: what hung on it stays bound but cannot be reached on it. The count is what was cut off.
     /// A datagram "flow" cannot close; one refused datagram (ICMP) is no proof, so UDP bindings keep their state.
     pub fn flow_closed(&mut self, flow: &Flow) -> usize {
-        if !flow.transport.is_reliable() {
+        // Number 0 is no connection, but the way to an address.
+        if !flow.transport.is_reliable() || flow.connection == 0 {
             return 0;
         }
-        let keys = self.by_flow.remove(flow).unwrap_or_default();
-        for (aor, instance) in &keys {
-            if let Some(held) = self.by_aor.get_mut(aor).and_then(|held| held.get_mut(instance)) {
-                held.reachable = false;
+        let hash = self.hash_of_flow(flow);
+        let entries = self.by_flow.range((hash, 0)..=(hash, u32::MAX));
+        let cut: Vec<Entry> =
+            entries.filter(|(_, number)| self.row(*number).bound().flow == *flow).copied().collect();
+        for entry in &cut {
+            self.by_flow.remove(entry);
+            self.place(entry.1).as_mut().expect("an index names rows that are there").mark_closed();
+        }
+        cut.len()
+    }
+
+    /// Makes the change, or nothing of it. `is_own`: the AOR is of a realm of ours.
+    pub fn apply(&mut self, change: &BindingChange, is_own: bool) -> Result<(), NoRoom> {
+        assert!(change.put.iter().all(|binding| binding.aor == change.aor), "a change is of one AOR");
+        let instances: BTreeSet<&str> = change.put.iter().map(|binding| binding.instance.as_str()).collect();
+        assert_eq!(instances.len(), change.put.len(), "a change puts each phone once");
+        let named = |instance: &str| {
+            change.removed.iter().any(|removed| removed == instance)
+                || change.put.iter().any(|binding| binding.instance == instance)
+        };
+        let before: Vec<u32> = self.numbers_of(&change.aor).collect();
+        let leaving = before.iter().copied().filter(|n| named(self.row(*n).bound().instance));
+        let leaving: Vec<u32> = leaving.collect();
+        let after = before.len() - leaving.len() + change.put.len();
+        // A refresh or a removal is never refused for want of room.
+        if after > before.len() && after > MAX_CONTACTS_PER_AOR {
+            return Err(NoRoom::Contacts);
+        }
+        let rows: Vec<Row> = change
+            .put
+            .iter()
+            .map(|binding| {
+                self.puts += 1;
+                Row::pack(binding, Marks { is_open: true, is_own, refreshed: self.puts })
+            })
+            .collect();
+        self.account(&leaving, &rows)?;
+        for number in leaving {
+            let stays =
+                change.put.iter().any(|binding| binding.instance == self.row(number).bound().instance);
+            if !stays {
+                self.take_out(number);
             }
         }
-        keys.len()
-    }
-
-    /// Does this change keep within the limits? Asked before it is journaled.
-    pub fn has_room_for(&self, change: &BindingChange) -> bool {
-        let mut instances: BTreeSet<&str> = self.of(&change.aor).map(|b| b.instance.as_str()).collect();
-        let before = instances.len();
-        for instance in &change.removed {
-            instances.remove(instance.as_str());
+        for row in rows {
+            self.put_in(row);
         }
-        instances.extend(change.put.iter().map(|b| b.instance.as_str()));
-        let after = instances.len();
-        // A refresh or a removal is never refused for want of room.
-        after <= before || (after <= MAX_CONTACTS_PER_AOR && self.count - before + after <= MAX_BINDINGS)
+        Ok(())
     }
 
-    /// Makes the change; `false` (and nothing done) if it does not fit.
+    /// A live binding from the journal. It was promised, so of all limits only that of the whole table counts. Its TCP
+    /// connection died with the process that wrote it (and the number of that connection may be given anew), so only UDP
+    /// bindings are reachable before the phone's next REGISTER.
     #[must_use]
-    pub fn apply(&mut self, change: &BindingChange) -> bool {
-        if !self.has_room_for(change) || change.put.iter().any(|binding| binding.aor != change.aor) {
+    pub fn restore(&mut self, binding: &Binding, is_own: bool) -> bool {
+        let is_open = !binding.flow.transport.is_reliable();
+        self.puts += 1;
+        let row = Row::pack(binding, Marks { is_open, is_own, refreshed: self.puts });
+        let (cause, weight) = self.cost(&row);
+        let is_full = self.book.admits(cause, weight) == Err(OverShare::Standing);
+        let is_held = self.number(&binding.aor, &binding.instance).is_some();
+        if is_full || is_held || self.numbers_of(&binding.aor).count() >= MAX_CONTACTS_PER_AOR {
             return false;
         }
-        for instance in &change.removed {
-            self.remove(&change.aor, instance);
-        }
-        for binding in &change.put {
-            self.put(binding.clone(), true);
-        }
+        self.book.charge(cause, weight);
+        self.put_in(row);
         true
-    }
-
-    /// A live binding from the journal. Its TCP connection died with the process that wrote it (and the number of
-    /// that connection may be given anew), so only UDP bindings are reachable before the phone's next REGISTER.
-    #[must_use]
-    pub fn restore(&mut self, binding: Binding) -> bool {
-        let reachable = !binding.flow.transport.is_reliable();
-        let change = BindingChange { aor: binding.aor.clone(), put: vec![binding], removed: Vec::new() };
-        let fits = self.has_room_for(&change);
-        for binding in change.put.into_iter().filter(|_| fits) {
-            self.put(binding, reachable);
-        }
-        fits
     }
 
     /// When the next binding ends.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.by_expiry.first().map(|(at, ..)| *at)
+        self.by_expiry.first().map(|(at, _)| *at)
     }
 
-    /// Takes out what has ended by `now_ms`: one change per AOR, in the order of their first end.
-    pub fn expire(&mut self, now_ms: u64) -> Vec<BindingChange> {
+    /// Takes out what has ended by `now_ms`, `most` of it: one change per AOR, in the order of their first end.
+    pub fn expire(&mut self, now_ms: u64, most: usize) -> Vec<BindingChange> {
         let mut changes: Vec<BindingChange> = Vec::new();
         let mut index: BTreeMap<String, usize> = BTreeMap::new();
-        while let Some((at, aor, instance)) = self.by_expiry.first().cloned() {
-            if at > now_ms {
-                break;
-            }
-            self.remove(&aor, &instance);
+        for _ in 0..most {
+            let due = self.by_expiry.first().copied().filter(|(at, _)| *at <= now_ms);
+            let Some((_, number)) = due else { break };
+            let bound = self.row(number).bound();
+            let (aor, instance) = (bound.aor.to_owned(), bound.instance.to_owned());
+            let (cause, weight) = self.cost(self.row(number));
+            self.book.discharge(cause, weight);
+            self.take_out(number);
             let slot = *index.entry(aor.clone()).or_insert_with(|| {
                 changes.push(BindingChange { aor, put: Vec::new(), removed: Vec::new() });
                 changes.len() - 1
@@ -176,39 +240,153 @@ impl Bindings {
         changes
     }
 
-    /// All bindings, by AOR and instance.
-    pub fn iter(&self) -> impl Iterator<Item = &Binding> {
-        self.by_aor.values().flat_map(|held| held.values()).map(|held| &held.binding)
+    /// All bindings, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = Bound<'_>> {
+        self.rows.iter().flatten().map(Row::bound)
     }
 
-    fn put(&mut self, binding: Binding, reachable: bool) {
-        self.remove(&binding.aor, &binding.instance);
-        let key = (binding.aor.clone(), binding.instance.clone());
-        self.by_expiry.insert((binding.expires_at_ms, key.0.clone(), key.1.clone()));
-        if reachable {
-            self.by_flow.entry(binding.flow).or_default().insert(key.clone());
+    /// Charges `rows` in the place of those that leave, or changes nothing.
+    fn account(&mut self, leaving: &[u32], rows: &[Row]) -> Result<(), NoRoom> {
+        let given_back: Vec<(Cause, usize)> = leaving.iter().map(|n| self.cost(self.row(*n))).collect();
+        for (cause, weight) in &given_back {
+            self.book.discharge(*cause, *weight);
         }
-        self.puts += 1;
-        let held = Held { binding, reachable, refreshed: self.puts };
-        self.by_aor.entry(key.0).or_default().insert(key.1, held);
-        self.count += 1;
+        // A promise that is renewed and no larger has its room already: those come first.
+        let renews = |row: &Row, (cause, weight): (Cause, usize)| {
+            leaving.iter().zip(&given_back).any(|(number, (held_by, held))| {
+                self.row(*number).bound().instance == row.bound().instance
+                    && *held_by == cause
+                    && weight <= *held
+            })
+        };
+        let costs: Vec<(bool, Cause, usize)> = rows
+            .iter()
+            .map(|row| {
+                let (cause, weight) = self.cost(row);
+                (renews(row, (cause, weight)), cause, weight)
+            })
+            .collect();
+        for (_, cause, weight) in costs.iter().filter(|(renews, ..)| *renews) {
+            self.book.charge(*cause, *weight);
+        }
+        let mut charged = Vec::new();
+        for (_, cause, weight) in costs.iter().filter(|(renews, ..)| !renews) {
+            if let Err(why) = self.book.admits(*cause, *weight) {
+                let renewed = costs.iter().filter(|(renews, ..)| *renews).map(|(_, c, w)| (*c, *w));
+                for (cause, weight) in charged.into_iter().chain(renewed) {
+                    self.book.discharge(cause, weight);
+                }
+                for (cause, weight) in given_back {
+                    self.book.charge(cause, weight);
+                }
+                return Err(NoRoom::Share(why));
+            }
+            self.book.charge(*cause, *weight);
+            charged.push((*cause, *weight));
+        }
+        Ok(())
     }
 
-    fn remove(&mut self, aor: &str, instance: &str) {
-        let Some(of_aor) = self.by_aor.get_mut(aor) else { return };
-        let Some(Held { binding, .. }) = of_aor.remove(instance) else { return };
-        if of_aor.is_empty() {
-            self.by_aor.remove(aor);
+    /// Who pays for a row, and how much.
+    fn cost(&self, row: &Row) -> (Cause, usize) {
+        let bound = row.bound();
+        let cause = match bound.is_own {
+            true => Cause::OWN,
+            false => Cause::new(Standing::Other)
+                .from(bound.flow.remote.ip())
+                .of_realm(realm_of(bound.aor).as_bytes())
+                .by(bound.aor.as_bytes()),
+        };
+        (cause, self.book.weight(ROW_BYTES + row.heap_bytes()))
+    }
+
+    /// Puts a row that is paid for; one of the same phone keeps its place.
+    fn put_in(&mut self, row: Row) {
+        let bound = row.bound();
+        let held = self.number(bound.aor, bound.instance);
+        let number = match held {
+            Some(number) => {
+                self.unindex(number);
+                number
+            }
+            None => self.free.pop().unwrap_or_else(|| self.new_place()),
+        };
+        let (aor, flow) = (self.hash("aor", bound.aor), self.hash_of_flow(&bound.flow));
+        self.by_aor.insert((aor, number));
+        self.by_expiry.insert((bound.expires_at_ms, number));
+        if bound.is_open {
+            self.by_flow.insert((flow, number));
         }
-        self.count -= 1;
-        let key = (binding.aor, binding.instance);
-        if let Some(keys) = self.by_flow.get_mut(&binding.flow) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.by_flow.remove(&binding.flow);
+        *self.place(number) = Some(row);
+    }
+
+    /// Its bytes were given back before.
+    fn take_out(&mut self, number: u32) {
+        self.unindex(number);
+        *self.place(number) = None;
+        self.free.push(number);
+    }
+
+    fn unindex(&mut self, number: u32) {
+        let bound = self.row(number).bound();
+        let (aor, flow) = (self.hash("aor", bound.aor), self.hash_of_flow(&bound.flow));
+        let expires_at_ms = bound.expires_at_ms;
+        let is_indexed =
+            self.by_aor.remove(&(aor, number)) && self.by_expiry.remove(&(expires_at_ms, number));
+        debug_assert!(is_indexed, "every row is in the indexes");
+        self.by_flow.remove(&(flow, number));
+    }
+
+    fn new_place(&mut self) -> u32 {
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(PLACES.max(self.rows.len() / 16));
+        }
+        self.rows.push(None);
+        u32::try_from(self.rows.len() - 1).expect("the limit of the table is far below that")
+    }
+
+    fn numbers_of(&self, aor: &str) -> impl Iterator<Item = u32> {
+        let hash = self.hash("aor", aor);
+        let entries = self.by_aor.range((hash, 0)..=(hash, u32::MAX));
+        entries.map(|(_, number)| *number).filter(move |number| self.row(*number).bound().aor == aor)
+    }
+
+    fn number(&self, aor: &str, instance: &str) -> Option<u32> {
+        self.numbers_of(aor).find(|number| self.row(*number).bound().instance == instance)
+    }
+
+    fn row(&self, number: u32) -> &Row {
+        let place = self.rows.get(number as usize).and_then(Option::as_ref);
+        place.expect("an index names rows that are there")
+    }
+
+    fn place(&mut self, number: u32) -> &mut Option<Row> {
+        self.rows.get_mut(number as usize).expect("a number is a place")
+    }
+
+    fn hash(&self, what: &str, text: &str) -> u64 {
+        let mut hash = self.secret.hash(what);
+        hash.text(text);
+        (hash.finish() >> 64) as u64
+    }
+
+    fn hash_of_flow(&self, flow: &Flow) -> u64 {
+        let mut hash = self.secret.hash("flow");
+        hash.number(flow.connection);
+        for address in [flow.local, flow.remote] {
+            hash.number(address.port().into());
+            match address.ip() {
+                std::net::IpAddr::V4(ip) => hash.bytes(&ip.octets()),
+                std::net::IpAddr::V6(ip) => hash.bytes(&ip.octets()),
             }
         }
-        self.by_expiry.remove(&(binding.expires_at_ms, key.0, key.1));
+        (hash.finish() >> 64) as u64
+    }
+}
+
+impl fmt::Debug for Bindings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

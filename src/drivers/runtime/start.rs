@@ -74,6 +74,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         digest: digests(options, &realms),
         brief: if options.refuse_brief { Brief::Refuse } else { Brief::Raise },
         contacts_any: options.contacts_any.iter().cloned().collect(),
+        serve: options.serve,
         ports: own_ports(&sip.bound, http_addr, net.listen_addrs()),
         realms,
         trusted: trusted(options)?,

@@ -1,6 +1,8 @@
 //! SIP sockets: UDP and TCP on the same addresses. Whole messages come out as events with the flow that they came on;
-//! bytes go in with the flow that they shall leave on. Nothing is opened toward a phone: a phone's own flow is used.
+//! bytes go in with the flow that they shall leave on. A connection is opened only where the flow says so ([`dial`]): else a
+//! phone's own flow is used.
 
+mod dial;
 mod places;
 mod tcp;
 #[cfg(test)]
@@ -11,6 +13,7 @@ mod waiting;
 pub use tcp::Counts;
 
 use crate::{drivers::descriptors, peer::Sender};
+use dial::Dialer;
 use dots_sip::{Flow, Transport};
 use std::{
     io,
@@ -75,6 +78,7 @@ pub struct SipSockets {
     waiting: WaitingRoom,
     events: mpsc::Receiver<SipEvent>,
     connections: Connections,
+    dialer: Dialer,
     /// Where, with real ports; a wildcard stays one.
     pub bound: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -101,6 +105,7 @@ impl SipSockets {
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
         let connections = Connections::new(rules.most);
+        let dialer = Dialer::new(connections.clone(), events_tx.clone(), rules.most);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for address in addresses {
@@ -120,7 +125,7 @@ impl SipSockets {
         }
         let udp = udp::Ports::new(sockets).map_err(|e| (first, e))?;
         let bound = udp.bound().collect();
-        Ok(SipSockets { udp, waiting: WaitingRoom::new(), events, connections, bound, stop })
+        Ok(SipSockets { udp, waiting: WaitingRoom::new(), events, connections, dialer, bound, stop })
     }
 
     /// The next thing that came: datagrams, which [`SipSockets::read_datagrams`] takes, or one event of a connection.
@@ -150,6 +155,7 @@ impl SipSockets {
     pub fn send(&self, flow: &Flow, bytes: Vec<u8>) -> bool {
         match flow.transport {
             Transport::Udp => self.udp.send(flow, &bytes),
+            Transport::Tcp if flow.connection == 0 => self.dialer.send(flow, bytes),
             Transport::Tcp => self.connections.send(flow.connection, bytes),
         }
     }

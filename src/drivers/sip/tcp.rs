@@ -16,6 +16,7 @@ use dots_sip::{
 };
 use std::{
     io::ErrorKind,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -34,6 +35,8 @@ use tokio::{
 
 /// A phone pings every 2 minutes or refreshes within the hour (RFC 5626 §4.4.1); a silent one is gone.
 const IDLE: Duration = Duration::from_secs(3_900);
+/// One that we opened is opened again when it is needed.
+const DIALLED_IDLE: Duration = Duration::from_secs(900);
 /// After its end was said, what still comes is read and dropped for so long and so far: where bytes lie unread, closing
 /// would take back what was just written.
 const LINGER: Duration = Duration::from_secs(2);
@@ -116,9 +119,62 @@ impl Connections {
         }
     }
 
+    /// A place for a connection of ours to this address, which need not prove anything. `None`: there is none.
+    pub fn dial(&self, remote: IpAddr) -> Option<Dialled> {
+        let (number, entry, parts) = new_entry();
+        let mut places = self.places();
+        places.take(number, remote, entry).ok()?;
+        places.get(number)?.standing.send_replace(Standing::Known);
+        places.prove(number);
+        Some(Dialled { number, parts })
+    }
+
+    pub fn forget(&self, number: u64) {
+        self.places().remove(number);
+    }
+
     pub fn counts(&self) -> Counts {
         let places = self.places();
         Counts { open: places.len(), refused: places.refused, evicted: places.evicted }
+    }
+}
+
+/// What serves a connection, beside the entry that others see.
+struct Parts {
+    to_write: mpsc::Receiver<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+    standing: watch::Receiver<Standing>,
+}
+
+fn new_entry() -> (u64, Connection, Parts) {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let (queue, to_write) = mpsc::channel(WRITES_MAX);
+    let (known, standing) = watch::channel(Standing::Stranger);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let entry = Connection { writes: Some(Writes { queue, waiting: waiting.clone() }), standing: known };
+    (number, entry, Parts { to_write, waiting, standing })
+}
+
+/// A connection that is being opened; what is sent on it waits.
+pub(super) struct Dialled {
+    number: u64,
+    parts: Parts,
+}
+
+impl Dialled {
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It is open: from now on as any other, until its end.
+    pub async fn serve(self, stream: TcpStream, connections: Connections, events: mpsc::Sender<SipEvent>) {
+        let Dialled { number: connection, parts } = self;
+        let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
+        let _ = stream.set_nodelay(true);
+        let flow = Flow { transport: Transport::Tcp, connection, local, remote };
+        let until = Instant::now();
+        let line = Line { flow, events, connections, standing: parts.standing, until, idle: DIALLED_IDLE };
+        line.serve(stream, parts.to_write, parts.waiting).await;
     }
 }
 
@@ -156,18 +212,15 @@ pub(super) async fn accept(
             continue;
         };
         let Ok(local) = stream.local_addr() else { continue };
-        let connection = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (queue, to_write) = mpsc::channel(WRITES_MAX);
-        let (known, standing) = watch::channel(Standing::Stranger);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let entry = Connection { writes: Some(Writes { queue, waiting: waiting.clone() }), standing: known };
+        let (connection, entry, Parts { to_write, waiting, standing }) = new_entry();
         if connections.places().take(connection, remote.ip(), entry).is_err() {
             continue;
         }
         let _ = stream.set_nodelay(true);
         let flow = Flow { transport: Transport::Tcp, connection, local, remote };
         let until = Instant::now() + rules.stranger;
-        let line = Line { flow, events: events.clone(), connections: connections.clone(), standing, until };
+        let (events, connections) = (events.clone(), connections.clone());
+        let line = Line { flow, events, connections, standing, until, idle: IDLE };
         tokio::spawn(line.serve(stream, to_write, waiting));
     }
 }
@@ -180,6 +233,8 @@ struct Line {
     standing: watch::Receiver<Standing>,
     /// A stranger's end.
     until: Instant,
+    /// A silent one is closed after so long.
+    idle: Duration,
 }
 
 impl Line {
@@ -210,7 +265,7 @@ impl Line {
         let mut heard = Instant::now();
         loop {
             let is_stranger = *self.standing.borrow_and_update() == Standing::Stranger;
-            let until = if is_stranger { self.until } else { heard + IDLE };
+            let until = if is_stranger { self.until } else { heard + self.idle };
             tokio::select! {
                 // It has another deadline now.
                 changed = self.standing.changed() => if changed.is_err() { return },

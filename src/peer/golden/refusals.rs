@@ -25,6 +25,7 @@ impl Victim {
             digest: Default::default(),
             brief: Default::default(),
             contacts_any: Default::default(),
+            serve: Default::default(),
             ports: Default::default(),
             sip: Vec::new(),
             p2p: Vec::new(),

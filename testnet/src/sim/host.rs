@@ -71,6 +71,7 @@ impl World {
             digest: Default::default(),
             brief: Default::default(),
             contacts_any: Default::default(),
+            serve: Default::default(),
             ports: Default::default(),
             sip: vec![address.to_string()],
             p2p: Vec::new(),

@@ -4,6 +4,8 @@
 //! * [`Promises`]: what was acknowledged (bindings, requests under way, live calls). Nothing is taken back; an entry is
 //!   admitted or refused before anybody is told "yes", and refused only to the cause that is over its share.
 //!
+//! Who keeps promises in a form of his own (the registrar) uses the [`Book`] of the second alone.
+//!
 //! Both count bytes, heap included, and charge every entry to its [`Cause`]: a path from standing over source network and
 //! realm to one account or neighbour. At each level the heaviest child pays first, so one who asks for much takes from
 //! himself, and many names of one network weigh no more than one. A reserve is a part of the table that other standings
@@ -11,15 +13,17 @@
 //!
 //! Order is part of the program: nothing here depends on hashes or chance.
 
+mod book;
 mod cache;
 mod cause;
 mod leaves;
 mod promises;
 mod shares;
 
+pub use book::{Book, OverShare};
 pub use cache::{Cache, Inserted};
 pub use cause::{Cause, Standing, network_of};
-pub use promises::{OverShare, Promises};
+pub use promises::Promises;
 
 /// Bytes that an entry takes outside of its own size: strings, vectors.
 pub trait Weight {

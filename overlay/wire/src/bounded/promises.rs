@@ -1,33 +1,16 @@
 //! A table of what was acknowledged: nothing is taken back, so an entry is admitted or refused before anybody is told "yes".
 //!
-//! A cause is admitted while it holds no more than a multiple of what is still free (dynamic thresholds, Choudhury and
-//! Hahne 1998): alone it may take most of the table, beside others less, and something always stays free for one who holds
-//! little. The multiple is checked at each level of the path.
+//! Who is admitted is the [`Book`]'s matter.
 
-use super::{Cause, Limits, Standing, Weight};
+use super::{
+    Cause, Limits, Weight,
+    book::{Book, OverShare},
+};
 use std::{borrow::Borrow, collections::BTreeMap};
 
-/// How many times the free room a network, a realm, and one account or neighbour may hold. A network that is alone reaches
-/// 8/9 of what its standing may use, an account 1/2.
-const MULTIPLES: [usize; 3] = [8, 8, 1];
-
-/// Whose share is used up, for a status with Retry-After and for a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverShare {
-    Standing,
-    Network,
-    Realm,
-    Who,
-}
-
-/// What is held below one node of the path; the levels below it are 0.
-type Node = (u8, Cause);
-
 pub struct Promises<K, V> {
-    limits: Limits,
+    book: Book,
     entries: BTreeMap<K, Entry<V>>,
-    held: BTreeMap<Node, usize>,
-    used: [usize; Standing::COUNT],
 }
 
 struct Entry<V> {
@@ -38,8 +21,7 @@ struct Entry<V> {
 
 impl<K: Ord + Weight, V: Weight> Promises<K, V> {
     pub fn new(limits: Limits) -> Promises<K, V> {
-        assert!(limits.reserved() <= limits.bytes, "reserves are parts of the table");
-        Promises { limits, entries: BTreeMap::new(), held: BTreeMap::new(), used: [0; Standing::COUNT] }
+        Promises { book: Book::new(limits), entries: BTreeMap::new() }
     }
 
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
@@ -77,32 +59,32 @@ impl<K: Ord + Weight, V: Weight> Promises<K, V> {
     }
 
     pub fn bytes(&self) -> usize {
-        self.used.iter().sum()
+        self.book.bytes()
     }
 
     /// Would one more entry of `own_bytes` (key, value and their heap) be admitted?
     pub fn admits(&self, cause: Cause, own_bytes: usize) -> Result<(), OverShare> {
-        self.fits(cause, self.limits.charge(own_bytes))
+        self.book.admits(cause, self.book.weight(own_bytes))
     }
 
     /// Admits an entry, or hands it back and says whose share is used up. What stands under this key is replaced only where
     /// the new one is admitted.
     pub fn insert(&mut self, cause: Cause, key: K, value: V) -> Result<Option<V>, (OverShare, K, V)> {
         let own = size_of::<K>() + size_of::<V>() + key.heap_bytes() + value.heap_bytes();
-        let bytes = self.limits.charge(own);
+        let bytes = self.book.weight(own);
         let old = self.entries.get(&key).map(|entry| (entry.cause, entry.bytes));
         // A promise that is renewed and no larger is never refused.
         let renews = old.is_some_and(|(held_by, held)| held_by == cause && bytes <= held);
         if let Some((held_by, held)) = old {
-            self.discharge(held_by, held);
+            self.book.discharge(held_by, held);
         }
-        if !renews && let Err(why) = self.fits(cause, bytes) {
+        if !renews && let Err(why) = self.book.admits(cause, bytes) {
             if let Some((held_by, held)) = old {
-                self.charge(held_by, held);
+                self.book.charge(held_by, held);
             }
             return Err((why, key, value));
         }
-        self.charge(cause, bytes);
+        self.book.charge(cause, bytes);
         Ok(self.entries.insert(key, Entry { value, cause, bytes }).map(|entry| entry.value))
     }
 
@@ -111,60 +93,14 @@ impl<K: Ord + Weight, V: Weight> Promises<K, V> {
         K: Borrow<Q>,
     {
         let entry = self.entries.remove(key)?;
-        self.discharge(entry.cause, entry.bytes);
+        self.book.discharge(entry.cause, entry.bytes);
         Some(entry.value)
     }
-
-    fn fits(&self, cause: Cause, bytes: usize) -> Result<(), OverShare> {
-        let others = Standing::ALL.iter().filter(|s| **s != cause.standing);
-        let held: usize = others.map(|s| self.used[*s as usize].max(self.limits.reserve(*s))).sum();
-        let mine = self.used[cause.standing as usize];
-        let free = self.limits.bytes.saturating_sub(held + mine);
-        let Some(free) = free.checked_sub(bytes) else { return Err(OverShare::Standing) };
-        // One's own realms wait for nobody: the operator knows his phones.
-        if cause.standing == Standing::Own {
-            return Ok(());
-        }
-        for (node, multiple) in path(cause).into_iter().zip(MULTIPLES) {
-            let held = self.held.get(&node).copied().unwrap_or_default();
-            if held + bytes > free.saturating_mul(multiple) {
-                return Err(match node.0 {
-                    0 => OverShare::Network,
-                    1 => OverShare::Realm,
-                    _ => OverShare::Who,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn charge(&mut self, cause: Cause, bytes: usize) {
-        self.used[cause.standing as usize] += bytes;
-        for node in path(cause) {
-            *self.held.entry(node).or_default() += bytes;
-        }
-    }
-
-    fn discharge(&mut self, cause: Cause, bytes: usize) {
-        let used = &mut self.used[cause.standing as usize];
-        *used = used.checked_sub(bytes).expect("what is given back was charged");
-        for node in path(cause) {
-            let held = self.held.get_mut(&node).expect("every charge has its nodes");
-            *held = held.checked_sub(bytes).expect("what is given back was charged");
-            if *held == 0 {
-                self.held.remove(&node);
-            }
-        }
-    }
-}
-
-fn path(cause: Cause) -> [Node; 3] {
-    [(0, Cause { realm: 0, who: 0, ..cause }), (1, Cause { who: 0, ..cause }), (2, cause)]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Standing, *};
     use proptest::prelude::*;
 
     const LIMITS: Limits = Limits::new(64 * 1_024, 512);
@@ -173,17 +109,17 @@ mod tests {
         Cause { standing, network, realm, who }
     }
 
-    fn check<K: Ord + Weight, V: Weight>(table: &Promises<K, V>) {
+    fn check<K: Ord + Weight, V: Weight>(table: &Promises<K, V>, limits: Limits) {
         assert_eq!(table.entries.values().map(|e| e.bytes).sum::<usize>(), table.bytes());
-        assert!(table.bytes() <= table.limits.bytes && table.len() <= table.limits.entries);
+        assert!(table.bytes() <= LIMITS.bytes && table.len() <= LIMITS.entries);
         for level in 0..3 {
-            let held: usize = table.held.iter().filter(|((l, _), _)| *l == level).map(|(_, b)| b).sum();
-            assert_eq!(held, table.bytes(), "each level adds up");
+            let shared = table.bytes() - table.book.used(Standing::Own);
+            assert_eq!(table.book.at_level(level), shared, "each level adds up");
         }
         for standing in Standing::ALL {
             let others = Standing::ALL.iter().filter(|s| **s != standing);
-            let reserved: usize = others.map(|s| table.limits.reserve(*s)).sum();
-            assert!(table.used[standing as usize] + reserved <= table.limits.bytes, "a reserve is entered");
+            let reserved: usize = others.map(|s| limits.reserve(*s)).sum();
+            assert!(table.book.used(standing) + reserved <= limits.bytes, "a reserve is entered");
         }
     }
 
@@ -197,7 +133,7 @@ mod tests {
         for who in 2..30 {
             assert!(table.insert(cause(Standing::Other, 1, 1, who), 20_000 + who, ()).is_ok(), "{who}");
         }
-        check(&table);
+        check(&table, LIMITS);
     }
 
     #[test]
@@ -210,7 +146,7 @@ mod tests {
         for who in 0..20 {
             assert!(table.insert(cause(Standing::Other, 2, 1, who), 20_000 + who, ()).is_ok());
         }
-        check(&table);
+        check(&table, LIMITS);
     }
 
     #[test]
@@ -221,7 +157,7 @@ mod tests {
         }
         let own = (20_000..30_000).take_while(|key| table.insert(Cause::OWN, *key, ()).is_ok()).count();
         assert!(own >= 255, "{own}");
-        check(&table);
+        check(&table, LIMITS.reserving([500, 0, 0, 0]));
     }
 
     #[test]
@@ -236,7 +172,7 @@ mod tests {
         let refused = table.insert(hog, 0, "c".repeat(5_000));
         assert!(matches!(refused, Err((OverShare::Who, 0, _))));
         assert_eq!(table.get(&0), Some(&"b".repeat(100)), "what was promised stands");
-        check(&table);
+        check(&table, LIMITS);
     }
 
     proptest! {
@@ -256,10 +192,10 @@ mod tests {
                         }
                     }
                 }
-                check(&table);
+                check(&table, LIMITS.reserving([300, 0, 100, 0]));
                 // A network that holds nothing yet gets a small promise in, but where one's own realms took the room.
                 let newcomer = cause(Standing::Other, 77, 77, 77);
-                prop_assert!(table.admits(newcomer, 16).is_ok() || table.used[0] > LIMITS.bytes / 10 * 3);
+                prop_assert!(table.admits(newcomer, 16).is_ok() || table.book.used(Standing::Own) > LIMITS.bytes / 10 * 3);
             }
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Transport,
-    registrar::{ContactRule, ok_headers, vouch_for_flow, vouch_for_refresh},
+    registrar::{ContactRule, MAX_CONTACTS_PER_AOR, ok_headers, vouch_for_flow, vouch_for_refresh},
 };
 
 use proptest::prelude::*;
@@ -49,12 +49,12 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self { bindings: Bindings::new(), rules: ExpiryRules::default() }
+        Self { bindings: Bindings::new(crate::ids::Secret::new([7; 32])), rules: ExpiryRules::default() }
     }
 
     fn try_on(&mut self, port: u16, register: &Register, now_ms: u64) -> Result<Decision, Refusal> {
         let decision = decide(register, flow(port), AOR, &self.bindings, &vouch(), &self.rules, now_ms)?;
-        assert!(self.bindings.apply(&decision.change), "a decision fits");
+        self.bindings.apply(&decision.change, true).map_err(room::refusal)?;
         Ok(decision)
     }
 
@@ -71,7 +71,7 @@ impl Desk {
     }
 
     fn uris(&self) -> Vec<&str> {
-        self.bindings.of(AOR).map(|b| b.contact.as_str()).collect()
+        self.bindings.of(AOR).map(|b| b.contact).collect()
     }
 
     fn left_s(&self, uri: &str) -> Option<u64> {
@@ -212,7 +212,7 @@ fn the_same_phone_replaces_itself() {
     assert_eq!(desk.uris(), ["sip:a@10.0.0.3"]);
     // An equal URI under another instance is the same phone (an update gave it one).
     desk.ok(&some("e", 1, vec![with("urn:2", "sip:a@10.0.0.3", 600)]));
-    let instances: Vec<&str> = desk.bindings.of(AOR).map(|b| b.instance.as_str()).collect();
+    let instances: Vec<&str> = desk.bindings.of(AOR).map(|b| b.instance).collect();
     assert_eq!(instances, ["urn:2"]);
 }
 
@@ -417,7 +417,7 @@ proptest! {
         let mut now_ms = NOW;
         for (register, port, pause_s) in steps {
             now_ms += pause_s * 1000;
-            desk.bindings.expire(now_ms);
+            desk.bindings.expire(now_ms, 100);
             let Ok(decision) = desk.try_on(port, &register, now_ms) else { continue };
             let mut uris = desk.uris();
             prop_assert!(uris.len() <= MAX_CONTACTS_PER_AOR);
