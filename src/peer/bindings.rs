@@ -17,7 +17,6 @@ use dots_sip::{
     registrar::{Binding, BindingChange, Bindings},
 };
 use dots_wire::{Hash, Now, PeerId, Timestamp, sha256};
-use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -161,7 +160,7 @@ impl Published {
             realm: record.id(),
             instance: instance_hash(&phone.1),
             until,
-            grant: (!grant.is_empty()).then(|| ByteBuf::from(grant.to_vec())),
+            grant: (!grant.is_empty()).then(|| grant.clone().into()),
         });
         let renew_at = log.now.wall.plus(until.since(log.now.wall).mul_f32(0.8));
         self.insert(phone, Said { aor_id, renew_at, until, grant, granted_until: until });

@@ -1,5 +1,6 @@
 //! What a peer is made from: its keys and names, and what its segments held.
 
+use dots_overlay::log::Defence;
 use dots_sip::{Serve, address::Addressing, auth::DigestOffer, registrar::Brief};
 use dots_wire::{PublicKey, SecretKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub struct Config {
     pub sip: Vec<String>,
     pub p2p: Vec<String>,
     pub http: String,
+    /// For a simulation: a defence that was not built.
+    pub disarmed: Option<Defence>,
 }
 
 impl Config {

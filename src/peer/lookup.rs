@@ -10,6 +10,7 @@ use super::{
     auth::{self, AskedFor},
     bindings::{instance_hash, state_of},
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
+    met::Met,
     neighbours::Neighbours,
     outside::Outside,
 };
@@ -19,7 +20,7 @@ use dots_overlay::{
     dht,
     directory::{Found, State},
     grant,
-    names::Realms,
+    names::{Belief, Realms},
     records::{Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
@@ -29,7 +30,11 @@ use dots_sip::{
     registrar::Bindings,
 };
 use dots_trust::{homes::Homes, judge::StoreDown, roaming::Roaming};
-use dots_wire::{Checked, Hash, Label20, Now, PeerId, Timestamp, decode, encode, sha256};
+use dots_wire::{
+    Checked, Hash, Label20, Now, PeerId, Timestamp,
+    bounded::{Cause, Standing, network_of},
+    decode, encode, sha256,
+};
 use serde_bytes::ByteBuf;
 
 /// Homes asked, one after the other, for one AOR.
@@ -51,6 +56,7 @@ pub(super) struct Finder<'a> {
     pub overlay: &'a OverlayCore,
     pub roaming: &'a Roaming,
     pub asked_for: &'a AskedFor,
+    pub met: &'a Met,
     /// Our own phones.
     pub phones: &'a Bindings,
     /// Signatures of grants that were checked before.
@@ -222,6 +228,23 @@ impl Finder<'_> {
         let newest = records().map(|r| r.seq).max()?;
         let seq = proof.map_or(Some(u64::MAX), grant::claimed_seq);
         (seq <= Some(newest)).then_some(false)
+    }
+
+    /// LOG-13: who is charged for what a home of this realm grants: the realm, behind the network in which we reach that home,
+    /// for names are free and addresses are not. One that we do not reach shares with all the others like it.
+    pub(super) fn payer(&self, realm: Label20) -> Cause {
+        let newest = self.realms.by_id(realm, self.now.wall).max_by_key(|record| record.seq);
+        let Some(record) = newest else { return Cause::new(Standing::Other) };
+        let belief = self.realms.get(&record.name).map(|known| known.belief);
+        let standing = match belief {
+            Some(Belief::Own) => Standing::Own,
+            Some(Belief::Pinned) => Standing::Trusted,
+            _ if self.met.is_met(&record.name, self.now) => Standing::Met,
+            _ => Standing::Other,
+        };
+        let mut reached = record.homes.iter().filter_map(|home| self.neighbours.get(*home)?.ip());
+        let network = reached.next().map_or(0, network_of);
+        Cause { standing, network, realm: 0, who: 0 }.of_realm(&realm.0)
     }
 
     /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.

@@ -29,6 +29,7 @@ pub mod journal;
 mod leg;
 mod lookup;
 pub mod messages;
+mod met;
 mod names;
 mod neighbours;
 pub mod notes;
@@ -55,9 +56,10 @@ use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
-use dots_sip::{auth::AuthFailure, core::Core as Sip};
+use dots_sip::{address::realm_of, auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Checked, Now, PeerId};
 use lookup::Finder;
+use met::Met;
 use names::{Asking, Namer};
 use neighbours::Neighbours;
 use outside::Outside;
@@ -88,6 +90,7 @@ pub struct Peer {
     /// Challenges, answers, grants.
     auth: Auth,
     asking: Asking,
+    met: Met,
     calls: Calls,
     published: Published,
     aliases: Aliases,
@@ -207,6 +210,10 @@ impl Peer {
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
             Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
             Sip::Journal { id, change } => {
+                let realm = realm_of(&change.aor);
+                if !change.put.is_empty() && !self.config.is_home(realm) {
+                    self.met.meet(realm, now);
+                }
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
             }
@@ -255,6 +262,7 @@ impl Peer {
             receipts: &mut self.receipts,
             neighbours: &self.neighbours,
             realms: &self.realms,
+            met: &mut self.met,
             outside: &mut self.outside,
         }
     }
@@ -299,6 +307,7 @@ impl Peer {
             overlay: &self.overlay,
             roaming: &self.auth.roaming,
             asked_for: &self.auth.asked_for,
+            met: &self.met,
             phones: self.sip.bindings(),
             checked: &mut self.checked,
         }

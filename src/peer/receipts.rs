@@ -2,6 +2,7 @@
 
 use super::{
     calls::{Call, Calls, Step, receipt_id},
+    met::Met,
     neighbours::Neighbours,
     outside::Outside,
     sdp,
@@ -26,6 +27,7 @@ pub(super) struct Recorder<'a> {
     pub receipts: &'a mut ReceiptCore,
     pub neighbours: &'a Neighbours,
     pub realms: &'a Realms,
+    pub met: &'a mut Met,
     pub outside: &'a mut Outside,
 }
 
@@ -88,6 +90,11 @@ impl Recorder<'_> {
             CallSide::Caller => (self.me, other),
             CallSide::Callee => (other, self.me),
         };
+        let theirs = match call.side {
+            CallSide::Caller => &call.callee,
+            CallSide::Callee => &call.caller,
+        };
+        self.met.meet(realm_of(theirs), self.now);
         let home_of = |aor: &str| principal(self.realms, realm_of(aor), self.now.wall);
         // Both sides know both nonces, so both derive the salt that hides the parties.
         let salt = hmac_sha256(&nonce_caller.0, &nonce_callee.0);

@@ -11,6 +11,7 @@ use dots_clients::types::Changed;
 use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
+    directory::Claim,
     link::LinkOutput,
     records::RealmRecord,
     transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
@@ -222,10 +223,14 @@ impl Peer {
                 }
                 None => self.overlay.pinged(now, id, false),
             },
-            OverlayOutput::NewBind { aor_id, instance, serving, realm, grant } => {
-                match self.finder(now).judge(realm, (aor_id, instance, serving), grant.as_deref()) {
-                    Some(true) => self.overlay.granted(now, aor_id, instance, serving),
-                    Some(false) => self.overlay.refused(now, aor_id, instance, serving),
+            OverlayOutput::NewBind(Claim { binding, realm, grant, .. }) => {
+                let mut finder = self.finder(now);
+                match finder.judge(realm, binding, grant.as_deref()) {
+                    Some(true) => {
+                        let payer = finder.payer(realm);
+                        self.overlay.granted(now, binding, payer);
+                    }
+                    Some(false) => self.overlay.refused(now, binding),
                     None => {}
                 }
             }

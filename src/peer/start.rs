@@ -3,7 +3,7 @@
 
 use super::{
     Config, Peer, Recovered, aliases::Aliases, auth::Auth, bindings::Published, calls::Calls, journal,
-    names::Asking, neighbours::Neighbours, notes, notes::Said, outside::Outside, rate::Buckets,
+    met::Met, names::Asking, neighbours::Neighbours, notes, notes::Said, outside::Outside, rate::Buckets,
 };
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
@@ -39,6 +39,9 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     }
     let mut overlay = OverlayCore::new(config.key.clone(), config.network.clone(), rng.random(), now);
     overlay.restore(now, &recovered.log);
+    if let Some(defence) = config.disarmed {
+        overlay.disarm(defence);
+    }
     let receipts = ReceiptCore::new(config.key.clone(), config.network.clone(), &recovered.receipts, now);
     let mut peer = Peer {
         me,
@@ -49,6 +52,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         checked: Checked::default(),
         auth: Auth::new(&config, &mut rng),
         asking: Asking::default(),
+        met: Met::default(),
         calls: Calls::default(),
         published: Published::new(recovered.bindings.len()),
         aliases: Aliases::new(aliases),

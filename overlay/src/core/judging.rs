@@ -1,7 +1,8 @@
 //! What the peer is asked to judge: foreign bindings, when they come and when their realm becomes known.
 
 use super::{OverlayCore, OverlayOutput};
-use dots_wire::{Hash, Label20, Now, PeerId};
+use crate::directory::Binding;
+use dots_wire::{Label20, Now, bounded::Cause};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -27,19 +28,40 @@ impl Judging {
 }
 
 impl OverlayCore {
-    /// The binding of a [`OverlayOutput::NewBind`]: a home of its realm says so.
-    pub fn granted(&mut self, now: Now, aor_id: Hash, instance: Hash, serving: PeerId) {
+    /// Bindings that came: those that were judged before are known, the others are the peer's to judge.
+    pub(super) fn claim(&mut self, now: Now) {
+        for claim in self.directory.take_claims() {
+            match claim.is_granted {
+                true => self.watch(now, claim.binding),
+                false => self.out.push_back(OverlayOutput::NewBind(claim)),
+            }
+        }
+    }
+
+    /// The binding of a [`OverlayOutput::NewBind`]: a home of its realm says so, and `cause` pays for it: standing and realm,
+    /// and the network in which we reached that home.
+    pub fn granted(&mut self, now: Now, binding: Binding, cause: Cause) {
         self.latest = now;
-        if self.directory.granted(aor_id, instance, serving) {
-            self.chains.pay(serving);
-            self.verifier.on_granted(now, (aor_id, instance, serving), &mut self.rng);
+        let realm = self.directory.realm_of(binding);
+        if !self.directory.granted(binding, cause) {
+            return self.count("directory_full");
+        }
+        if self.treasury.pays(now, cause) {
+            self.chains.pay(binding.2, realm);
+        }
+        self.watch(now, binding);
+    }
+
+    fn watch(&mut self, now: Now, binding: Binding) {
+        if let Some(row) = self.directory.row_of(binding) {
+            self.verifier.on_granted(now, row, &mut self.rng);
         }
     }
 
     /// The binding of a [`OverlayOutput::NewBind`]: no home of its realm says so. It is dropped.
-    pub fn refused(&mut self, now: Now, aor_id: Hash, instance: Hash, serving: PeerId) {
+    pub fn refused(&mut self, now: Now, binding: Binding) {
         self.latest = now;
-        self.directory.refused(aor_id, instance, serving);
+        self.directory.refused(binding);
         self.count("directory_refused");
         self.tell_changes();
     }
@@ -59,12 +81,10 @@ impl OverlayCore {
         self.judging.at = None;
         let Some((realm, after)) = self.judging.realms.pop_front() else { return };
         let waiting = self.directory.unjudged(realm, after, AT_ONCE);
-        if let Some((last, ..)) = waiting.last().filter(|_| waiting.len() == AT_ONCE) {
+        if let Some((last, _)) = waiting.last().filter(|_| waiting.len() == AT_ONCE) {
             self.judging.realms.push_back((realm, *last));
         }
-        for (_, (aor_id, instance, serving), grant) in waiting {
-            self.out.push_back(OverlayOutput::NewBind { aor_id, instance, serving, realm, grant });
-        }
+        self.out.extend(waiting.into_iter().map(|(_, claim)| OverlayOutput::NewBind(claim)));
         if !self.judging.realms.is_empty() {
             self.judging.at = Some(now.mono + PAUSE);
         }

@@ -19,13 +19,13 @@ mod tests;
 
 use crate::{
     dht::{self, Puts},
-    directory::{Directory, Found, Share, Standing, is_over},
-    log::{AuthorLog, Chains, Sync, quota::Purse},
+    directory::{Claim, Directory, Found, Source, is_over},
+    log::{AuthorLog, Chains, Defence, Desk, Sync, Treasury},
     records::{Entry, Event, Incarnation, entry},
     transport::{NetCommand, Protocol},
     verify::{Pinger, Verifier},
 };
-use dots_wire::{Hash, Label20, Now, PeerId, SecretKey};
+use dots_wire::{Hash, Label20, Now, PeerId, SecretKey, TokenBucket, bounded::Standing};
 use judging::Judging;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -58,13 +58,7 @@ pub enum OverlayOutput {
     },
     /// Another peer says that it serves this phone. Check the grant by what is believed of the realm, and call
     /// [`OverlayCore::granted`] or [`OverlayCore::refused`]; of a realm that is not known say nothing.
-    NewBind {
-        aor_id: Hash,
-        instance: Hash,
-        serving: PeerId,
-        realm: Label20,
-        grant: Option<Vec<u8>>,
-    },
+    NewBind(Claim),
     /// [`OverlayCore::lookup`] of this AOR may answer otherwise now.
     DirectoryChanged {
         aor_id: Hash,
@@ -80,16 +74,18 @@ pub struct OverlayCore {
     network: String,
     rng: ChaCha20Rng,
     latest: Now,
+    desk: Desk,
     author: AuthorLog,
     chains: Chains,
+    treasury: Treasury,
     sync: Sync,
     directory: Directory,
     verifier: Verifier,
     pinger: Pinger,
     puts: Puts,
     judging: Judging,
-    gaps: BTreeMap<PeerId, Purse>,
-    proofs: Purse,
+    gaps: BTreeMap<PeerId, TokenBucket>,
+    proofs: TokenBucket,
     proofs_kept: usize,
     sweep_at: Instant,
     next_note: u64,
@@ -120,7 +116,9 @@ impl OverlayCore {
             network,
             latest: now,
             chains: Chains::new(me, author.incarnation()),
+            desk: Desk::default(),
             author,
+            treasury: Treasury::default(),
             sync: Sync::new(now, jitter),
             directory: Directory::default(),
             verifier: Verifier::new(me),
@@ -128,13 +126,25 @@ impl OverlayCore {
             puts: Puts::default(),
             judging: Judging::default(),
             gaps: BTreeMap::new(),
-            proofs: Purse::full(now, net::PROOFS),
+            proofs: TokenBucket::default(),
             proofs_kept: 0,
             sweep_at: now.mono + SWEEP,
             next_note: NOTE,
             out: VecDeque::new(),
             key,
             rng,
+        }
+    }
+
+    /// For a simulation: as if this defence had not been built.
+    pub fn disarm(&mut self, defence: Defence) {
+        match defence {
+            Defence::AuthorsGiveWay | Defence::UnpaidAreShort => self.chains.disarm(defence),
+            Defence::RealmsPay => {
+                self.chains.disarm(defence);
+                self.desk.disarm();
+            }
+            Defence::Turns => self.sync.disarm(),
         }
     }
 
@@ -173,10 +183,13 @@ impl OverlayCore {
         self.write_due(now);
     }
 
-    /// Says `event` in our log; others hear it when it is on disk.
+    /// Says `event` in our log, now or when its account may say more; others hear it when it is on disk.
     pub fn append(&mut self, now: Now, event: Event) {
-        let realm = event.realm();
-        self.append_of(now, realm, event);
+        let author = &self.author;
+        if let Some(event) = self.desk.say(now, event, |phone| author.is_bound(phone)) {
+            let realm = event.realm();
+            self.append_of(now, realm, event);
+        }
     }
 
     /// The same of an event that does not say itself of which realm it is.
@@ -193,11 +206,11 @@ impl OverlayCore {
         self.latest = now;
         for entry in self.author.durable(token) {
             let restart = entry.header.seq == 0 || entry.is_checkpoint();
-            self.chains.put_own(now, entry.clone());
+            self.chains.put_own(&entry);
             if restart {
                 self.directory.restarts(now, self.me);
             }
-            self.directory.apply(now, entry.said(), self.share(self.me));
+            self.directory.apply(now, entry.said(), Source { standing: Standing::Own, from: self.me });
             for event in &entry.events {
                 match event {
                     Event::Bind(b) => self.puts.changed(now, b.aor_id),
@@ -228,15 +241,6 @@ impl OverlayCore {
     /// A home of our own or of a pinned realm: it may say more than a stranger.
     pub fn trust(&mut self, peer: PeerId) {
         self.chains.trust(peer);
-    }
-
-    fn share(&self, author: PeerId) -> Share {
-        let standing = match author == self.me {
-            true => Standing::Own,
-            false if self.chains.is_trusted(author) => Standing::Trusted,
-            false => Standing::Stranger,
-        };
-        Share { standing }
     }
 
     pub fn directory(&self) -> &Directory {
@@ -273,6 +277,7 @@ impl OverlayCore {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         [
+            self.desk.poll_timeout(),
             self.author.poll_timeout(),
             self.sync.poll_timeout(),
             self.verifier.poll_timeout(),
@@ -288,12 +293,16 @@ impl OverlayCore {
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.latest = now;
+        while let Some(event) = self.desk.due(now) {
+            let realm = event.realm();
+            self.append_of(now, realm, event);
+        }
         self.write_due(now);
         self.sync.handle_timeout(now, &mut self.rng, &mut self.chains);
         self.flush_sync();
         let directory = &self.directory;
-        let is_bound = |w: &(Hash, Hash, PeerId)| directory.is_granted(w.0, w.1, w.2);
-        self.verifier.handle_timeout(now, &mut self.rng, self.sync.neighbours(), is_bound);
+        let binding = |row: u64| directory.in_row(row);
+        self.verifier.handle_timeout(now, &mut self.rng, self.sync.neighbours(), binding);
         self.pinger.handle_timeout(now);
         self.flush_verify();
         self.put_due(now);
@@ -301,6 +310,7 @@ impl OverlayCore {
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono + SWEEP;
             self.directory.sweep(now);
+            self.desk.sweep(now);
             self.tell_changes();
         }
     }

@@ -3,24 +3,21 @@
 use super::{OverlayCore, OverlayOutput, gossip};
 use crate::{
     dht,
-    log::{
-        Accepted, Head,
-        quota::{Purse, Rate},
-        sync,
-    },
+    directory::Source,
+    log::{Accepted, Head, sync},
     records::{
         Entry, Event, Incarnation, Said,
         entry::{ENTRY_MAX, life_of},
     },
     transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
 };
-use dots_wire::{Hash, Now, PeerId, Timestamp};
+use dots_wire::{Allowance, Hash, Now, PeerId, Timestamp, bounded::Standing};
 use std::sync::Arc;
 
 /// Entries out of order that one neighbour may pass on to us: each makes us ask for more.
-const GAPS: Rate = Rate { per_minute: 300, burst: 1_000 };
+const GAPS: Allowance = Allowance::new(5.0, 1_000.0);
 /// Proofs that we gossip or write down: a liar's keys cost it nothing, our disk and our neighbours cost us.
-pub const PROOFS: Rate = Rate { per_minute: 10, burst: 60 };
+const PROOFS: Allowance = Allowance::new(10.0 / 60.0, 60.0);
 /// Proofs on our disk, up to 96 KiB each. Beyond, a conviction lasts until the next start.
 const PROOFS_KEPT_MAX: usize = 1_000;
 
@@ -54,7 +51,7 @@ impl OverlayCore {
                 }
                 Protocol::Verify => {
                     let (me, directory) = (self.me, &self.directory);
-                    let is_ours = |aor: Hash, instance: Hash| directory.holds(aor, instance, me);
+                    let is_ours = |aor: Hash, instance: Hash| directory.holds((aor, instance, me));
                     self.pinger.on_request(now, peer, id, &body, is_ours);
                 }
                 // Answered by other rooms.
@@ -62,7 +59,9 @@ impl OverlayCore {
             },
             NetEvent::Response { id, result } => self.on_response(now, id, result),
             NetEvent::Gossip { from, id, body } => self.on_gossip(now, from, id, &body),
-            NetEvent::DhtOffer { key, value, held, .. } => self.on_offer(now, &key, &value, held.as_deref()),
+            NetEvent::DhtOffer { from, key, value, held } => {
+                self.on_offer(now, from, &key, &value, held.as_deref());
+            }
             NetEvent::DhtValue { .. } | NetEvent::DhtDone { .. } => {}
             NetEvent::OtherVersion { .. }
             | NetEvent::Seen { .. }
@@ -100,10 +99,10 @@ impl OverlayCore {
             }
             match self.chains.accept(now, bytes) {
                 Accepted::New { entry, restart } => {
-                    self.on_entry(now, &entry, restart);
+                    self.on_entry(now, from, &entry, restart);
                     last = Some(entry);
                 }
-                Accepted::Filled { author, later } => self.on_filled(now, author, &later),
+                Accepted::Filled { author, later } => self.on_filled(now, from, author, &later),
                 Accepted::Known { .. } | Accepted::Older => {}
                 Accepted::Equivocation { author, first, second } => {
                     self.on_proof(now, author, &first, &second)
@@ -141,7 +140,7 @@ impl OverlayCore {
             None => Some(false),
             Some(gossip::Said::Proof(first, second)) => match self.chains.check_proof(&first, &second) {
                 Some(author) => {
-                    let news = self.proofs.take(now, PROOFS, 1);
+                    let news = self.proofs.take(now.mono, PROOFS, 1.0);
                     self.convicted(author, &first, &second, news);
                     news.then_some(true)
                 }
@@ -159,12 +158,12 @@ impl OverlayCore {
     fn on_gossiped_entry(&mut self, now: Now, from: PeerId, bytes: &[u8]) -> Option<bool> {
         match self.chains.accept_whole(now, bytes) {
             Accepted::New { entry, restart } => {
-                self.on_entry(now, &entry, restart);
+                self.on_entry(now, from, &entry, restart);
                 Some(true)
             }
             // Whoever needs the rest asks for it.
             Accepted::Filled { author, later } => {
-                self.on_filled(now, author, &later);
+                self.on_filled(now, from, author, &later);
                 None
             }
             Accepted::Known { news } => news.then_some(true),
@@ -205,53 +204,43 @@ impl OverlayCore {
         if !self.sync.neighbours().contains(&neighbour) {
             return;
         }
-        let purse = self.gaps.entry(neighbour).or_insert_with(|| Purse::full(now, GAPS));
-        if purse.take(now, GAPS, 1) {
+        if self.gaps.entry(neighbour).or_default().take(now.mono, GAPS, 1.0) {
             self.sync.want(now, neighbour, author, incarnation, from, &mut self.chains);
         } else {
             self.count("log_gap_refused");
         }
     }
 
-    /// The next entry of another author.
-    fn on_entry(&mut self, now: Now, entry: &Entry, restart: bool) {
+    /// The next entry of another author, which `from` passed on.
+    fn on_entry(&mut self, now: Now, from: PeerId, entry: &Entry, restart: bool) {
         if restart {
             self.directory.restarts(now, entry.header.author);
         }
-        self.hear(now, entry.said());
+        self.hear(now, from, entry.said());
     }
 
     /// Groups of an entry that we had in part.
-    fn on_filled(&mut self, now: Now, author: PeerId, later: &[(Timestamp, Vec<Event>)]) {
+    fn on_filled(&mut self, now: Now, from: PeerId, author: PeerId, later: &[(Timestamp, Vec<Event>)]) {
         for (time, events) in later {
-            self.hear(now, Said { author, time: *time, events, dropped: 0 });
+            self.hear(now, from, Said { author, time: *time, events, dropped: 0 });
         }
     }
 
-    fn hear(&mut self, now: Now, said: Said<'_>) {
-        let author = said.author;
-        let refused = self.directory.apply(now, said, self.share(author));
+    fn hear(&mut self, now: Now, from: PeerId, said: Said<'_>) {
+        let standing = match self.chains.is_trusted(said.author) {
+            true => Standing::Trusted,
+            false => Standing::Other,
+        };
+        let refused = self.directory.apply(now, said, Source { standing, from });
         if refused > 0 {
             self.count("directory_quota");
         }
-        for event in said.events {
-            if let Event::Bind(bind) = event
-                && self.directory.holds(bind.aor_id, bind.instance, author)
-            {
-                self.out.push_back(OverlayOutput::NewBind {
-                    aor_id: bind.aor_id,
-                    instance: bind.instance,
-                    serving: author,
-                    realm: bind.realm,
-                    grant: bind.grant.as_ref().map(|g| g.to_vec()),
-                });
-            }
-        }
+        self.claim(now);
     }
 
     /// We caught somebody: tell everybody.
     fn on_proof(&mut self, now: Now, author: PeerId, first: &[u8], second: &[u8]) {
-        let news = self.proofs.take(now, PROOFS, 1);
+        let news = self.proofs.take(now.mono, PROOFS, 1.0);
         if news {
             let body = gossip::proof(&self.network, first, second);
             self.net(NetCommand::Publish { body });
@@ -276,11 +265,11 @@ impl OverlayCore {
         }
     }
 
-    fn on_offer(&mut self, now: Now, key: &[u8], value: &[u8], held: Option<&[u8]>) {
+    fn on_offer(&mut self, now: Now, from: PeerId, key: &[u8], value: &[u8], held: Option<&[u8]>) {
         let standing = |h: &dht::Held| {
             if self.chains.is_convicted(h.serving) {
                 dht::Standing::Refused
-            } else if self.directory.is_granted(h.aor_id, h.instance, h.serving) {
+            } else if self.directory.is_granted((h.aor_id, h.instance, h.serving)) {
                 dht::Standing::Granted
             } else {
                 dht::Standing::Claimed
@@ -289,7 +278,12 @@ impl OverlayCore {
         match dht::merge(key, held, value, now.wall, standing) {
             Some(value) => {
                 let ttl_secs = dht::ttl_secs(&value, now.wall);
-                self.net(NetCommand::DhtStore { key: key.to_vec(), value, ttl_secs });
+                let is_granted = |h: &dht::Held| {
+                    !self.chains.is_convicted(h.serving)
+                        && self.directory.is_granted((h.aor_id, h.instance, h.serving))
+                };
+                let granted = dht::read(&value, now.wall).iter().any(is_granted);
+                self.net(NetCommand::DhtStore { from, granted, key: key.to_vec(), value, ttl_secs });
             }
             None => self.count("dht_offer_refused"),
         }

@@ -6,9 +6,9 @@ use crate::{
     records::{Bind, Header, Revoke, Unbind, entry::VERSION},
     transport::NetEvent,
 };
-use dots_wire::{Label20, Timestamp, encode};
+use dots_wire::{Label20, Timestamp, bounded::Cause, encode};
 
-const REALM: Label20 = Label20([0; 20]);
+const REALM: Label20 = Label20([4; 20]);
 
 struct Net {
     now: Now,
@@ -98,9 +98,12 @@ impl Net {
             }
             OverlayOutput::PingPhone { id, .. } => self.cores[at].pinged(self.now, id, self.alive),
             OverlayOutput::DirectoryChanged { .. } => {}
-            OverlayOutput::NewBind { aor_id, instance, serving, .. } => match self.judge {
-                Some(true) => self.cores[at].granted(self.now, aor_id, instance, serving),
-                Some(false) => self.cores[at].refused(self.now, aor_id, instance, serving),
+            OverlayOutput::NewBind(claim) => match self.judge {
+                Some(true) => {
+                    let cause = Cause::new(Standing::Other).of_realm(&claim.realm.0);
+                    self.cores[at].granted(self.now, claim.binding, cause);
+                }
+                Some(false) => self.cores[at].refused(self.now, claim.binding),
                 None => {}
             },
             OverlayOutput::RunsTwice => self.runs_twice += 1,
@@ -358,7 +361,7 @@ fn bindings_of_an_unknown_realm_wait_and_are_judged_when_it_is_known() {
     net.cores[1].realm_known(net.now, REALM);
     net.pass(Duration::from_secs(1));
     let granted = (0..200u8)
-        .filter(|n| net.cores[1].directory().is_granted(Hash([*n; 32]), Hash([1; 32]), key(1).peer_id()));
+        .filter(|n| net.cores[1].directory().is_granted((Hash([*n; 32]), Hash([1; 32]), key(1).peer_id())));
     assert_eq!(granted.count(), 200);
     net.pass(Duration::from_secs(10));
     let found = net.cores[0].lookup(Hash([7; 32]), REALM);
@@ -463,7 +466,7 @@ fn two_thousand_phones_that_roam_at_a_stranger_are_found_everywhere() {
     let until = net.now.wall.plus(Duration::from_secs(3_600));
     for n in 0..2_000 {
         // A grant with its path has about this size.
-        let grant = Some(serde_bytes::ByteBuf::from(vec![7; 300]));
+        let grant = Some(vec![7; 300].into());
         let bind = Bind { aor_id: name(n), realm: REALM, instance: Hash([1; 32]), until, grant };
         net.cores[0].append(net.now, Event::Bind(bind));
         if n % 100 == 0 {

@@ -10,8 +10,7 @@ mod tests;
 pub use puts::Puts;
 
 use crate::{grant::PROOF_MAX, records::Bind};
-use dots_wire::{Hash, Label20, PeerId, SecretKey, Signed, Timestamp, decode, encode};
-use serde_bytes::ByteBuf;
+use dots_wire::{Hash, Label20, PeerId, SecretKey, SharedBytes, Signed, Timestamp, decode, encode};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::time::Duration;
 
@@ -36,7 +35,7 @@ struct Record {
     serving: PeerId,
     until: Timestamp,
     time: Timestamp,
-    grant: Option<ByteBuf>,
+    grant: Option<SharedBytes>,
 }
 
 #[derive(Serialize_tuple, Deserialize_tuple)]
@@ -54,12 +53,12 @@ pub struct Held {
     pub serving: PeerId,
     pub until: Timestamp,
     pub time: Timestamp,
-    pub grant: Option<Vec<u8>>,
+    pub grant: Option<SharedBytes>,
 }
 
 /// Our own bindings of one AOR as a value to put.
-pub fn value<'a>(key: &SecretKey, binds: impl Iterator<Item = &'a Bind>, now: Timestamp) -> Vec<u8> {
-    let record = |b: &Bind| Record {
+pub fn value(key: &SecretKey, binds: impl Iterator<Item = Bind>, now: Timestamp) -> Vec<u8> {
+    let record = |b: Bind| Record {
         version: VERSION,
         aor_id: b.aor_id,
         realm: b.realm,
@@ -67,7 +66,7 @@ pub fn value<'a>(key: &SecretKey, binds: impl Iterator<Item = &'a Bind>, now: Ti
         serving: key.peer_id(),
         until: b.until,
         time: now,
-        grant: b.grant.clone(),
+        grant: b.grant,
     };
     let binds = binds.take(BINDS_MAX).map(|b| Signed::new(key, BIND_DOMAIN, &record(b))).collect();
     encode(&Value { version: VERSION, binds })
@@ -104,7 +103,7 @@ fn check(signed: &Signed, now: Timestamp) -> Option<Held> {
         serving: r.serving,
         until: r.until,
         time: r.time,
-        grant: r.grant.map(ByteBuf::into_vec),
+        grant: r.grant,
     })
 }
 

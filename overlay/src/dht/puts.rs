@@ -1,8 +1,8 @@
 //! When to put: off the hot path, once per AOR for a burst of changes, and not more often than the DHT can bear.
 
-use dots_wire::{Hash, Now};
+use dots_wire::{Hash, Now, Timers};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -21,8 +21,7 @@ const AORS_MAX: usize = 100_000;
 pub struct Puts {
     /// Without anybody there is nowhere to put: what is due waits for the first neighbour.
     has_neighbours: bool,
-    due: BTreeSet<(Instant, Hash)>,
-    planned: BTreeMap<Hash, Instant>,
+    due: Timers<Hash>,
     last: BTreeMap<Hash, Instant>,
     next_at: Option<Instant>,
 }
@@ -39,21 +38,16 @@ impl Puts {
     }
 
     fn plan(&mut self, aor_id: Hash, at: Instant) {
-        match self.planned.get(&aor_id) {
-            Some(planned) if *planned <= at => return,
-            Some(planned) => {
-                self.due.remove(&(*planned, aor_id));
-            }
-            None if self.planned.len() >= AORS_MAX => return,
-            None => {}
+        let is_later = self.due.deadline(&aor_id).is_some_and(|planned| planned <= at);
+        let is_full = self.due.len() >= AORS_MAX && self.due.deadline(&aor_id).is_none();
+        if !is_later && !is_full {
+            self.due.set(aor_id, at);
         }
-        self.planned.insert(aor_id, at);
-        self.due.insert((at, aor_id));
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let (at, _) = self.due.first().filter(|_| self.has_neighbours)?;
-        Some(self.next_at.map_or(*at, |gap| gap.max(*at)))
+        let at = self.due.poll_timeout().filter(|_| self.has_neighbours)?;
+        Some(self.next_at.map_or(at, |gap| gap.max(at)))
     }
 
     /// The AOR to put now. If there is anything to put, say so with [`Puts::put`].
@@ -61,8 +55,7 @@ impl Puts {
         if self.poll_timeout()? > now.mono {
             return None;
         }
-        let (_, aor_id) = self.due.pop_first()?;
-        self.planned.remove(&aor_id);
+        let aor_id = self.due.expired(now.mono)?;
         self.last.remove(&aor_id);
         Some(aor_id)
     }

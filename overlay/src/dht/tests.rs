@@ -21,7 +21,7 @@ fn bind(phone: u8, until: u64) -> Bind {
 }
 
 fn offer(serving: u8, phone: u8, until: u64, time: u64) -> Vec<u8> {
-    value(&key(serving), [bind(phone, until)].iter(), Timestamp(time))
+    value(&key(serving), [bind(phone, until)].into_iter(), Timestamp(time))
 }
 
 fn all(_: &Held) -> Standing {
@@ -69,8 +69,8 @@ fn a_crowd_does_not_fit_and_pushes_nobody_out() {
     let now = Timestamp(1_000);
     let mut held = merge(&AOR.0, None, &offer(1, 1, 5_000, 900), now, all);
     let fake = |n: u8, phone: u8| {
-        let grant = Some(ByteBuf::from(vec![n; 500]));
-        value(&key(n), [Bind { grant, ..bind(phone, 3_000_000) }].iter(), Timestamp(900))
+        let grant = Some(vec![n; 500].into());
+        value(&key(n), [Bind { grant, ..bind(phone, 3_000_000) }].into_iter(), Timestamp(900))
     };
     // Fake grants, later ends, several phones each.
     for n in 2..=12u8 {
@@ -91,8 +91,8 @@ fn a_crowd_does_not_fit_and_pushes_nobody_out() {
     assert!(serving(&held).contains(&key(20).peer_id()), "but what is granted gets in");
     assert!(serving(&held).contains(&key(1).peer_id()));
     assert_eq!(serving(&held).len(), BINDS_MAX);
-    let bulky = Some(ByteBuf::from(vec![1; PROOF_MAX + 1]));
-    let bulky = value(&key(30), [Bind { grant: bulky, ..bind(1, 5_000) }].iter(), Timestamp(900));
+    let bulky = Some(vec![1; PROOF_MAX + 1].into());
+    let bulky = value(&key(30), [Bind { grant: bulky, ..bind(1, 5_000) }].into_iter(), Timestamp(900));
     assert_eq!(merge(&AOR.0, None, &bulky, now, all), None, "no grant is that long");
 }
 
@@ -128,14 +128,14 @@ proptest! {
 }
 
 fn granted() -> Vec<u8> {
-    let with = Bind { grant: Some(ByteBuf::from([5, 6])), ..bind(1, 5_000) };
-    value(&key(1), [bind(2, 5_000), with].iter(), Timestamp(900))
+    let with = Bind { grant: Some(vec![5, 6].into()), ..bind(1, 5_000) };
+    value(&key(1), [bind(2, 5_000), with].into_iter(), Timestamp(900))
 }
 
 /// A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
-    let one = value(&key(1), [bind(2, 5_000)].iter(), Timestamp(900));
+    let one = value(&key(1), [bind(2, 5_000)].into_iter(), Timestamp(900));
     assert_eq!(hex::encode(&one), GOLDEN_ONE);
     let two = granted();
     assert_eq!((two.len(), dots_wire::sha256(&two).to_string().as_str()), GOLDEN_TWO);

@@ -2,15 +2,17 @@
 
 use super::{revoked::PER_STRANGER_MAX, *};
 use crate::records::{Entry, Header, Incarnation, Revoke, entry::VERSION};
-use dots_wire::SecretKey;
+use dots_wire::{SecretKey, encode};
 use std::time::Instant;
 
 const AOR: Hash = Hash([1; 32]);
 const REALM: Label20 = Label20([0; 20]);
 const HOUR: u64 = 3_600_000;
-const OWN: Share = Share { standing: Standing::Own };
-const HOME: Share = Share { standing: Standing::Trusted };
-const STRANGER: Share = Share { standing: Standing::Stranger };
+const FROM: PeerId = PeerId(dots_wire::PublicKey([0; 33]));
+const OWN: Source = Source { standing: Standing::Own, from: FROM };
+const HOME: Source = Source { standing: Standing::Trusted, from: FROM };
+const STRANGER: Source = Source { standing: Standing::Other, from: FROM };
+const OTHER: Cause = Cause::new(Standing::Other);
 
 fn key(n: u32) -> SecretKey {
     let mut bytes = [7; 32];
@@ -32,7 +34,7 @@ fn bind(aor_id: Hash, instance: Hash, until: u64) -> Event {
     Event::Bind(Bind { aor_id, realm: REALM, instance, until: Timestamp(until), grant: None })
 }
 
-fn say(dir: &mut Directory, author: u32, share: Share, events: &[Event]) -> usize {
+fn say(dir: &mut Directory, author: u32, source: Source, events: &[Event]) -> usize {
     let header = Header {
         version: VERSION,
         author: key(author).peer_id(),
@@ -45,7 +47,7 @@ fn say(dir: &mut Directory, author: u32, share: Share, events: &[Event]) -> usiz
         events_root: Hash([0; 32]),
     };
     let entry = Entry::seal(&key(author), header, events.iter().map(encode).collect());
-    dir.hear(now(), &entry, false, share)
+    dir.hear(now(), &entry, false, source)
 }
 
 fn until() -> u64 {
@@ -56,12 +58,13 @@ fn serving(dir: &Directory) -> BTreeSet<PeerId> {
     dir.lookup(now(), AOR, REALM).iter().map(|f| f.serving).collect()
 }
 
+/// LOG-14.
 #[test]
 fn a_word_that_outlives_every_grant_is_refused() {
     let mut dir = Directory::default();
     assert_eq!(say(&mut dir, 1, STRANGER, &[bind(AOR, phone(1), u64::MAX)]), 1);
     assert_eq!(say(&mut dir, 1, STRANGER, &[bind(AOR, phone(1), until() + 60_001)]), 1);
-    assert!(dir.is_empty() && dir.by_author.is_empty() && dir.by_aor.is_empty(), "nothing is left of it");
+    dir.table.assert_empty();
     assert_eq!(say(&mut dir, 1, STRANGER, &[bind(AOR, phone(1), until() + 60_000)]), 0);
     assert_eq!(
         say(&mut dir, 2, HOME, &[bind(AOR, phone(1), until() + 60_001)]),
@@ -70,6 +73,7 @@ fn a_word_that_outlives_every_grant_is_refused() {
     );
 }
 
+/// LOG-14a.
 #[test]
 fn a_flood_about_one_aor_keeps_nobody_out_who_has_the_homes_word() {
     let mut dir = Directory::default();
@@ -80,8 +84,9 @@ fn a_flood_about_one_aor_keeps_nobody_out_who_has_the_homes_word() {
     assert_eq!(dir.len(), PER_AOR_MAX);
     assert_eq!(say(&mut dir, 1, OWN, &[bind(AOR, phone(1), until())]), 0, "own words are never refused");
     assert_eq!(say(&mut dir, 2, STRANGER, &[bind(AOR, phone(2), until())]), 0, "the oldest junk goes");
-    assert!(dir.granted(AOR, phone(2), key(2).peer_id()));
+    assert!(dir.granted((AOR, phone(2), key(2).peer_id()), OTHER));
     assert_eq!(say(&mut dir, 3, HOME, &[bind(AOR, phone(3), until())]), 0);
+    assert!(dir.granted((AOR, phone(3), key(3).peer_id()), OTHER));
     for author in 200..300 {
         say(&mut dir, author, STRANGER, &[bind(AOR, phone(author), until())]);
     }
@@ -89,7 +94,7 @@ fn a_flood_about_one_aor_keeps_nobody_out_who_has_the_homes_word() {
     assert!([1, 2, 3].iter().all(|n| left.contains(&key(*n).peer_id())), "who was believed stays");
     assert!(dir.len() <= PER_AOR_MAX + 1);
     let last = key(299).peer_id();
-    dir.refused(AOR, phone(299), last);
+    dir.refused((AOR, phone(299), last));
     assert!(!serving(&dir).contains(&last), "what the home did not say is gone at once");
 }
 
@@ -106,7 +111,7 @@ fn a_realm_of_the_attackers_own_takes_no_room_from_the_victims() {
             grant: None,
         });
         say(&mut dir, author, STRANGER, &[event]);
-        dir.granted(AOR, phone(author), key(author).peer_id());
+        dir.granted((AOR, phone(author), key(author).peer_id()), OTHER);
     }
     assert_eq!(dir.lookup(now(), AOR, Label20([9; 20])).len(), PER_AOR_MAX);
     assert!(serving(&dir).is_empty());
@@ -114,41 +119,42 @@ fn a_realm_of_the_attackers_own_takes_no_room_from_the_victims() {
     assert_eq!(serving(&dir).len(), 1);
 }
 
+/// LOG-14b: attack 1, and the crowd of self-certifying realms: names are free, addresses are not.
 #[test]
-fn strangers_together_have_a_quarter_and_share_it() {
-    let mut dir = Directory::with_room(400);
-    let few = |n: u32| (0..3).map(|i| bind(phone(n * 1_000 + i), phone(i), until())).collect::<Vec<_>>();
-    say(&mut dir, 1, STRANGER, &few(1));
-    for i in 0..3 {
-        assert!(dir.granted(phone(1_000 + i), phone(i), key(1).peer_id()));
-    }
-    for author in 10..30 {
-        let many: Vec<Event> = (0..50).map(|i| bind(phone(author * 1_000 + i), phone(i), until())).collect();
-        say(&mut dir, author, STRANGER, &many);
-        if author % 2 == 0 {
-            // The home of its own realm says whatever it likes.
-            for i in 0..50 {
-                dir.granted(phone(author * 1_000 + i), phone(i), key(author).peer_id());
-            }
+fn a_crowd_of_realms_takes_room_from_itself_and_from_nobody_who_stands_better() {
+    let kept = Limits::new(400 * 1_024, 400).reserving([250, 200, 150, 150]);
+    let mut dir = Directory::with_room(kept, table::WAITING);
+    let until = Timestamp(until());
+    let bind = |author: u32, n: u32| {
+        let (aor_id, realm) = (phone(author * 1_000 + n), Label20([u8::try_from(author).unwrap(); 20]));
+        Event::Bind(Bind { aor_id, realm, instance: phone(n), until, grant: None })
+    };
+    let register = |dir: &mut Directory, author: u32, phones: u32, cause: Cause| {
+        let events: Vec<Event> = (0..phones).map(|n| bind(author, n)).collect();
+        say(dir, author, STRANGER, &events);
+        for n in 0..phones {
+            dir.granted((phone(author * 1_000 + n), phone(n), key(author).peer_id()), cause);
         }
+    };
+    let of = |dir: &Directory, author: u32| dir.table.of_author(key(author).peer_id()).count();
+    let cause = |standing, network, realm| Cause { standing, network, realm, who: 0 };
+    register(&mut dir, 1, 20, cause(Standing::Other, 1, 1));
+    register(&mut dir, 2, 60, cause(Standing::Own, 9, 2));
+    for author in 10..110 {
+        // As many realms as the attacker likes, behind one address.
+        register(&mut dir, author, 5, cause(Standing::Other, 2, author.into()));
     }
-    assert_eq!(dir.len(), 100);
-    let of = |dir: &Directory, n: u32| dir.by_author.get(&key(n).peer_id()).map_or(0, |a| a.phones.len());
-    assert_eq!(of(&dir, 1), 3, "a crowd takes room from itself");
-    assert_eq!(say(&mut dir, 2, STRANGER, &few(2)), 0, "who comes late gets its share");
-    assert_eq!((of(&dir, 2), dir.len()), (3, 100));
-    let home: Vec<Event> = (0..350).map(|i| bind(phone(i), phone(i), until())).collect();
-    assert_eq!(say(&mut dir, 3, HOME, &home), 0, "and who is trusted goes before it");
-    assert_eq!((of(&dir, 3), dir.len()), (350, 400));
-    let own: Vec<Event> = (0..100).map(|i| bind(phone(i), phone(i), until())).collect();
-    assert_eq!(say(&mut dir, 4, OWN, &own), 0);
-    dir.sweep(Now { wall: Timestamp(until()), ..now() });
-    assert!(dir.is_empty() && dir.by_author.is_empty() && dir.unjudged.is_empty());
-    assert_eq!(
-        (dir.strangers.len(), dir.strangers.oldest_unjudged(key(0).peer_id())),
-        (0, None),
-        "the books agree"
-    );
+    assert_eq!((of(&dir, 1), of(&dir, 2)), (20, 60));
+    assert!(dir.len() <= 400);
+    register(&mut dir, 3, 20, cause(Standing::Other, 3, 3));
+    assert_eq!(of(&dir, 3), 20, "who comes late gets his share");
+    register(&mut dir, 4, 90, cause(Standing::Trusted, 2, 4));
+    assert_eq!(of(&dir, 4), 90, "an own or a pinned realm has its reserve");
+    assert_eq!((of(&dir, 1), of(&dir, 2), of(&dir, 3)), (20, 60, 20));
+    let own: Vec<Event> = (0..500).map(|n| bind(5, n)).collect();
+    assert_eq!(say(&mut dir, 5, OWN, &own), 0, "what is registered here is a promise");
+    dir.sweep(Now { wall: until, ..now() });
+    dir.table.assert_empty();
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Revocations: "grants of this AOR from before this time are void". Anybody can say so; only a home's word is asked
 //! for. One is of use as long as a grant from before it could live.
 
-use super::{CLOCKS, LIFE_MAX, Standing};
+use super::{CLOCKS, LIFE_MAX};
 use crate::records::Revoke;
-use dots_wire::{Hash, PeerId, Timestamp};
+use dots_wire::{Hash, PeerId, Timestamp, bounded::Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// In all; at the limit whoever has said most loses its oldest.
@@ -33,7 +33,7 @@ impl Revoked {
         }
         self.remove(author, aor_id);
         let said = self.by_author.get(&author).map_or(0, |s| s.before.len());
-        if standing == Standing::Stranger && said >= PER_STRANGER_MAX {
+        if standing == Standing::Other && said >= PER_STRANGER_MAX {
             self.remove_oldest(author);
         } else if self.count >= REVOKED_MAX
             && let Some((_, largest)) = self.by_size.last().copied()

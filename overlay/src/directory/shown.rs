@@ -1,8 +1,8 @@
 //! What the directory answers: an AOR's bindings with what others attest of them.
 
-use super::{Directory, Held};
+use super::{Directory, Held, words::Word};
 use crate::records::Life;
-use dots_wire::{Hash, Label20, Now, PeerId, Timestamp};
+use dots_wire::{Hash, Label20, Now, PeerId, SharedBytes, Timestamp};
 
 /// A binding is stale by the word of this many verifiers.
 const STALE_WORDS: usize = 2;
@@ -41,18 +41,15 @@ pub struct Found {
     /// Who had it pinged, when, and what came of it; newest word of each.
     pub attested: Vec<(PeerId, Timestamp, Life)>,
     /// The home's word, unchecked. None: the serving peer says that it is the home.
-    pub grant: Option<Vec<u8>>,
+    pub grant: Option<SharedBytes>,
 }
 
 impl Directory {
     /// What is known of this AOR: best state first, then the newest, then by peer.
     pub fn lookup(&self, now: Now, aor_id: Hash, realm: Label20) -> Vec<Found> {
-        let Some(phones) = self.by_aor.get(&(aor_id, realm)) else { return Vec::new() };
-        let mut found: Vec<Found> = phones
-            .iter()
-            .filter(|(_, h)| h.bind.until > now.wall && h.confirm_by.is_none_or(|at| at > now.wall))
-            .map(|((instance, serving), held)| self.show(*serving, *instance, held))
-            .collect();
+        let rows = self.table.of(aor_id, realm).map(|(_, held)| held);
+        let live = rows.filter(|held| held.until > now.wall && held.confirm_by > now.wall);
+        let mut found: Vec<Found> = live.map(|held| self.show(realm, held)).collect();
         // LOG-17: one phone at two peers. A stale one gives way to a newer grant; otherwise both stay.
         let all = found.clone();
         found.retain(|f| {
@@ -67,33 +64,37 @@ impl Directory {
         found
     }
 
-    fn show(&self, serving: PeerId, instance: Hash, held: &Held) -> Found {
-        let attested = self.words(held).map(|(p, (at, life))| (*p, *at, *life));
+    fn show(&self, realm: Label20, held: &Held) -> Found {
+        let peers = &self.table.peers;
+        let mut attested: Vec<(PeerId, Timestamp, Life)> =
+            self.words(held).map(|word| (word.verifier(peers), word.at, word.life)).collect();
+        attested.sort_unstable();
+        let serving = self.table.serving(held);
         Found {
             serving,
-            instance,
-            realm: held.bind.realm,
-            until: held.bind.until,
+            instance: held.instance,
+            realm,
+            until: held.until,
             state: self.state(serving, held),
-            attested: attested.collect(),
-            grant: held.bind.grant.as_ref().map(|g| g.to_vec()),
+            attested,
+            grant: held.grant.clone(),
         }
     }
 
     /// Of whoever was not caught lying.
-    fn words<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = (&'a PeerId, &'a (Timestamp, Life))> {
-        held.words.iter().filter(|(verifier, _)| !self.liars.contains(verifier))
+    fn words<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = &'a Word> {
+        held.words.iter().filter(|word| !self.liars.contains(&word.verifier(&self.table.peers)))
     }
 
     fn state(&self, serving: PeerId, held: &Held) -> State {
         if self.dead.contains(&serving) {
             return State::Stale;
         }
-        let words = |life: Life| self.words(held).map(|(_, word)| word).filter(move |(_, l)| *l == life);
-        let alive = words(Life::Alive).map(|(at, _)| *at).max();
-        let gone = words(Life::Silent).chain(words(Life::Gone)).filter(|(at, _)| Some(*at) > alive);
+        let words = |life: Life| self.words(held).filter(move |word| word.life == life).map(|word| word.at);
+        let alive = words(Life::Alive).max();
+        let gone = words(Life::Silent).chain(words(Life::Gone)).filter(|at| Some(*at) > alive);
         // A word from before the binding was last said is about another moment of it.
-        if gone.filter(|(at, _)| *at >= held.said).count() >= STALE_WORDS {
+        if gone.filter(|at| *at >= held.said).count() >= STALE_WORDS {
             return State::Stale;
         }
         if alive.is_some() {

@@ -1,8 +1,12 @@
 //! A small world of three authors.
 
+use super::restating::RESTATE;
 use super::*;
-use crate::records::{AttestKind, Entry, Header, Incarnation, Revoke, Unbind, entry::VERSION};
-use dots_wire::{SecretKey, Signed};
+use crate::records::{
+    Attest, AttestKind, Entry, Header, Incarnation, Life, PingOutcome, Revoke, Unbind, entry::VERSION,
+    event::PING_DOMAIN,
+};
+use dots_wire::{SecretKey, Signed, encode};
 use std::time::Instant;
 
 fn key(n: u8) -> SecretKey {
@@ -30,15 +34,16 @@ fn entry(author: u8, time: u64, events: &[Event]) -> Entry {
 
 impl Directory {
     /// An entry; `restart`: what its author said before is void unless it says it again.
-    pub(super) fn hear(&mut self, now: Now, entry: &Entry, restart: bool, share: Share) -> usize {
+    pub(super) fn hear(&mut self, now: Now, entry: &Entry, restart: bool, source: Source) -> usize {
         if restart {
             self.restarts(now, entry.header.author);
         }
-        self.apply(now, entry.said(), share)
+        self.apply(now, entry.said(), source)
     }
 }
 
-const STRANGER: Share = Share { standing: Standing::Stranger };
+const STRANGER: Source = Source { standing: Standing::Other, from: PeerId(dots_wire::PublicKey([0; 33])) };
+const OTHER: Cause = Cause::new(Standing::Other);
 const REALM: Label20 = Label20([0; 20]);
 
 const AOR: Hash = Hash([1; 32]);
@@ -155,6 +160,7 @@ fn a_restart_keeps_what_is_said_again_and_a_liar_loses_all() {
     assert!(dir.is_empty() && dir.lookup(later, AOR, REALM).is_empty());
 }
 
+/// LOG-14, LOG-14a, LOG-14b.
 #[test]
 fn what_nobody_has_judged_has_an_end_and_what_a_home_granted_has_none() {
     let mut dir = Directory::default();
@@ -164,29 +170,54 @@ fn what_nobody_has_judged_has_an_end_and_what_a_home_granted_has_none() {
     let phone = |n: u32| {
         let mut aor = [0; 32];
         aor[..4].copy_from_slice(&n.to_be_bytes());
-        let (aor_id, grant) = (Hash(aor), Some(serde_bytes::ByteBuf::from(vec![0; 3_000])));
-        Event::Bind(Bind { aor_id, realm: REALM, instance: PHONE, until: Timestamp(1_000), grant })
+        let grant = Some(vec![0; 1_000].into());
+        Event::Bind(Bind { aor_id: Hash(aor), realm: REALM, instance: PHONE, until: Timestamp(1_000), grant })
     };
-    let refused = |dir: &mut Directory, phones: std::ops::Range<u32>| -> usize {
+    let binding = |n: u32| {
+        let Event::Bind(bind) = phone(n) else { panic!("a binding") };
+        (bind.aor_id, PHONE, key(1).peer_id())
+    };
+    let say = |dir: &mut Directory, phones: std::ops::Range<u32>| -> usize {
         let entries = phones.map(|n| entry(1, 10, &[phone(n)])).collect::<Vec<_>>();
         entries.iter().map(|e| dir.hear(at(10), e, false, STRANGER)).sum()
     };
-    assert_eq!(refused(&mut dir, 0..5_000), 0);
-    assert!(refused(&mut dir, 5_000..6_000) > 300, "16 MiB");
-    let serving = key(1).peer_id();
-    let granted = (0..6_000).filter(|n| {
-        let Event::Bind(bind) = phone(*n) else { return false };
-        dir.granted(bind.aor_id, PHONE, serving)
-    });
-    assert!(granted.count() > 5_000);
-    assert_eq!(refused(&mut dir, 6_000..11_000), 0, "as many phones as homes say");
+    say(&mut dir, 0..40_000);
+    assert!(dir.len() < 30_000, "32 MiB: {}", dir.len());
+    let granted = (0..40_000).filter(|n| dir.granted(binding(*n), OTHER)).count();
+    assert_eq!(granted, dir.len(), "what was pushed out is not here");
+    say(&mut dir, 40_000..50_000);
+    assert_eq!(dir.len(), granted + 10_000, "what homes say is not in the pool any more");
+    assert!(dir.is_granted(binding(39_999)) && !dir.is_granted(binding(49_999)));
     let revoke = Event::Revoke(Revoke { aor_id: AOR, before: Timestamp(5) });
     dir.hear(at(10), &entry(1, 11, &[revoke]), false, STRANGER);
     assert_eq!(dir.revoked_before(AOR, key(1).peer_id()), Some(Timestamp(5)));
     assert_eq!(dir.revoked_before(AOR, key(2).peer_id()), None, "a stranger's word");
 }
 
-/// An entry's events come realm by realm: a phone that is new between them is not one that was said again.
+/// LOG-13: a grant is checked once and pays once, however often its author says it again.
+#[test]
+fn a_grant_that_is_said_again_is_judged_once() {
+    let mut dir = Directory::default();
+    let with = |grant: u8, until: u64| {
+        let (until, grant) = (Timestamp(until), Some(vec![grant; 10].into()));
+        Event::Bind(Bind { aor_id: AOR, realm: REALM, instance: PHONE, until, grant })
+    };
+    let binding = (AOR, PHONE, key(1).peer_id());
+    let judged = |dir: &mut Directory, event: Event, time: u64| {
+        dir.hear(at(time), &entry(1, time, &[event]), false, STRANGER);
+        let claims = dir.take_claims();
+        assert_eq!(claims.len(), 1);
+        let was_granted = claims[0].is_granted;
+        assert_eq!(dir.granted(binding, OTHER), !was_granted, "it pays once");
+        was_granted
+    };
+    assert!(!judged(&mut dir, with(1, 1_000), 10));
+    assert!(judged(&mut dir, with(1, 1_000), 20), "known");
+    assert!(!judged(&mut dir, with(2, 2_000), 30), "another grant");
+    assert_eq!((dir.len(), dir.lookup(at(40), AOR, REALM)[0].until), (1, Timestamp(2_000)));
+}
+
+/// LOG-9: an entry's events come realm by realm: a phone that is new between them is not one that was said again.
 #[test]
 fn a_checkpoint_is_complete_when_its_entry_was_heard_and_not_before() {
     let bind = |realm: u8, n: u8| {

@@ -8,7 +8,7 @@ use crate::{
     directory::is_over,
     records::{Bind, Checkpoint, Entry, Event, Header, Incarnation, Revoke, entry},
 };
-use dots_wire::{Hash, Label20, Now, SecretKey, Timestamp, encode};
+use dots_wire::{Hash, Label20, Now, SecretKey, SharedBytes, Timestamp, encode};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -47,6 +47,14 @@ struct Pending {
     is_checkpoint: bool,
 }
 
+/// What a binding that is said again says beside its name.
+struct Live {
+    realm: Label20,
+    until: Timestamp,
+    /// Shared with the directory and the journal.
+    grant: Option<SharedBytes>,
+}
+
 pub struct AuthorLog {
     key: SecretKey,
     incarnation: Incarnation,
@@ -56,7 +64,8 @@ pub struct AuthorLog {
     pending: VecDeque<Pending>,
     pending_bytes: usize,
     flush_at: Option<Instant>,
-    live: BTreeMap<(Hash, Hash), Bind>,
+    /// By (aor_id, instance).
+    live: BTreeMap<(Hash, Hash), Live>,
     revokes: BTreeMap<Hash, Timestamp>,
     since_entries: u64,
     since_bytes: usize,
@@ -97,6 +106,11 @@ impl AuthorLog {
         }
     }
 
+    /// Is this phone bound in the log, as it stands or will stand?
+    pub fn is_bound(&self, phone: &(Hash, Hash)) -> bool {
+        self.live.contains_key(phone)
+    }
+
     /// `false`: too long, or the disk is so far behind that no more can wait.
     pub fn append(&mut self, now: Now, event: Event) -> bool {
         let realm = event.realm();
@@ -111,12 +125,13 @@ impl AuthorLog {
         }
         match event {
             Event::Bind(bind) => {
-                self.live.insert((bind.aor_id, bind.instance), bind);
+                let Bind { aor_id, realm, instance, until, grant } = bind;
+                self.live.insert((aor_id, instance), Live { realm, until, grant });
             }
             Event::Unbind(unbind) => {
                 // With the word that it takes back, so that they stay in order and go together.
                 let bound = self.live.remove(&(unbind.aor_id, unbind.instance));
-                realm = bound.map_or(realm, |bind| bind.realm);
+                realm = bound.map_or(realm, |live| live.realm);
             }
             Event::Revoke(revoke) => self.recall(&revoke),
             _ => {}
@@ -227,9 +242,13 @@ impl AuthorLog {
         self.checkpoint_at = now.mono + CHECKPOINT_EVERY;
         (self.since_entries, self.since_bytes) = (0, 0);
         self.live.retain(|_, b| b.until > now.wall);
-        let live = self.live.values();
-        let restated: Vec<(Label20, Vec<u8>)> =
-            live.map(|b| (b.realm, encode(&Event::Bind(b.clone())))).collect();
+        let bind = |((aor_id, instance), live): (&(Hash, Hash), &Live)| {
+            let Live { realm, until, grant } = live;
+            let (aor_id, instance, grant) = (*aor_id, *instance, grant.clone());
+            let bind = Bind { aor_id, realm: *realm, instance, until: *until, grant };
+            (*realm, encode(&Event::Bind(bind)))
+        };
+        let restated: Vec<(Label20, Vec<u8>)> = self.live.iter().map(bind).collect();
         let root = entry::root_by_realm(restated.iter().cloned());
         let count = u32::try_from(restated.len()).expect("fewer phones than 2^32 are bound here");
         let checkpoint = Checkpoint { root, count };

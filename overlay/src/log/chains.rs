@@ -9,9 +9,12 @@
 //!                                    │ no: above ─▶ Gap       below, other hash ─▶ Equivocation
 //! ```
 
-use super::quota::{Bucket, Cost, Quota, STRANGER, TRUSTED};
-use crate::records::{Entry, Event, Incarnation, Unverified};
-use dots_wire::{Hash, Now, PeerId, Timestamp, encode, merkle_root};
+use super::{
+    Defence,
+    quota::{Bucket, Cost, Quota, STRANGER, TRUSTED},
+};
+use crate::records::{Entry, Event, Incarnation, Unverified, entry::Counts};
+use dots_wire::{Hash, Label20, Now, PeerId, Timestamp, encode, merkle_root};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,7 +29,7 @@ pub const FUTURE_MAX: Duration = Duration::from_secs(60);
 pub const AUTHORS_MAX: usize = 10_000;
 /// Entries kept per author, to serve others and to catch contradictions; an author makes a checkpoint well before.
 const CHAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Of an author for whom no grant has paid yet: briefly, and little.
+/// LOG-13b: of an author for whom no grant has paid yet, briefly and little.
 const UNPAID_BYTES_MAX: usize = 64 * 1024;
 /// Entries kept in all; above, unpaid authors go, then the longest chains lose their oldest entries.
 const TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -35,6 +38,8 @@ const TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const CONVICTED_MAX: usize = 10_000;
 /// An entry that we have already is passed on only while it is news to others.
 const NEWS: Duration = Duration::from_secs(60);
+/// What an author must have left before we ask him for what was dropped.
+const FILL: Cost = Cost { events: 200, attests: 0 };
 /// Peers that the operator named.
 const TRUSTED_MAX: usize = 1_000;
 
@@ -78,10 +83,23 @@ pub enum Accepted {
     Invalid,
 }
 
+/// An entry, as it is passed on. What it says has been heard; only its bytes are still of use.
+struct Kept {
+    seq: u64,
+    hash: Hash,
+    bytes: Arc<[u8]>,
+}
+
+impl Kept {
+    fn read(&self) -> Entry {
+        Entry::read(&self.bytes).expect("what is kept was read when it came").checked_before()
+    }
+}
+
 struct Chain {
     incarnation: Incarnation,
     /// The newest entries, without gaps.
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Kept>,
     /// Numbers of those that are not whole.
     holes: BTreeSet<u64>,
     bytes: usize,
@@ -100,7 +118,7 @@ impl Chain {
     /// Without its oldest entry; the bytes that went.
     fn cut(&mut self) -> usize {
         let old = self.entries.pop_front().expect("a chain that is cut has two entries");
-        self.holes.remove(&old.header.seq);
+        self.holes.remove(&old.seq);
         self.bytes -= old.bytes.len();
         old.bytes.len()
     }
@@ -119,6 +137,7 @@ pub struct Chains {
     unpaid: BTreeMap<u64, PeerId>,
     /// Chains that give way when there are too many bytes: all but our own.
     by_bytes: BTreeSet<(usize, PeerId)>,
+    disarmed: Option<Defence>,
 }
 
 impl Chains {
@@ -134,7 +153,13 @@ impl Chains {
             next_serial: 0,
             unpaid: BTreeMap::new(),
             by_bytes: BTreeSet::new(),
+            disarmed: None,
         }
+    }
+
+    /// For a simulation.
+    pub fn disarm(&mut self, defence: Defence) {
+        self.disarmed = Some(defence);
     }
 
     pub fn set_own(&mut self, own: Incarnation) {
@@ -189,7 +214,8 @@ impl Chains {
             return self.accept_own(entry);
         }
         let Some(chain) = self.chains.get(&author) else {
-            if self.chains.len() >= AUTHORS_MAX && self.unpaid.is_empty() {
+            let fails_closed = self.unpaid.is_empty() || self.disarmed == Some(Defence::AuthorsGiveWay);
+            if self.chains.len() >= AUTHORS_MAX && fails_closed {
                 return Accepted::Refused;
             }
             return self.start(now, entry);
@@ -229,19 +255,28 @@ impl Chains {
         let author = entry.header().author;
         let quota = self.quota(author);
         let Some(entry) = entry.verify() else { return Accepted::Invalid };
-        let cost = Cost::of(&entry);
-        let mut bucket =
-            self.chains.get(&author).map_or_else(|| Bucket::full(now, quota), |chain| chain.bucket);
-        let taken = bucket.take(now, quota, cost);
-        if let Some(chain) = self.chains.get_mut(&author) {
-            chain.bucket = bucket;
-            chain.waits_for = if taken { Cost::ONE } else { cost };
-        }
-        if !taken {
+        let cost = Cost::own(&entry);
+        let mut fresh = Bucket::default();
+        let chain = self.chains.get_mut(&author);
+        let mut waits_for = Cost::ONE;
+        let (bucket, waits_for) = match chain {
+            Some(chain) => (&mut chain.bucket, &mut chain.waits_for),
+            None => (&mut fresh, &mut waits_for),
+        };
+        if !bucket.take(now, quota, cost) {
+            *waits_for = cost;
             return Accepted::Throttled;
         }
-        let entry = Arc::new(entry);
-        self.put(entry.clone(), bucket, restart);
+        *waits_for = Cost::ONE;
+        if self.disarmed == Some(Defence::RealmsPay) {
+            let events = entry.counts.iter().map(|(_, counts)| counts.events).sum();
+            if !bucket.take(now, quota, Cost { events, attests: 0 }) {
+                return Accepted::Throttled;
+            }
+        }
+        let over = bucket.take_groups(now, quota, entry.counts.iter().copied());
+        let entry = Arc::new(entry.without(&over).unwrap_or(entry));
+        self.put(&entry, fresh, restart);
         Accepted::New { entry, restart }
     }
 
@@ -264,7 +299,7 @@ impl Chains {
         Accepted::Gap { author, incarnation, from }
     }
 
-    fn put(&mut self, entry: Arc<Entry>, bucket: Bucket, restart: bool) {
+    fn put(&mut self, entry: &Entry, bucket: Bucket, restart: bool) {
         let header = &entry.header;
         let author = header.author;
         if !self.chains.contains_key(&author) {
@@ -298,8 +333,11 @@ impl Chains {
         if entry.dropped > 0 {
             chain.holes.insert(entry.header.seq);
         }
-        chain.entries.push_back(entry);
-        let spares = chain.is_paid || author == self.me || self.trusted.contains(&author);
+        chain.entries.push_back(Kept { seq: header.seq, hash: entry.hash, bytes: entry.bytes.clone() });
+        let spares = chain.is_paid
+            || author == self.me
+            || self.trusted.contains(&author)
+            || self.disarmed == Some(Defence::UnpaidAreShort);
         let bytes_max = if spares { CHAIN_BYTES_MAX } else { UNPAID_BYTES_MAX };
         while chain.entries.len() > 1 && chain.bytes > bytes_max {
             self.bytes -= chain.cut();
@@ -350,9 +388,9 @@ impl Chains {
     }
 
     /// A grant of one of this author's bindings was checked, and is good.
-    pub fn pay(&mut self, author: PeerId) {
+    pub fn pay(&mut self, author: PeerId, realm: Label20) {
         if let Some(chain) = self.chains.get_mut(&author) {
-            chain.bucket.pay();
+            chain.bucket.pay(realm);
             if !chain.is_paid {
                 chain.is_paid = true;
                 self.unpaid.remove(&chain.serial);
@@ -371,7 +409,7 @@ impl Chains {
             return Accepted::Known { news: now.wall.since(entry.header().time) < NEWS };
         }
         if held.hash == entry.hash() {
-            return self.fill(entry);
+            return self.fill(now, entry);
         }
         if self.convicted.len() >= CONVICTED_MAX {
             return Accepted::Refused;
@@ -384,7 +422,7 @@ impl Chains {
 
     /// LOG-1b: groups that were dropped on the way here have come. What was said later of these realms is said again, so
     /// that nothing comes back that has ended since.
-    fn fill(&mut self, entry: Unverified) -> Accepted {
+    fn fill(&mut self, now: Now, entry: Unverified) -> Accepted {
         let (author, seq) = (entry.header().author, entry.header().seq);
         let nothing = Accepted::Known { news: false };
         let Some(chain) = self.chains.get_mut(&author) else { return nothing };
@@ -392,27 +430,36 @@ impl Chains {
             return nothing;
         }
         let Some(entry) = entry.verify() else { return Accepted::Invalid };
-        let first = chain.entries.front().map_or(seq, |e| e.header.seq);
+        let quota = if self.trusted.contains(&author) { TRUSTED } else { STRANGER };
+        let first = chain.entries.front().map_or(seq, |e| e.seq);
         let at = usize::try_from(seq - first).expect("an entry that is held has a place");
-        let held = chain.entries.get(at).expect("looked at by the caller");
-        let Some((filled, realms)) = held.filled(&entry) else { return nothing };
+        let held = chain.entries.get_mut(at).expect("looked at by the caller");
+        let before = held.read();
+        let is_new = |(realm, _): &(Label20, Counts)| before.counts.iter().all(|(held, _)| held != realm);
+        let over = chain.bucket.take_groups(now, quota, entry.counts.iter().copied().filter(is_new));
+        let entry = entry.without(&over).unwrap_or(entry);
+        let Some((filled, realms)) = before.filled(&entry) else { return nothing };
         if filled.dropped == 0 {
             chain.holes.remove(&seq);
         }
         let bytes_before = chain.bytes;
         chain.bytes = chain.bytes - held.bytes.len() + filled.bytes.len();
         self.bytes = self.bytes - held.bytes.len() + filled.bytes.len();
-        chain.entries[at] = Arc::new(filled);
-        let later = chain.entries.range(at..).map(|e| (e.header.time, e.events_of(&realms))).collect();
+        held.bytes = filled.bytes;
+        let said = |kept: &Kept| {
+            let entry = kept.read();
+            (entry.header.time, entry.events_of(&realms))
+        };
+        let later = chain.entries.range(at..).map(said).collect();
         let bytes = chain.bytes;
         self.resized(author, bytes_before, bytes);
         self.make_room(author);
         Accepted::Filled { author, later }
     }
 
-    fn held(&self, author: PeerId, seq: u64) -> Option<&Arc<Entry>> {
+    fn held(&self, author: PeerId, seq: u64) -> Option<&Kept> {
         let chain = self.chains.get(&author)?;
-        let first = chain.entries.front()?.header.seq;
+        let first = chain.entries.front()?.seq;
         chain.entries.get(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
@@ -424,9 +471,9 @@ impl Chains {
     }
 
     /// An entry of ours that is on disk: from now on others may have it.
-    pub fn put_own(&mut self, now: Now, entry: Arc<Entry>) {
+    pub fn put_own(&mut self, entry: &Entry) {
         let restart = entry.header.seq == 0 || entry.is_checkpoint();
-        self.put(entry, Bucket::full(now, TRUSTED), restart);
+        self.put(entry, Bucket::default(), restart);
     }
 
     pub(super) fn me(&self) -> PeerId {
@@ -479,6 +526,16 @@ impl Chains {
         root
     }
 
+    /// The first entry of this author that we hold in part: he has the rest.
+    pub fn hole(&self, now: Now, author: PeerId) -> Option<(Incarnation, u64)> {
+        let chain = self.chains.get(&author)?;
+        let quota = self.quota(author);
+        if !chain.bucket.has(now, quota, FILL) {
+            return None;
+        }
+        Some((chain.incarnation, *chain.holes.first()?))
+    }
+
     /// From where on `holder`, who tells of `head`, has something that we have not; `None`: nothing.
     pub fn missing(&self, now: Now, holder: PeerId, head: &Head) -> Option<u64> {
         if head.author == self.me {
@@ -523,11 +580,11 @@ impl Chains {
         };
         let from = if chain.incarnation > incarnation { 0 } else { from };
         let mut bytes = 0;
-        let fits = |e: &&Arc<Entry>| {
+        let fits = |e: &&Kept| {
             bytes += e.bytes.len();
             bytes <= bytes_max
         };
-        let wanted = chain.entries.iter().skip_while(|e| e.header.seq < from);
+        let wanted = chain.entries.iter().skip_while(|e| e.seq < from);
         wanted.take_while(fits).map(|e| e.bytes.clone()).collect()
     }
 

@@ -4,12 +4,18 @@
 
 pub mod author;
 pub mod chains;
+mod defence;
+mod desk;
 mod proofs;
 pub mod quota;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+mod treasury;
 
 pub use author::AuthorLog;
 pub use chains::{Accepted, Chains, Head};
+pub use defence::Defence;
+pub use desk::Desk;
 pub use sync::Sync;
+pub use treasury::Treasury;

@@ -167,6 +167,7 @@ pub struct Sync {
     next_at: Instant,
     next_id: u64,
     out: VecDeque<Ask>,
+    is_disarmed: bool,
 }
 
 impl Sync {
@@ -183,7 +184,13 @@ impl Sync {
             next_at: now.mono + jitter.min(EVERY),
             next_id: 0,
             out: VecDeque::new(),
+            is_disarmed: false,
         }
+    }
+
+    /// For a simulation: neighbours are not asked in turn.
+    pub fn disarm(&mut self) {
+        self.is_disarmed = true;
     }
 
     pub fn on_connected(&mut self, now: Now, peer: PeerId, chains: &mut Chains) {
@@ -234,7 +241,11 @@ impl Sync {
 
     fn ask_more(&mut self, now: Now, chains: &mut Chains) {
         while self.asked.len() < ASKED_MAX {
-            let Some(asked) = self.next_greeting().or_else(|| self.next_wanted(chains)) else { return };
+            let asked = match self.is_disarmed {
+                false => self.next_greeting().or_else(|| self.next_wanted(chains)),
+                true => self.next_wanted(chains).or_else(|| self.next_greeting()),
+            };
+            let Some(asked) = asked else { return };
             self.turn = Some(asked.peer());
             self.ask(now, asked, 0, chains);
         }
@@ -242,6 +253,9 @@ impl Sync {
 
     /// Has this neighbour a place left among the questions under way?
     fn has_place(&self, peer: PeerId) -> bool {
+        if self.is_disarmed {
+            return true;
+        }
         let idle = self.holders.get(&peer).is_some_and(|h| h.idle > 0);
         let places = if idle { ASKED_OF_IDLE } else { ASKED_PER_PEER };
         self.asked.values().filter(|open| open.asked.peer() == peer).count() < places
@@ -333,6 +347,7 @@ impl Sync {
         if self.next_at <= now.mono {
             self.next_at = now.mono + EVERY;
             self.forget_unanswered(now);
+            self.want_holes(now, chains);
             if let Some(peer) = self.neighbours.iter().copied().choose(rng) {
                 self.greet(peer, None);
             }
@@ -345,6 +360,15 @@ impl Sync {
         }
         self.ask_again(now, chains);
         self.ask_more(now, chains);
+    }
+
+    /// LOG-1b: what we hold in part its author has whole.
+    fn want_holes(&mut self, now: Now, chains: &mut Chains) {
+        for author in self.neighbours.clone() {
+            if let Some((incarnation, from)) = chains.hole(now, author) {
+                self.want(now, author, author, incarnation, from, chains);
+            }
+        }
     }
 
     fn forget_unanswered(&mut self, now: Now) {
@@ -361,7 +385,7 @@ impl Sync {
     fn delivered(&mut self, peer: PeerId, something: bool) {
         let Some(holder) = self.holders.get_mut(&peer) else { return };
         holder.idle = if something { 0 } else { holder.idle.saturating_add(1) };
-        if holder.idle >= IDLE_MAX {
+        if holder.idle >= IDLE_MAX && !self.is_disarmed {
             holder.wanted.clear();
         }
         if holder.wanted.is_empty() && holder.idle == 0 {

@@ -225,12 +225,18 @@ fn an_event_of_a_later_version_is_kept_and_passed_on() {
     assert_eq!(chains.range(key(1).peer_id(), incarnation, 0, 1 << 20), [entry.bytes]);
 }
 
+/// An author's own words.
+fn words(count: usize) -> Vec<Event> {
+    vec![Event::Revoke(crate::records::Revoke { aor_id: Hash([1; 32]), before: Timestamp(5) }); count]
+}
+
+/// LOG-13a, LOG-13c.
 #[test]
 fn a_stranger_that_talks_too_much_waits_and_a_trusted_one_does_not() {
     let mut chains = chains();
     let mut clock = now();
     let mut pen = Pen::new(1, 50);
-    let many: Vec<Event> = (0..200).map(|n| bind(n as u8)).collect();
+    let many = words(200);
     let entries: Vec<Entry> = (0..7).map(|_| pen.write(&many)).collect();
     for e in &entries[..5] {
         assert!(matches!(chains.accept(clock, &e.bytes), Accepted::New { .. }));
@@ -260,30 +266,73 @@ fn a_stranger_that_talks_too_much_waits_and_a_trusted_one_does_not() {
     assert_eq!(name(&chains.accept(clock, &entries[6].bytes)), "new");
 }
 
+fn phones(realm: u8, count: u32) -> Vec<Event> {
+    let bind = |n: u32| {
+        let mut aor_id = [realm; 32];
+        aor_id[..4].copy_from_slice(&n.to_be_bytes());
+        let (aor_id, instance, until) = (Hash(aor_id), Hash([1; 32]), Timestamp(u64::MAX));
+        Event::Bind(Bind { aor_id, realm: Label20([realm; 20]), instance, until, grant: None })
+    };
+    (0..count).map(bind).collect()
+}
+
+/// LOG-13.
 #[test]
 fn a_grant_pays_for_its_binding_and_sixteen_events_more() {
     let mut chains = chains();
     let clock = now();
     let mut pen = Pen::new(1, 50);
-    let many: Vec<Event> = (0..200).map(|n| bind(n as u8)).collect();
+    let many = phones(4, 200);
     let mut said = 0;
     for _ in 0..100 {
         let entry = pen.write(&many);
-        assert!(matches!(chains.accept(clock, &entry.bytes), Accepted::New { .. }), "after {said}");
+        match chains.accept(clock, &entry.bytes) {
+            Accepted::New { entry, .. } => assert_eq!(entry.dropped, 0, "after {said}"),
+            other => panic!("{other:?}"),
+        }
         said += many.len();
         // Each of these phones has a home that says so.
-        many.iter().for_each(|_| chains.pay(key(1).peer_id()));
+        many.iter().for_each(|_| chains.pay(key(1).peer_id(), Label20([4; 20])));
     }
     assert_eq!(said, 20_000, "twenty thousand phones that roam at one stranger");
 }
 
-/// Attack 1: keys cost nothing.
+/// LOG-13d, attack 2: a realm whose phones say too much at a serving peer silences neither him nor the other realms there.
+#[test]
+fn a_realm_that_nobody_grants_is_dropped_and_the_others_are_heard() {
+    let mut chains = chains();
+    let mut clock = now();
+    let mut pen = Pen::new(1, 50);
+    let (loud, quiet, author) = (Label20([9; 20]), Label20([4; 20]), key(1).peer_id());
+    let mut heard = |chains: &mut Chains, clock: Now, events: &[Event], realm: Label20| {
+        let entry = pen.write(events);
+        match chains.accept(clock, &entry.bytes) {
+            Accepted::New { entry, .. } => {
+                entry.counts.iter().filter(|(r, _)| *r == realm).map(|(_, c)| c.events).sum::<u32>()
+            }
+            other => panic!("the chain goes on: {other:?}"),
+        }
+    };
+    assert_eq!(heard(&mut chains, clock, &phones(4, 20), quiet), 20);
+    (0..20).for_each(|_| chains.pay(author, quiet));
+    let kept: u32 = (0..50).map(|_| heard(&mut chains, clock, &phones(9, 200), loud)).sum();
+    assert!(kept < 1_000, "{kept}");
+    for _ in 0..10 {
+        let both: Vec<Event> = phones(9, 100).into_iter().chain(phones(4, 20)).collect();
+        assert_eq!(heard(&mut chains, clock, &both, quiet), 20, "what is paid for is heard");
+    }
+    clock.mono += Duration::from_secs(600);
+    assert!(chains.hole(clock, author).is_some(), "and the rest is asked for later");
+    assert_eq!(heard(&mut chains, clock, &phones(9, 200), loud), 200);
+}
+
+/// LOG-13b, attack 1: keys cost nothing.
 #[test]
 fn a_crowd_of_made_up_authors_keeps_no_newcomer_out_and_displaces_nobody_who_is_paid_for() {
     let mut chains = chains();
     let honest = Pen::new(1, 50).write(&[bind(1)]);
     assert_eq!(name(&chains.accept(now(), &honest.bytes)), "restart");
-    chains.pay(key(1).peer_id());
+    chains.pay(key(1).peer_id(), Label20([0; 20]));
     for n in 0..(chains::AUTHORS_MAX as u32 + 500) {
         let mut bytes = [3; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
@@ -306,7 +355,7 @@ fn a_flood_of_log_costs_its_author_and_nobody_elses_chain() {
     let kept: Vec<Entry> = (0..20).map(|_| honest.write(&vec![bind(1); 20])).collect();
     for entry in &kept {
         chains.accept(now(), &entry.bytes);
-        chains.pay(key(1).peer_id());
+        chains.pay(key(1).peer_id(), Label20([0; 20]));
     }
     let mut pen = Pen::new(2, 50);
     for _ in 0..100 {
@@ -363,7 +412,7 @@ fn answers_to_one_neighbour_are_limited_in_bytes_and_another_still_gets_its_own(
         let junk = vec![vec![b'x'; 4_000]; 10];
         let entry = Entry::seal(&pen.key, pen.header.clone(), junk);
         (pen.header.seq, pen.header.prev) = (pen.header.seq + 1, entry.hash);
-        there.pay(key(1).peer_id());
+        there.pay(key(1).peer_id(), Label20([0; 20]));
         there.accept(now(), &entry.bytes);
     }
     let mut asker = Sync::new(now(), sync::EVERY);

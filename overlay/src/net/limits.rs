@@ -1,6 +1,7 @@
 //! Every limit of the driver, with its reason. libp2p's own defaults are unbounded, or meant for another network.
 
 use crate::{dht, link};
+use dots_wire::bounded::Limits;
 use std::time::Duration;
 
 /// Events that wait for the program. Beyond, the swarm is not polled: its senders wait.
@@ -130,8 +131,10 @@ pub const HEARTBEAT_FIRST: Duration = Duration::from_millis(100);
 
 // DHT.
 
-/// libp2p has 1,024 and never evicts: a full store refuses everybody.
-pub const RECORDS_MAX: usize = 4_096;
+/// libp2p has 1,024 and never evicts: a full store refuses everybody. Here the heaviest network gives way, and own values and
+/// those that a home vouches for have room of their own.
+pub const RECORDS_MAX: usize = 16_384;
+pub const RECORDS: Limits = Limits::new(64 * 1024 * 1024, RECORDS_MAX).reserving([250, 0, 350, 0]);
 pub const RECORD_MAX: usize = dht::VALUE_MAX;
 /// An aor_id has 32 bytes.
 pub const RECORD_KEY_MAX: usize = 64;

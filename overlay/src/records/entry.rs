@@ -103,6 +103,12 @@ impl Group {
         Group { realm: self.realm, events: Kept::Root(count, root) }
     }
 
+    /// Those that this version knows, and that say something in this group.
+    fn known(&self) -> Vec<Event> {
+        let events = self.events().iter().filter_map(|e| decode::<Event>(e).ok());
+        events.filter(|event| event.counts_in(self.realm)).collect()
+    }
+
     fn totals(&self) -> (u32, Hash) {
         match &self.events {
             Kept::All(events) => (u32::try_from(events.len()).unwrap_or(u32::MAX), merkle_root(events)),
@@ -135,6 +141,22 @@ pub fn root_by_realm(events: impl IntoIterator<Item = (Label20, Vec<u8>)>) -> Ha
     root_of(&grouped(events))
 }
 
+/// What a realm's group in an entry takes of its author's purses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub events: u32,
+    /// What the author saw of others' phones.
+    pub attests: u32,
+}
+
+impl Counts {
+    fn of(known: &[Event], count: usize) -> Counts {
+        let attests = known.iter().filter(|event| matches!(event, Event::Attest(_))).count();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Counts { events: number(count.saturating_sub(attests)), attests: number(attests) }
+    }
+}
+
 /// An entry, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -143,6 +165,8 @@ pub struct Entry {
     pub events: Vec<Event>,
     /// How many were dropped on the way here.
     pub dropped: u32,
+    /// Of each realm that has events here, how many.
+    pub counts: Vec<(Label20, Counts)>,
     /// SHA-256 of the signed header.
     pub hash: Hash,
     pub bytes: Arc<[u8]>,
@@ -168,7 +192,13 @@ impl Entry {
 
     fn of(header: Header, hash: Hash, wire: &Wire) -> Entry {
         let dropped = wire.groups.iter().map(Group::dropped_count).sum();
-        Entry { header, events: known(&wire.groups), dropped, hash, bytes: encode(wire).into() }
+        let here = wire.groups.iter().filter(|group| group.dropped_count() == 0);
+        let of_realms: Vec<(Label20, Vec<Event>, usize)> =
+            here.map(|group| (group.realm, group.known(), group.count())).collect();
+        let counts = of_realms.iter().map(|(realm, known, count)| (*realm, Counts::of(known, *count)));
+        let counts = counts.collect();
+        let events = of_realms.into_iter().flat_map(|(_, known, _)| known).collect();
+        Entry { header, events, dropped, counts, hash, bytes: encode(wire).into() }
     }
 
     /// Reads all but the signature: `None` where it is not an entry or its events are not those of its header.
@@ -236,22 +266,13 @@ impl Entry {
     pub fn events_of(&self, realms: &BTreeSet<Label20>) -> Vec<Event> {
         let mut groups = self.wire().groups;
         groups.retain(|g| realms.contains(&g.realm));
-        known(&groups)
+        groups.iter().flat_map(Group::known).collect()
     }
 
     /// The first event is a checkpoint: a reader may start here (LOG-8).
     pub fn is_checkpoint(&self) -> bool {
         matches!(self.events.first(), Some(Event::Checkpoint(_)))
     }
-}
-
-fn known(groups: &[Group]) -> Vec<Event> {
-    let of_group = |g: &Group| {
-        let realm = g.realm;
-        let events = g.events().iter().filter_map(|e| decode::<Event>(e).ok());
-        events.filter(move |event| event.counts_in(realm)).collect::<Vec<_>>()
-    };
-    groups.iter().flat_map(of_group).collect()
 }
 
 /// Whose entry it is, and of which life, in any version of this format: what an older one on our disk still says.
@@ -298,6 +319,10 @@ impl Unverified {
     pub fn revokes(&self) -> impl Iterator<Item = &Revoke> {
         self.entry.events.iter().filter_map(|e| if let Event::Revoke(r) = e { Some(r) } else { None })
     }
+    /// Of an entry whose signature was looked at before it was kept.
+    pub fn checked_before(self) -> Entry {
+        self.entry
+    }
     pub fn verify(self) -> Option<Entry> {
         self.signed.verify(&self.entry.header.author.0, ENTRY_DOMAIN).ok()?;
         Some(self.entry)
@@ -338,7 +363,7 @@ mod tests {
             time: Timestamp(4),
         };
         let proof = Signed::new(key, PING_DOMAIN, &outcome);
-        let grant = Some(ByteBuf::from([5, 6]));
+        let grant = Some(vec![5, 6].into());
         vec![
             Event::Bind(Bind { aor_id, realm: Label20([4; 20]), instance, until: Timestamp(5), grant }),
             Event::Unbind(Unbind { aor_id, instance }),

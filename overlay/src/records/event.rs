@@ -1,9 +1,8 @@
 //! What an author says in his log: events, and the words of a serving peer about a phone that a verifier had pinged.
 
 use super::entry::NO_REALM;
-use dots_wire::{Hash, Label20, PeerId, Signed, Timestamp};
+use dots_wire::{Hash, Label20, PeerId, SharedBytes, Signed, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 pub const PING_DOMAIN: &str = "dots/ping/1";
@@ -38,7 +37,7 @@ pub struct Bind {
     /// The end of the grant.
     pub until: Timestamp,
     /// The home's word; none where the author is the home.
-    pub grant: Option<ByteBuf>,
+    pub grant: Option<SharedBytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]

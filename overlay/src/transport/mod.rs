@@ -86,6 +86,6 @@ pub enum NetCommand {
     DhtGet { id: RequestId, key: Vec<u8> },
     /// Put at the closest peers (and here), expiring after `ttl_secs`.
     DhtPut { key: Vec<u8>, value: Vec<u8>, ttl_secs: u32 },
-    /// Hold this value for others.
-    DhtStore { key: Vec<u8>, value: Vec<u8>, ttl_secs: u32 },
+    /// Hold this value for others. `granted`: a home said so of a binding in it; `from` offered it, and is charged.
+    DhtStore { from: PeerId, granted: bool, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32 },
 }

@@ -17,9 +17,10 @@ mod tests;
 
 pub use serving::{Pinger, Question};
 
-use crate::log::quota::{Purse, Rate};
 use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, event::PING_DOMAIN};
-use dots_wire::{Hash, Now, PeerId, Signed, Timestamp, decode, encode, sha256};
+use dots_wire::{
+    Allowance, Hash, Now, PeerId, Signed, Timers, Timestamp, TokenBucket, decode, encode, sha256,
+};
 use rand::Rng;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -35,7 +36,7 @@ const WATCHED_MAX: usize = 50_000;
 /// Challenges under way.
 const ASKED_MAX: usize = 32;
 /// Challenges in all, so that what we attest stays under what others let an author attest (LOG-13).
-const ASKS: Rate = Rate { per_minute: 180, burst: 900 };
+const ASKS: Allowance = Allowance::new(3.0, 900.0);
 /// A new binding is looked at after this much and up to twice that: its serving peer's log has then spread.
 const FIRST: Duration = Duration::from_millis(100);
 /// Then again about this often; one that was silent sooner.
@@ -48,6 +49,8 @@ const SKEW: Duration = Duration::from_secs(60);
 
 /// A binding: (aor_id, instance, serving).
 pub type Watched = (Hash, Hash, PeerId);
+/// Its row in the directory, by which it is remembered here.
+pub type Row = u64;
 
 pub struct Challenge {
     pub id: u64,
@@ -56,6 +59,7 @@ pub struct Challenge {
 }
 
 struct Asked {
+    row: Row,
     what: Watched,
     challenge: Hash,
     since: Instant,
@@ -64,10 +68,9 @@ struct Asked {
 /// The verifier's side.
 pub struct Verifier {
     me: PeerId,
-    due: BTreeSet<(Instant, Watched)>,
-    watched: BTreeMap<Watched, Instant>,
+    due: Timers<Row>,
     asked: BTreeMap<u64, Asked>,
-    purse: Option<Purse>,
+    purse: TokenBucket,
     next_id: u64,
     out: VecDeque<Challenge>,
 }
@@ -76,83 +79,66 @@ impl Verifier {
     pub fn new(me: PeerId) -> Verifier {
         Verifier {
             me,
-            due: BTreeSet::new(),
-            watched: BTreeMap::new(),
+            due: Timers::default(),
             asked: BTreeMap::new(),
-            purse: None,
+            purse: TokenBucket::default(),
             next_id: 0,
             out: VecDeque::new(),
         }
     }
 
-    /// `what` is bound (anew), and its home says so.
-    pub fn on_granted(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
-        let known = self.watched.contains_key(&what);
-        if what.2 != self.me && !known && self.watched.len() < WATCHED_MAX {
-            self.schedule(now, what, FIRST, rng);
+    /// A binding of another peer is there, and its home says so.
+    pub fn on_granted(&mut self, now: Now, row: Row, rng: &mut impl Rng) {
+        if self.due.deadline(&row).is_none() && self.due.len() < WATCHED_MAX {
+            self.schedule(now, row, FIRST, rng);
         }
     }
 
-    fn schedule(&mut self, now: Now, what: Watched, after: Duration, rng: &mut impl Rng) {
-        self.unschedule(&what);
+    fn schedule(&mut self, now: Now, row: Row, after: Duration, rng: &mut impl Rng) {
         // Spread, so that three verifiers of a thousand bindings do not ask at once.
-        let at = now.mono + after + after.mul_f64(rng.random::<f64>());
-        self.due.insert((at, what));
-        self.watched.insert(what, at);
-    }
-
-    fn unschedule(&mut self, what: &Watched) {
-        if let Some(at) = self.watched.remove(what) {
-            self.due.remove(&(at, *what));
-        }
+        self.due.set(row, now.mono + after + after.mul_f64(rng.random::<f64>()));
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.due.first().map(|(at, _)| *at).filter(|_| self.asked.len() < ASKED_MAX);
+        let next = self.due.poll_timeout().filter(|_| self.asked.len() < ASKED_MAX);
         let patience = self.asked.values().map(|a| a.since + PATIENCE).min();
         next.into_iter().chain(patience).min()
     }
 
     /// Asks about what is due, if it is still bound and we are among its verifiers of this epoch. `peers`: all that we
-    /// are connected to.
+    /// are connected to. `binding`: what stands in a row; `None`: nothing that a home granted.
     pub fn handle_timeout(
         &mut self,
         now: Now,
         rng: &mut impl Rng,
         peers: &BTreeSet<PeerId>,
-        is_bound: impl Fn(&Watched) -> bool,
+        binding: impl Fn(Row) -> Option<Watched>,
     ) {
         let lost: Vec<u64> =
             self.asked.iter().filter(|(_, a)| a.since + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
         for id in lost {
             if let Some(asked) = self.asked.remove(&id) {
-                self.schedule(now, asked.what, SOON, rng);
+                self.schedule(now, asked.row, SOON, rng);
             }
         }
         while self.asked.len() < ASKED_MAX {
-            let Some((at, what)) = self.due.first().copied().filter(|(at, _)| *at <= now.mono) else {
-                return;
-            };
-            self.due.remove(&(at, what));
-            self.watched.remove(&what);
-            if !is_bound(&what) {
-                continue;
-            }
+            let Some(row) = self.due.expired(now.mono) else { return };
+            let Some(what) = binding(row) else { continue };
             if !peers.contains(&what.2) || !is_verifier(self.me, peers, &what, now.wall) {
-                self.schedule(now, what, AGAIN, rng);
-            } else if self.purse.get_or_insert_with(|| Purse::full(now, ASKS)).take(now, ASKS, 1) {
-                self.ask(now, what, rng);
+                self.schedule(now, row, AGAIN, rng);
+            } else if self.purse.take(now.mono, ASKS, 1.0) {
+                self.ask(now, row, what, rng);
             } else {
-                self.schedule(now, what, SOON, rng);
+                self.schedule(now, row, SOON, rng);
             }
         }
     }
 
-    fn ask(&mut self, now: Now, what: Watched, rng: &mut impl Rng) {
+    fn ask(&mut self, now: Now, row: Row, what: Watched, rng: &mut impl Rng) {
         let challenge = Hash(rng.random());
         let (aor_id, instance, peer) = what;
         self.next_id += 1;
-        self.asked.insert(self.next_id, Asked { what, challenge, since: now.mono });
+        self.asked.insert(self.next_id, Asked { row, what, challenge, since: now.mono });
         let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
         self.out.push_back(Challenge { id: self.next_id, peer, body });
     }
@@ -173,12 +159,12 @@ impl Verifier {
         let checked = body.and_then(|b| self.check(now, &asked, b));
         let Some((proof, life)) = checked else {
             // No answer is not the phone's silence: its serving peer may be busy or gone.
-            self.schedule(now, asked.what, SOON, rng);
+            self.schedule(now, asked.row, SOON, rng);
             return None;
         };
         match life {
-            Life::Alive | Life::Unpingable => self.schedule(now, asked.what, AGAIN, rng),
-            Life::Silent => self.schedule(now, asked.what, SOON, rng),
+            Life::Alive | Life::Unpingable => self.schedule(now, asked.row, AGAIN, rng),
+            Life::Silent => self.schedule(now, asked.row, SOON, rng),
             Life::Gone => {}
         }
         Some((asked.what, Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })))

@@ -5,10 +5,14 @@ use crate::{
     records::{Life, PingOutcome, event::PING_DOMAIN},
     transport::InboundId,
 };
-use dots_wire::{Hash, Now, PeerId, SecretKey, Signed, decode, encode};
+use dots_wire::{
+    Hash, Now, PeerId, SecretKey, Signed,
+    bounded::{Cache, Cause, Limits},
+    decode, encode,
+};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -16,8 +20,8 @@ pub const VERSION: u8 = 1;
 /// Pings under way; verifiers that wait for one of them.
 const PINGS_MAX: usize = 256;
 const WAITING_MAX: usize = 8;
-/// Phones known to answer OPTIONS; at the limit the first goes and may be called unpingable once.
-const ANSWERED_MAX: usize = 200_000;
+/// Phones known to answer OPTIONS; one that makes room for others may be called unpingable once.
+const ANSWERED: Limits = Limits::new(16 * 1024 * 1024, 200_000);
 /// The SIP core gives up on an OPTIONS earlier than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,10 +51,16 @@ struct Running {
 pub struct Pinger {
     key: SecretKey,
     running: BTreeMap<u64, Running>,
-    answered: BTreeSet<(Hash, Hash)>,
+    /// By [`short`].
+    answered: Cache<u64, ()>,
     next_id: u64,
     pings: VecDeque<Ping>,
     replies: VecDeque<(InboundId, Option<Vec<u8>>)>,
+}
+
+/// A phone in eight bytes. Two that share them are both taken for one that answers.
+fn short((aor_id, instance): (Hash, Hash)) -> u64 {
+    Cause::name(&[aor_id.0, instance.0].concat())
 }
 
 impl Pinger {
@@ -58,7 +68,7 @@ impl Pinger {
         Pinger {
             key,
             running: BTreeMap::new(),
-            answered: BTreeSet::new(),
+            answered: Cache::new(ANSWERED),
             next_id: 0,
             pings: VecDeque::new(),
             replies: VecDeque::new(),
@@ -101,12 +111,10 @@ impl Pinger {
     /// [`Ping`] `id` has ended.
     pub fn on_pinged(&mut self, now: Now, id: u64, alive: bool) {
         let Some(running) = self.running.remove(&id) else { return };
-        let life = match (alive, self.answered.contains(&running.phone)) {
-            (true, _) => {
-                if self.answered.len() >= ANSWERED_MAX {
-                    self.answered.pop_first();
-                }
-                self.answered.insert(running.phone);
+        let life = match (alive, self.answered.contains(&short(running.phone))) {
+            (true, true) => Life::Alive,
+            (true, false) => {
+                self.answered.insert(Cause::OWN, short(running.phone), ());
                 Life::Alive
             }
             (false, true) => Life::Silent,

@@ -38,7 +38,8 @@ impl World {
 
     fn challenge(&mut self) -> Option<Challenge> {
         self.now.mono = self.now.mono.max(self.verifier.poll_timeout()?);
-        self.verifier.handle_timeout(self.now, &mut self.rng, &self.peers, |_| true);
+        let what = self.what();
+        self.verifier.handle_timeout(self.now, &mut self.rng, &self.peers, |_| Some(what));
         self.verifier.poll_challenge()
     }
 
@@ -62,7 +63,7 @@ impl World {
 #[test]
 fn a_phone_is_looked_at_again_and_again() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, w.what(), &mut w.rng);
+    w.verifier.on_granted(w.now, 1, &mut w.rng);
     assert_eq!(w.round(true, false), Some(Life::Unpingable), "never answered");
     assert_eq!(w.round(true, true), Some(Life::Alive));
     assert_eq!(w.round(true, false), Some(Life::Silent), "did answer before");
@@ -73,7 +74,7 @@ fn a_phone_is_looked_at_again_and_again() {
 #[test]
 fn an_outcome_for_another_challenge_or_by_another_key_is_no_word() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, w.what(), &mut w.rng);
+    w.verifier.on_granted(w.now, 1, &mut w.rng);
     let first = w.challenge().expect("it is due");
     let outcome = |serving: u8, challenge: Hash, time: u64| PingOutcome {
         version: serving::VERSION,

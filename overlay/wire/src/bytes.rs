@@ -1,6 +1,7 @@
-//! Fixed-size byte strings that are CBOR byte strings on the wire and hex in text.
+//! Byte strings that are CBOR byte strings on the wire and hex in text: of fixed sizes, and shared ones.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::sync::Arc;
 
 macro_rules! fixed_bytes {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
@@ -53,5 +54,41 @@ impl Label20 {
     pub fn from_base32(text: &str) -> Option<Label20> {
         let bytes = data_encoding::BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
         bytes.try_into().ok().map(Label20)
+    }
+}
+
+/// Bytes that several tables hold and nobody changes: copied they cost a count. A CBOR byte string.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SharedBytes(pub Arc<[u8]>);
+
+impl std::ops::Deref for SharedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+impl From<Vec<u8>> for SharedBytes {
+    fn from(bytes: Vec<u8>) -> SharedBytes {
+        SharedBytes(bytes.into())
+    }
+}
+impl From<Arc<[u8]>> for SharedBytes {
+    fn from(bytes: Arc<[u8]>) -> SharedBytes {
+        SharedBytes(bytes)
+    }
+}
+impl std::fmt::Debug for SharedBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+impl Serialize for SharedBytes {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(&self.0)
+    }
+}
+impl<'de> Deserialize<'de> for SharedBytes {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        serde_bytes::ByteBuf::deserialize(d).map(|bytes| bytes.into_vec().into())
     }
 }

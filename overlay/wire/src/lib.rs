@@ -20,7 +20,7 @@ mod time;
 mod timers;
 
 pub use bucket::{Allowance, TokenBucket};
-pub use bytes::{Hash, Label20};
+pub use bytes::{Hash, Label20, SharedBytes};
 pub use cbor::{CborError, decode, encode};
 pub use checked::Checked;
 pub use fair_queue::FairQueue;

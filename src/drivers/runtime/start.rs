@@ -82,6 +82,7 @@ pub(super) async fn start(options: &Options, dir: &DataDir) -> Result<Node, Fail
         sip: concrete(&sip.bound).iter().map(SocketAddr::to_string).collect(),
         p2p: net.listen_addrs().to_vec(),
         http: http_addr.to_string(),
+        disarmed: None,
     };
     let ready = Ready {
         peer_id: peer_key.peer_id().to_string(),

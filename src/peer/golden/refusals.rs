@@ -30,6 +30,7 @@ impl Victim {
             sip: Vec::new(),
             p2p: Vec::new(),
             http: String::new(),
+            disarmed: None,
         };
         let now = Now { mono: Instant::now(), wall: NOW };
         let mut victim = Victim { peer: Peer::new(config, Recovered::default(), 1, now), now };

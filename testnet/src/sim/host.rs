@@ -76,6 +76,7 @@ impl World {
             sip: vec![address.to_string()],
             p2p: Vec::new(),
             http: String::new(),
+            disarmed: None,
         };
         self.hosts.push(Host {
             id: key.peer_id(),

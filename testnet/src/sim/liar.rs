@@ -25,6 +25,16 @@ use std::{
 /// How often a liar looks at what came.
 const TICK: Duration = Duration::from_millis(10);
 
+/// What a liar says to a question.
+pub enum Reply {
+    Say(Vec<u8>),
+    Refusal,
+    /// Nothing, and the asker waits.
+    Silence,
+}
+
+pub type Answering = dyn FnMut(Protocol, &[u8]) -> Reply;
+
 pub struct Liar {
     pub host: usize,
     pub key: SecretKey,
@@ -33,6 +43,8 @@ pub struct Liar {
     pub heard: Vec<(PeerId, Message)>,
     /// What it was asked, and did not answer.
     pub asked: Vec<(Protocol, Vec<u8>)>,
+    /// It tells nobody anything unless this says so.
+    pub reply: Option<Box<Answering>>,
     answers: BTreeMap<u64, Result<Vec<u8>, RequestError>>,
     streams: BTreeMap<PeerId, StreamId>,
     requests: u64,
@@ -56,6 +68,7 @@ impl Liar {
             key,
             heard: Vec::new(),
             asked: Vec::new(),
+            reply: None,
             answers: BTreeMap::new(),
             streams: BTreeMap::new(),
             requests: 0,
@@ -89,10 +102,16 @@ impl Liar {
                 NetEvent::Response { id, result } => {
                     self.answers.insert(id, result);
                 }
-                // It tells nobody anything unless the test says so.
                 NetEvent::Request { id, protocol, body, .. } => {
+                    let reply = self.reply.as_mut().map_or(Reply::Refusal, |reply| reply(protocol, &body));
                     self.asked.push((protocol, body));
-                    world.command(self.host, NetCommand::Respond { id, body: None })
+                    match reply {
+                        Reply::Say(body) => {
+                            world.command(self.host, NetCommand::Respond { id, body: Some(body) })
+                        }
+                        Reply::Refusal => world.command(self.host, NetCommand::Respond { id, body: None }),
+                        Reply::Silence => {}
+                    }
                 }
                 event => {
                     if let NetEvent::StreamOpened { peer, stream, .. } = event {

@@ -14,6 +14,7 @@
 //!
 //! **Invariant:** no real clock, no thread, no unordered map.
 
+pub mod adversaries;
 pub mod checkers;
 pub mod disk;
 mod drive;
@@ -275,6 +276,13 @@ impl World {
         let id = self.next_api;
         self.feed(host, Input::Api { id, request });
         id
+    }
+
+    /// Two peers that are not connected meet only after `time`, whatever is planned.
+    pub fn hold_apart(&mut self, a: usize, b: usize, time: Duration) {
+        let meets = |event: &Event| matches!(event, Event::Connect { a: x, b: y } if (*x, *y) == (a, b) || (*x, *y) == (b, a));
+        self.queue.retain(|_, event| !meets(event));
+        self.schedule(time, Event::Connect { a, b });
     }
 
     /// Breaks the connection of two peers for `time`.

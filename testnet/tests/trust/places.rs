@@ -25,7 +25,7 @@ impl Stage {
             realm: record.id(),
             instance: sha256(instance.as_bytes()),
             until,
-            grant,
+            grant: grant.map(|grant| grant.into_vec().into()),
         }
     }
 
@@ -107,7 +107,7 @@ fn a_dht_record_without_a_grant_is_not_believed_when_the_home_is_down() {
         let proof = Draft::bind(&stage.world, A, stage.liar.id(), "ann@r0.test", "phone").bytes();
         let bind = stage.bind("ann@r0.test", "phone", grant.then_some(proof));
         let now = stage.world.now(stage.liar.host).wall;
-        let value = dht::value(&stage.liar.key, std::iter::once(&bind), now);
+        let value = dht::value(&stage.liar.key, std::iter::once(bind.clone()), now);
         let (key, host) = (bind.aor_id.0.to_vec(), stage.liar.host);
         stage.world.command(host, NetCommand::DhtPut { key, value, ttl_secs: 3_000 });
         stage.wait(1);

@@ -5,7 +5,11 @@ use crate::{
     net::{identity, limits::*},
     transport::{NetEvent, RequestId},
 };
-use dots_wire::{Hash, PeerId, sha256};
+use dots_wire::{
+    Hash, PeerId,
+    bounded::{Cache, Cause, Weight},
+    sha256,
+};
 use libp2p::kad::{
     Event, GetClosestPeersError, GetRecordOk, InboundRequest, PeerInfo, QueryId, QueryResult, Quorum, Record,
     RecordKey, store::RecordStore,
@@ -16,6 +20,8 @@ use std::{
 };
 
 pub struct Dht {
+    /// Whose room each record takes in the store.
+    held: Cache<Vec<u8>, Room>,
     gets: HashMap<QueryId, Get>,
     look_ups: HashMap<QueryId, PeerId>,
     sweep_at: Instant,
@@ -31,9 +37,22 @@ struct Get {
     said: BTreeSet<Hash>,
 }
 
+/// What a record takes of the store, and who pays.
+struct Room {
+    bytes: usize,
+    cause: Cause,
+}
+
+impl Weight for Room {
+    fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Dht {
     pub fn new(now: Instant) -> Dht {
         Dht {
+            held: Cache::new(RECORDS),
             gets: HashMap::new(),
             look_ups: HashMap::new(),
             sweep_at: now + SWEEP_EVERY,
@@ -47,7 +66,7 @@ impl Dht {
 impl Driver {
     pub(super) fn on_dht_get(&mut self, id: RequestId, key: Vec<u8>) {
         if self.dht.gets.len() >= QUERIES_MAX || key.len() > RECORD_KEY_MAX {
-            return self.say(NetEvent::DhtDone { id });
+            return self.out.say(NetEvent::DhtDone { id });
         }
         let query = self.swarm.behaviour_mut().kad.get_record(RecordKey::from(key));
         self.dht.gets.insert(query, Get { id, said: BTreeSet::new() });
@@ -63,7 +82,9 @@ impl Driver {
             return self.counters.puts_dropped.add();
         }
         let record = record(key.clone(), value.clone(), ttl_secs);
-        self.make_room(&record.key);
+        if !self.make_room(Cause::OWN, &key, &value) {
+            return self.counters.records_refused.add();
+        }
         let kad = &mut self.swarm.behaviour_mut().kad;
         let held = kad.store_mut().get(&record.key).map(|r| r.into_owned());
         let held = held.filter(|r| r.value != value && !r.is_expired(Instant::now()));
@@ -74,38 +95,45 @@ impl Driver {
         if let Some(held) = held {
             let value_held = held.value.clone();
             let _ = kad.store_mut().put(held);
-            self.say(NetEvent::DhtOffer { from: self.me, key, value, held: Some(value_held) });
+            self.out.say(NetEvent::DhtOffer { from: self.me, key, value, held: Some(value_held) });
         }
     }
 
-    pub(super) fn on_dht_store(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32) {
-        if value.len() > RECORD_MAX || key.len() > RECORD_KEY_MAX {
+    pub(super) fn on_dht_store(&mut self, cause: Cause, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32) {
+        let fits = value.len() <= RECORD_MAX && key.len() <= RECORD_KEY_MAX;
+        if !fits || !self.make_room(cause, &key, &value) {
             return self.counters.records_refused.add();
         }
         let record = record(key, value, ttl_secs);
-        self.make_room(&record.key);
         if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().put(record) {
             tracing::debug!(%error, "a record was not stored");
         }
     }
 
-    /// A store that is full would refuse all: what ends first goes.
-    fn make_room(&mut self, key: &RecordKey) {
+    /// LOG-23a: a store that is full would refuse all: who has most gives way. `false`: that is the newcomer himself.
+    fn make_room(&mut self, cause: Cause, key: &[u8], value: &[u8]) -> bool {
+        // Whoever adds to what is there does not get it into his power: it stays with who pays for it, unless a better one does.
+        let known = self.dht.held.get(key).map(|room| room.cause);
+        let cause = known.filter(|known| known.standing <= cause.standing).unwrap_or(cause);
+        let room = Room { bytes: value.len(), cause };
+        let inserted = self.dht.held.insert(cause, key.to_vec(), room);
         let store = self.swarm.behaviour_mut().kad.store_mut();
-        if store.get(key).is_some() || store.records().count() < RECORDS_MAX {
-            return;
-        }
-        let first = store.records().min_by_key(|r| r.expires).map(|r| r.key.clone());
-        if let Some(first) = first {
-            store.remove(&first);
+        for (gone, _) in &inserted.evicted {
+            store.remove(&RecordKey::from(gone.clone()));
             self.counters.records_evicted.add();
         }
+        if !inserted.is_stored && inserted.replaced.is_some() {
+            store.remove(&RecordKey::from(key.to_vec()));
+        }
+        inserted.is_stored
     }
 
     pub(super) fn sweep_records(&mut self, now: Instant) {
         if self.dht.sweep_at <= now {
             self.dht.sweep_at = now + SWEEP_EVERY;
-            self.swarm.behaviour_mut().kad.store_mut().retain(|_, record| !record.is_expired(now));
+            let store = self.swarm.behaviour_mut().kad.store_mut();
+            store.retain(|_, record| !record.is_expired(now));
+            self.dht.held.retain(|key, _| store.get(&RecordKey::from(key.clone())).is_some());
         }
     }
 
@@ -159,7 +187,7 @@ impl Driver {
         let store = self.swarm.behaviour_mut().kad.store_mut();
         let held = store.get(&record.key).filter(|r| !r.is_expired(Instant::now()));
         let held = held.map(|r| r.value.clone());
-        self.say(NetEvent::DhtOffer { from, key: record.key.to_vec(), value: record.value, held });
+        self.out.say(NetEvent::DhtOffer { from, key: record.key.to_vec(), value: record.value, held });
     }
 
     fn on_query(&mut self, query: QueryId, result: QueryResult, last: bool) {
@@ -169,7 +197,7 @@ impl Driver {
                     self.on_found(query, found.record.value);
                 }
                 if last && let Some(get) = self.dht.gets.remove(&query) {
-                    self.say(NetEvent::DhtDone { id: get.id });
+                    self.out.say(NetEvent::DhtDone { id: get.id });
                 }
             }
             QueryResult::GetClosestPeers(result) if last => {
@@ -194,7 +222,7 @@ impl Driver {
         let Some(get) = self.dht.gets.get_mut(&query) else { return };
         if value.len() <= RECORD_MAX && get.said.len() < VALUES_MAX && get.said.insert(sha256(&value)) {
             let id = get.id;
-            self.say(NetEvent::DhtValue { id, value });
+            self.out.say(NetEvent::DhtValue { id, value });
         }
     }
 }

@@ -45,7 +45,7 @@ impl Driver {
                 self.gossip.next += 1;
                 let id = self.gossip.next;
                 self.gossip.pending.insert(id, (Instant::now(), message_id, propagation_source));
-                self.say(NetEvent::Gossip { from, id, body: message.data });
+                self.out.say(NetEvent::Gossip { from, id, body: message.data });
             }
             None => {
                 self.counters.gossip_unanswered.add();

@@ -2,7 +2,9 @@
 
 mod dht;
 mod gossip;
+mod out;
 mod peers;
+mod reach;
 mod requests;
 mod streams;
 mod swarm;
@@ -12,7 +14,7 @@ use crate::transport::{NetCommand, NetEvent, SIP_STREAM};
 use dots_wire::PeerId;
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, multiaddr};
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
@@ -22,8 +24,7 @@ pub struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<NetCommand>,
     events: mpsc::Sender<NetEvent>,
-    /// Events that the queue had no place for yet.
-    out: VecDeque<NetEvent>,
+    out: out::Out,
     counters: Arc<Counters>,
     me: PeerId,
     version: String,
@@ -31,6 +32,7 @@ pub struct Driver {
     known_by: libp2p::StreamProtocol,
     dialer: Dialer,
     peers: peers::Peers,
+    reach: reach::Reach,
     requests: requests::Requests,
     dht: dht::Dht,
     gossip: gossip::Gossip,
@@ -61,13 +63,14 @@ impl Driver {
             swarm,
             commands,
             events,
-            out: VecDeque::new(),
+            out: out::Out::default(),
             counters,
             me,
             version: super::behaviour::network_version(&config.network),
             known_by: super::behaviour::name(SIP_STREAM, &config.network).expect("the swarm speaks it"),
             dialer,
             peers: peers::Peers::default(),
+            reach: reach::Reach::default(),
             requests: requests::Requests::default(),
             dht: dht::Dht::new(now),
             gossip: gossip::Gossip::new(&config.network),
@@ -81,15 +84,15 @@ impl Driver {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while let Some(event) = self.out.pop_front() {
+            while let Some(event) = self.out.take() {
                 if let Err(full) = self.events.try_send(event) {
-                    self.out.push_front(full.into_inner());
+                    self.out.put_back(full.into_inner());
                     break;
                 }
             }
             let room = self.out.len() < OUT_HIGH;
             tokio::select! {
-                place = events.reserve(), if !self.out.is_empty() => match (place, self.out.pop_front()) {
+                place = events.reserve(), if !self.out.is_empty() => match (place, self.out.take()) {
                     (Ok(place), Some(event)) => place.send(event),
                     // Nobody listens any more.
                     _ => break,
@@ -118,7 +121,10 @@ impl Driver {
             NetCommand::GossipVerdict { id, accept } => self.on_verdict(id, accept),
             NetCommand::DhtGet { id, key } => self.on_dht_get(id, key),
             NetCommand::DhtPut { key, value, ttl_secs } => self.on_dht_put(key, value, ttl_secs),
-            NetCommand::DhtStore { key, value, ttl_secs } => self.on_dht_store(key, value, ttl_secs),
+            NetCommand::DhtStore { from, granted, key, value, ttl_secs } => {
+                let cause = self.payer(from, granted);
+                self.on_dht_store(cause, key, value, ttl_secs);
+            }
         }
     }
 
@@ -133,10 +139,6 @@ impl Driver {
         self.expire_requests();
         self.expire_verdicts(now);
         self.sweep_records(now);
-    }
-
-    fn say(&mut self, event: NetEvent) {
-        self.out.push_back(event);
     }
 
     /// Streams end after what is queued, then connections close, so that the others need not wait for a timeout.

@@ -13,7 +13,10 @@ use crate::{
     },
     transport::NetEvent,
 };
-use dots_wire::PeerId;
+use dots_wire::{
+    PeerId,
+    bounded::{Cause, Standing},
+};
 use libp2p::{
     Multiaddr,
     core::ConnectedPoint,
@@ -115,7 +118,7 @@ impl Driver {
         self.dialer.disconnected(Instant::now(), ours);
         if announced {
             self.peers.announced = self.peers.announced.saturating_sub(1);
-            self.say(NetEvent::Disconnected { peer: ours });
+            self.out.say(NetEvent::Disconnected { peer: ours });
         }
     }
 
@@ -143,7 +146,7 @@ impl Driver {
             entry.announced = true;
             self.peers.announced += 1;
             self.dialer.connected(Instant::now(), ours);
-            self.say(NetEvent::Connected { peer: ours });
+            self.out.say(NetEvent::Connected { peer: ours });
         }
         Some(ours)
     }
@@ -158,7 +161,7 @@ impl Driver {
         }
         if !info.protocols.contains(&self.known_by) {
             self.counters.other_version.add();
-            self.say(NetEvent::OtherVersion { peer: ours });
+            self.out.say(NetEvent::OtherVersion { peer: ours });
             return self.on_foreign(peer_id, ours, &info.agent_version);
         }
         entry.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
@@ -215,6 +218,18 @@ impl Driver {
         }
     }
 
+    /// Who is charged for what `peer` wants us to hold: the network from which it is connected, then itself.
+    pub(super) fn payer(&self, peer: PeerId, granted: bool) -> Cause {
+        let standing = if granted { Standing::Met } else { Standing::Other };
+        let cause = Cause::new(standing).by(&peer.to_bytes());
+        if peer == self.me {
+            return Cause::OWN;
+        }
+        let connected = self.peers.connected.get(&identity::to_libp2p(peer));
+        let mut addresses = connected.into_iter().flat_map(|c| c.connections.values());
+        addresses.find_map(|c| origin(&c.address)).map_or(cause, |ip| cause.from(ip))
+    }
+
     pub(super) fn neighbours(&self) -> usize {
         self.peers.announced
     }
@@ -228,7 +243,7 @@ impl Driver {
             agent: entry.agent.clone(),
             rtt: entry.rtt,
         };
-        self.say(event);
+        self.out.say(event);
     }
 
     pub(super) fn on_mdns(&mut self, event: mdns::Event) {

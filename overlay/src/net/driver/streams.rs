@@ -3,7 +3,7 @@
 use super::Driver;
 use crate::{
     net::{
-        driver::requests::Work,
+        driver::reach::Work,
         limits::{STREAMS_MAX, STREAMS_PER_PEER},
         streams::{Event, task},
     },
@@ -55,7 +55,7 @@ impl Driver {
             }
             Event::Refused { peer } => {
                 if let Some(peer) = crate::net::identity::from_libp2p(&peer) {
-                    self.say(NetEvent::StreamRefused { peer });
+                    self.out.say(NetEvent::StreamRefused { peer });
                 }
             }
         }
@@ -66,7 +66,7 @@ impl Driver {
         if self.streams.owners.len() >= STREAMS_MAX || (!outbound && *count >= STREAMS_PER_PEER) {
             self.counters.streams_refused.add();
             if outbound {
-                self.say(NetEvent::StreamRefused { peer });
+                self.out.say(NetEvent::StreamRefused { peer });
             }
             return;
         }

@@ -44,7 +44,7 @@ impl Peer {
     }
 
     fn store(&self, value: Vec<u8>, ttl_secs: u32) {
-        self.say(NetCommand::DhtStore { key: KEY.to_vec(), value, ttl_secs });
+        self.say(NetCommand::DhtStore { from: self.id, granted: false, key: KEY.to_vec(), value, ttl_secs });
     }
 }
 
@@ -132,4 +132,25 @@ async fn values_up_to_the_limit_travel_and_longer_ones_do_not() {
     a.store(offered, 60);
     assert_eq!(a.get(1).await, [vec![7; RECORD_MAX]]);
     assert_eq!(b.get(1).await, [vec![7; RECORD_MAX]]);
+}
+
+/// LOG-23a, attack 14: a crowd of long values that end last pushes out its own kind.
+#[tokio::test]
+async fn a_flood_of_values_takes_room_from_itself() {
+    let mut a = peer(1, &[]).await;
+    let id = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar").peer_id();
+    let store = |from: PeerId, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32| {
+        a.say(NetCommand::DhtStore { from, granted: false, key, value, ttl_secs });
+    };
+    store(id(2), KEY.to_vec(), value(1), 600);
+    for n in 0..1_500u32 {
+        store(id(3), n.to_be_bytes().to_vec(), vec![7; RECORD_MAX], 3_600);
+    }
+    // Who adds to a value does not get it into his power.
+    store(id(3), KEY.to_vec(), value(2), 600);
+    for n in 2_000..3_000u32 {
+        store(id(3), n.to_be_bytes().to_vec(), vec![7; RECORD_MAX], 3_600);
+    }
+    assert_eq!(a.get(1).await, [value(2)]);
+    assert!(a.count("net_records_evicted") > 1_000);
 }

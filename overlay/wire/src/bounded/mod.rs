@@ -110,6 +110,11 @@ impl Weight for std::sync::Arc<[u8]> {
         self.len() + 16
     }
 }
+impl Weight for crate::SharedBytes {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
 impl<T: Weight> Weight for Vec<T> {
     fn heap_bytes(&self) -> usize {
         self.capacity() * size_of::<T>() + self.iter().map(Weight::heap_bytes).sum::<usize>()

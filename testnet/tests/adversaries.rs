@@ -1,0 +1,27 @@
+//! What honest users still get, and that each checker notices where a defence is missing.
+
+use dots_overlay::log::Defence;
+use dots_testnet::sim::{
+    adversaries::{author_flood, log_filler, mute_holder},
+    checkers::Faults,
+};
+
+fn assert_held(run: fn(Option<Defence>) -> Faults, defence: Defence) {
+    assert_eq!(run(None), Faults::new());
+    assert_ne!(run(Some(defence)), Faults::new(), "without {defence:?} nobody complains");
+}
+
+#[test]
+fn made_up_authors_keep_no_newcomer_out() {
+    assert_held(author_flood, Defence::AuthorsGiveWay);
+}
+
+#[test]
+fn a_strangers_log_is_kept_short() {
+    assert_held(log_filler, Defence::UnpaidAreShort);
+}
+
+#[test]
+fn a_neighbour_that_delivers_nothing_hides_nobodys_log() {
+    assert_held(mute_holder, Defence::Turns);
+}
