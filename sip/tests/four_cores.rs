@@ -11,6 +11,8 @@ mod dialogs;
 mod guards;
 #[path = "listening.rs"]
 mod listening;
+#[path = "transfer.rs"]
+mod transfer;
 #[path = "trouble.rs"]
 mod trouble;
 

@@ -1,4 +1,4 @@
-//! Call-IDs that say where a phone is, and what stands for them on the other side.
+//! Call-IDs that say where a phone is, and what stands for them on the other side (BORD-4).
 //!
 //! Many phones write their address into the Call-ID (`8f3a@192.168.1.20`; RFC 3261 §8.1.1.4 even suggests it). Such a one
 //! crosses the border encrypted, under a key of the peer that hides it, and is decrypted when it comes back. The same

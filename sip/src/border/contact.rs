@@ -1,4 +1,4 @@
-//! Contacts at the border. Our phones' are opaque names at our host; of a peer nothing is taken but such a name at its own.
+//! Contacts at the border (BORD-3). Our phones' are opaque names at our host; of a peer nothing is taken but such a name at its own.
 //!
 //! A Contact is where requests in the dialog are addressed to, and phones read more out of it: parameters that ask for an
 //! answer without ringing, feature tags, addresses. Between peers it needs to say only "the other end of this dialog", for
@@ -58,6 +58,7 @@ mod tests {
         Message::parse(text.into_bytes()).expect("a message")
     }
 
+    /// BORD-3.
     #[test]
     fn of_a_peers_contact_nothing_is_left_but_its_name() {
         let (invite, ok) = ("INVITE sip:b@b.test SIP/2.0", "SIP/2.0 200 OK");

@@ -1,4 +1,4 @@
-//! Which headers cross the border, by name. Everything else is taken off, in requests and responses, in both directions.
+//! Which headers cross the border, by name (BORD-1). Everything else is taken off, in requests and responses, in both directions.
 //!
 //! A deny-list is always behind: `Alert-Info` with an auto-answer, `Call-Info` with `answer-after=0`, `Answer-Mode: Auto` and
 //! `P-Auto-Answer` open the microphone of many desk phones; URLs in Alert-Info, Call-Info and Error-Info are fetched by them,

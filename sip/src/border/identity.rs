@@ -1,4 +1,4 @@
-//! From and To at the border: whoever was vouched for, by the name that the reader knows him by, and nothing else.
+//! From and To at the border (BORD-2): whoever was vouched for, by the name that the reader knows him by, and nothing else.
 //!
 //! Phones show From, dial it back, and some obey its parameters. So of what the other side wrote only the tag is taken,
 //! and where a dialog begins the words that stand before the address.

@@ -22,6 +22,7 @@ pub mod headers;
 pub mod identity;
 pub mod parties;
 pub mod references;
+pub(crate) mod transfer;
 
 use crate::{
     hop::host_of,
@@ -54,6 +55,7 @@ impl Border {
     pub fn outward(&self, edit: &mut Editor<'_>, message: &Message) {
         headers::filter(edit, headers::may_cross);
         self.rename_dialogs(edit, message, &|text| self.mask.hide(text));
+        // BORD-5: whoever warned, it is our word.
         let name = Name::Other("warning".to_owned());
         if let Some(warning) = message.header(&name) {
             let warning = headers::warning(warning, &self.own_host);

@@ -41,7 +41,7 @@ pub fn rename(edit: &mut Editor<'_>, message: &Message, rename: Rename<'_>) {
 }
 
 /// `call-id;to-tag=…;from-tag=…`
-fn dialog(value: &str, rename: Rename<'_>) -> Option<String> {
+pub(super) fn dialog(value: &str, rename: Rename<'_>) -> Option<String> {
     let (call_id, tags) = value.split_once(';')?;
     Some(format!("{};{tags}", rename(call_id.trim())?))
 }
@@ -69,7 +69,7 @@ fn refer_to(value: &str, rename: Rename<'_>) -> Option<String> {
 }
 
 /// What may stand in the header part of a URI (RFC 3261 §25.1, hvalue) without being escaped.
-fn escape_header(text: &str) -> String {
+pub(super) fn escape_header(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for b in text.bytes() {
         if b.is_ascii_alphanumeric() || b"-_.!~*'()[]/?:+$".contains(&b) {

@@ -78,6 +78,7 @@ fn what_is_as_it_should_be_is_not_touched() {
     assert_eq!(heard.raw(), honest.raw());
 }
 
+/// BORD-5.
 #[test]
 fn a_warning_is_ours_and_only_one() {
     let lines = ["Warning: 399 10.0.0.1 \"first\"", "Warning: 399 10.0.0.2 \"second\""];

@@ -5,6 +5,7 @@ use super::{
     memory::{Dialog, Dialogs, Phase, short},
     rewrite::{contact_uri, finish, set_uri_of, stamp},
     target::Target,
+    transfer,
     way::{NoWay, Way},
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         headers,
         identity::{self, uri_of},
         parties::Parties,
+        transfer::server_in,
     },
     cx::Cx,
     hop::Hop,
@@ -148,16 +150,24 @@ impl Pass {
         let parties = self.parties(cx, dialogs, request);
         strip_credentials(&mut edit, &parties.guarded_realms(cx.addressing()));
         let mut uri = self.way.uri.clone();
+        let sender = if self.way.by_caller { parties.caller.clone() } else { parties.callee.clone() };
         match target {
             Target::Peer(_) => {
                 let parties = if self.way.by_caller { parties } else { parties.reversed() };
                 identity::set(&mut edit, request, &Name::From, &uri_of(&parties.caller));
                 identity::set(&mut edit, request, &Name::To, &uri_of(&parties.callee));
                 cx.base.border.outward(&mut edit, request);
+                transfer::toward_peer(cx, &mut edit, request, (dialogs, &sender));
             }
             Target::Phone(_) | Target::Flow(_) => {
                 let unknown = Dialog::default();
                 let dialog = dialogs.find(self.key).unwrap_or(&unknown);
+                if matches!(from, Hop::Peer(_)) || parties.are_strangers() {
+                    let server = self.server_of(cx, dialog, target);
+                    transfer::toward_phone(cx, &mut edit, request, (server, &sender));
+                } else {
+                    transfer::between_friends(cx, &mut edit, request, (dialogs, &sender));
+                }
                 match (from, parties.are_strangers()) {
                     (Hop::Peer(_), _) => self.name_parties(&mut edit, request, dialog, &parties),
                     (Hop::Phone(_), true) => {
@@ -195,6 +205,16 @@ impl Pass {
         let other = || format!("sip:{}", target.address());
         let may_pass = said.is_some_and(|said| !is_other(said) && identity::plain_uri(said) == said);
         known.as_ref().or(bound).cloned().or_else(|| (!may_pass).then(other))
+    }
+
+    /// The address by which the phone that gets it knows us, where it knows nothing else.
+    fn server_of<'a>(&self, cx: &Cx<'_>, dialog: &'a Dialog, target: &'a Target) -> Option<&'a str> {
+        let wrote = dialog.caller_from.as_deref().filter(|_| !self.way.by_caller);
+        let bound = match target {
+            Target::Phone(place) => place.server.as_deref(),
+            Target::Flow(_) | Target::Peer(_) => None,
+        };
+        bound.or_else(|| server_in(cx.addressing(), wrote?))
     }
 
     /// Toward a phone of a caller of its own realm: by the name that it was shown.

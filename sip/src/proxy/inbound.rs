@@ -1,6 +1,6 @@
 //! What comes back: a response as the asker sees it (RFC 3261 §16.7 steps 3 to 9).
 
-use super::{record_route, rewrite::finish};
+use super::{record_route, rewrite::finish, transfer};
 use crate::{
     auth::strip_challenges,
     border::{headers, parties::Parties},
@@ -24,6 +24,7 @@ impl Passing<'_> {
     /// it becomes a 403.
     pub fn response(&self, cx: &Cx<'_>, response: &Message, others: &[Message]) -> Option<Message> {
         let is_challenge = matches!(response.status(), Some(401 | 407));
+        // BORD-6.
         if is_challenge && self.crosses() {
             return None;
         }
@@ -61,6 +62,8 @@ impl Passing<'_> {
         if let Some(call_id) = self.request.call_id() {
             edit.set(&Name::CallId, call_id);
         }
+        let asker = matches!(self.asker, Hop::Phone(_)).then_some(self.request);
+        transfer::redirect(cx, edit, response, asker);
         if matches!(self.asker, Hop::Peer(_)) {
             cx.base.border.outward(edit, response);
             if let Some(hidden) = self.request.call_id().and_then(|id| cx.base.border.mask().hide(id)) {

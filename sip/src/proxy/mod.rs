@@ -25,6 +25,7 @@ mod response_context;
 mod rewrite;
 mod session;
 mod target;
+mod transfer;
 mod way;
 
 pub(crate) use admission::{ALLOW, check, is_for_us, mended};

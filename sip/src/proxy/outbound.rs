@@ -5,6 +5,7 @@ use super::{
     record_route,
     rewrite::{finish, set_uri_of, stamp},
     target::Target,
+    transfer,
 };
 use crate::{
     auth::strip_credentials,
@@ -69,6 +70,7 @@ impl Original<'_> {
                 identity::set(&mut edit, request, &Name::From, &uri_of(&self.parties.caller));
                 identity::set(&mut edit, request, &Name::To, &uri_of(&self.parties.callee));
                 cx.base.border.outward(&mut edit, request);
+                transfer::toward_peer(cx, &mut edit, request, (dialogs, &self.parties.caller));
             }
             Target::Phone(place) => self.show(cx, &mut edit, dialogs, place),
             Target::Flow(_) => {}
@@ -80,6 +82,10 @@ impl Original<'_> {
     fn show(&self, cx: &Cx<'_>, edit: &mut Editor<'_>, dialogs: &mut Dialogs, place: &Place) {
         let request = self.request;
         let shown = self.caller_for(cx, place);
+        if matches!(self.hop, Hop::Peer(_)) || self.parties.are_strangers() {
+            let server = place.server.as_deref();
+            transfer::toward_phone(cx, edit, request, (server, &self.parties.caller));
+        }
         if let Some(from) = &shown
             && let Some(key) = self.dialog(cx)
         {
