@@ -31,7 +31,7 @@ type Samples = BTreeMap<(&'static str, bool), Vec<f64>>;
 
 pub fn run(plan: &Plan) -> Result<()> {
     plan.warn_of_debug_build()?;
-    let context = Context::new(plan.name());
+    let context = Context::new(plan.name(), plan.commit.as_deref());
     let version = kamailio::version().unwrap_or_else(|| "(none)".to_owned());
     println!(
         "{} plan, {} pairs; {} with {}",

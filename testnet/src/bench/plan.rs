@@ -52,6 +52,9 @@ pub struct Plan {
     /// The `dots` that is measured [default: the release build beside this program]
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// What that was built from [default: the commit of these sources]
+    #[arg(long)]
+    pub commit: Option<String>,
     /// Where the numbers are kept, and where those before are found [default: testnet/bench/results.csv]
     #[arg(long, value_name = "FILE.csv")]
     results: Option<PathBuf>,

@@ -64,18 +64,24 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(plan: &'static str) -> Context {
+    /// `commit`: where the sources beside this program are not what is measured.
+    pub fn new(plan: &'static str, commit: Option<&str>) -> Context {
         let (model, cores) = (cpu_model(), std::thread::available_parallelism().map_or(0, usize::from));
         let machine = format!("{cores} x {model}").replace(',', " ");
-        let sources = env!("CARGO_MANIFEST_DIR");
-        let head = said("git", &["-C", sources, "rev-parse", "--short", "HEAD"]);
-        let changed = said("git", &["-C", sources, "status", "--porcelain", "--untracked-files=no"]);
-        let commit = match (head.is_empty(), changed.is_empty()) {
-            (true, _) => "unknown".to_owned(),
-            (false, true) => head,
-            (false, false) => format!("{head}+"),
-        };
+        let commit = commit.map_or_else(own_commit, |commit| commit.replace(',', " "));
         Context { date: said("date", &["-u", "+%FT%RZ"]), commit, plan, machine }
+    }
+}
+
+/// With a `+` where something is not committed.
+fn own_commit() -> String {
+    let sources = env!("CARGO_MANIFEST_DIR");
+    let head = said("git", &["-C", sources, "rev-parse", "--short", "HEAD"]);
+    let changed = said("git", &["-C", sources, "status", "--porcelain", "--untracked-files=no"]);
+    match (head.is_empty(), changed.is_empty()) {
+        (true, _) => "unknown".to_owned(),
+        (false, true) => head,
+        (false, false) => format!("{head}+"),
     }
 }
 

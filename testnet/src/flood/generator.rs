@@ -4,7 +4,6 @@ use super::{
     batch::Batch,
     forged::Forgers,
     phone::{self, Heard, Phone, Reply},
-    wall_ms,
     watched::{Refreshes, Watched},
 };
 use crate::{Error, Result};
@@ -13,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Sockets of the phones; each has an address of its own, as a house has.
@@ -328,6 +327,12 @@ impl Line {
         let at = socket.local_addr().map_err(Error::io("local address"))?;
         Ok(Line { socket, at })
     }
+}
+
+/// Milliseconds of the wall clock, which is what the server counts lifetimes by.
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -15,15 +15,4 @@ mod phone;
 mod watched;
 
 pub use generator::{Flood, Generator, Rates};
-pub use phone::{Heard, Phone, Reply};
-
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Everybody's: the reference server knows no others.
-pub const PASSWORD: &str = "secret";
-
-/// Milliseconds of the wall clock, which is what the server counts lifetimes by.
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
+pub use phone::{Heard, PASSWORD, Phone, Reply};

@@ -4,6 +4,8 @@
 use dots_trust::digest::{Algorithm, ha1, response};
 use std::{io::Write, net::SocketAddr};
 
+/// Everybody's: the reference server knows no others.
+pub const PASSWORD: &str = "secret";
 /// Asked for in each REGISTER.
 const EXPIRES_S: u64 = 3_600;
 /// Requests whose time of sending is remembered.
@@ -102,10 +104,8 @@ impl Phone {
                 Some((nonce, algorithm)) => {
                     // Of one password there is one HA1 for each algorithm.
                     let known = self.credential.take().filter(|old| old.algorithm == algorithm);
-                    let ha1 = known.map_or_else(
-                        || ha1(algorithm, &self.user(), realm, super::PASSWORD),
-                        |known| known.ha1,
-                    );
+                    let ha1 = known
+                        .map_or_else(|| ha1(algorithm, &self.user(), realm, PASSWORD), |known| known.ha1);
                     self.credential = Some(Credential { nonce: nonce.to_owned(), algorithm, ha1, nc: 0 });
                     Heard::Challenged
                 }
