@@ -105,7 +105,10 @@ impl ReceiptCore {
         signer: &mut Signer,
         is_ours: bool,
     ) -> Say {
-        let entry = self.calls.get_mut(key).expect("a call that we know");
+        // A call before it in this bundle may have finished, and made room by the oldest that is done: this one.
+        let Some(entry) = self.calls.get_mut(key) else {
+            return Say::This(refused(*key, Refusal::UnknownCall));
+        };
         let (was_open, was_whole) = (entry.call.is_open(), matches!(entry.call.state, State::Whole { .. }));
         if result == Ok(Heard::Changed) {
             let mut curve = Curve { signer, checked: &mut self.checked };

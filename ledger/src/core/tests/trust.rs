@@ -3,7 +3,7 @@
 use super::super::*;
 use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, key, talked};
 use crate::{
-    limits::BATCH,
+    limits::{BATCH, KEPT_MAX},
     receipt::{Claim, Message, Refusal, Refused, Side, read_bundle, sealing, write_bundle},
 };
 use std::time::Duration;
@@ -162,4 +162,35 @@ fn two_claims_of_one_call_in_one_request_get_no_signature() {
     assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
     assert_eq!(net.counted(CALLEE, "receipt_signatures_made"), 0);
     assert!(matches!(one(ask(&mut net, CALLEE, caller, &single)), Some(Message::Half(_))), "one does");
+}
+
+/// What is done is forgotten when more is; the same bundle may ask about it.
+#[test]
+fn a_call_that_is_forgotten_while_its_bundle_is_read_is_unknown() {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.run(MINUTE);
+    net.both_whole(1);
+    let known = Message::Whole(net.whole(CALLER, 1).expect("it is whole"));
+    net.answered(2);
+    net.ended(CALLEE, 2, 0, EndCause::Bye, false);
+    net.ended(CALLER, 2, 0, EndCause::Bye, true);
+    net.pass(BATCH);
+    for _ in 0..2 {
+        net.sync(CALLER, usize::MAX);
+        net.sync(CALLEE, usize::MAX);
+        let packet = net.wire.pop().expect("a claim, then a signature");
+        net.deliver(packet);
+    }
+    net.sync(CALLER, usize::MAX);
+    let Some(Packet::Request { body, .. }) = net.wire.pop() else { panic!("the whole receipt") };
+    let mut bundle = read_bundle(&body).expect("a bundle");
+    bundle.push(Some(known));
+    let core = net.machines[CALLEE].core.as_mut().expect("up");
+    core.finished.extend((0..KEPT_MAX as u32).map(|n| dots_wire::sha256(&n.to_be_bytes())));
+    let caller = net.peer(CALLER);
+    let answer = ask(&mut net, CALLEE, caller, &write_bundle(&bundle)).and_then(|b| read_bundle(&b));
+    let answer = answer.expect("an answer");
+    assert!(matches!(&answer[..], [Some(Message::Whole(_)), Some(Message::Refused(_))]), "{answer:?}");
 }
