@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::Settings,
     datadir::{self, DataDir, Held},
-    drivers::store::{self, AccountStore, Home, StoreError, Stores},
+    drivers::store::{self, AccountStore, Home, StoreError, Stores, Wanted, Wrong},
     failure::Failure,
     peer::{Stream, notes},
 };
@@ -253,9 +253,12 @@ impl Accounts {
             Accounts::Here { store, realms, lock } => {
                 let aliases = aliases(lock)?;
                 let home = Home { realms, aliases: &aliases };
-                home.admit(aor).map_err(|e| Failure::Refused(e.to_string()))?;
-                let account = store::account(aor, password, roaming, now_ms());
-                let account = account.map_err(|e| Failure::Usage(e.to_string()))?;
+                let known = store.get(aor).map_err(|e| broken(lock.path(), e))?;
+                let wanted = Wanted { aor, password, is_ha1: false, roaming: Some(roaming) };
+                let account = home.put(known.as_ref(), &wanted, now_ms()).map_err(|e| match e {
+                    Wrong::Account(e) => Failure::Usage(e.to_string()),
+                    e => Failure::Refused(e.to_string()),
+                })?;
                 store.put(&account).map(drop).map_err(|e| broken(lock.path(), e))
             }
             Accounts::Peer(client) => Ok(client.account_put(aor, password, roaming).map(drop)?),

@@ -5,8 +5,11 @@ use super::{
     reply::{answer, good, problem},
 };
 use crate::{
-    drivers::store::{self, Home, Wrong},
-    peer::api::{Reply, Request},
+    drivers::store::{self, Home, Wanted, Wrong},
+    peer::{
+        account::Account,
+        api::{Reply, Request},
+    },
 };
 use axum::{
     body::Bytes,
@@ -113,8 +116,8 @@ pub async fn alias_put(State(app): State<App>, Path(alias): Path<String>, body: 
 
 /// The account of this home that nobody could call any more if `alias` meant something else.
 async fn hidden(app: &App, alias: &str) -> Result<Option<String>, Reply> {
-    let (realms, _) = own(app).await?;
-    let names: Vec<String> = realms.iter().map(|realm| format!("{alias}@{realm}")).collect();
+    let (realms, aliases) = own(app).await?;
+    let names = Home { realms: &realms, aliases: &aliases }.hidden_by(alias);
     let store = app.accounts.clone();
     blocking(move || {
         for aor in names {
@@ -168,29 +171,21 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
         }
         Err(e) => Err(problem(400, e.to_string())),
     };
-    let known = match known {
-        Ok(None) => admitted(&app, &aor).await.map(|()| None),
-        known => known,
-    };
-    let roaming = match known {
-        Ok(known) => change.roaming.unwrap_or(known.is_none_or(|account| account.roaming)),
-        Err(reply) => return answer(reply),
-    };
-    match store::account(&aor, &change.password, roaming, now_ms()) {
-        Ok(account) => answer(app.api.ask(Request::AccountPut { account }).await),
-        Err(e) => answer(problem(400, e.to_string())),
+    match known {
+        Ok(known) => answer(put(&app, &aor, &change, known.as_ref()).await.unwrap_or_else(|refused| refused)),
+        Err(reply) => answer(reply),
     }
 }
 
-/// May there be a new account of this name?
-async fn admitted(app: &App, aor: &str) -> Result<(), Reply> {
+async fn put(app: &App, aor: &str, change: &AccountChange, known: Option<&Account>) -> Result<Reply, Reply> {
     let (realms, aliases) = own(app).await?;
     let home = Home { realms: &realms, aliases: &aliases };
-    let aor = store::canonical(aor).map_err(|e| problem(400, e.to_string()))?;
-    home.admit(&aor).map_err(|why| match why {
+    let wanted = Wanted { aor, password: &change.password, is_ha1: false, roaming: change.roaming };
+    let account = home.put(known, &wanted, now_ms()).map_err(|why| match why {
         Wrong::Alias { .. } => problem(409, why.to_string()),
         why => problem(400, why.to_string()),
-    })
+    })?;
+    Ok(app.api.ask(Request::AccountPut { account }).await)
 }
 
 pub async fn account_remove(State(app): State<App>, Path(aor): Path<String>) -> Response {

@@ -17,6 +17,7 @@ use dots_sip::{
     core::{Core as Sip, Serve},
     registrar::{Binding, ExpiryRules},
 };
+use dots_trust::accounts::is_void;
 use dots_wire::{Checked, Now, PublicKey, Timestamp};
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
@@ -82,14 +83,12 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     peer
 }
 
-/// Was this registration of an account of ours proved with a password that is none any more? A home takes each proof for
-/// [`BIND_LIFE_MAX`], so the end says when it was given.
+/// Was this registration of an account of ours proved with a password that is none any more?
 fn is_voided(now: Now, binding: &Binding, config: &Config, changed: &BTreeMap<String, u64>) -> bool {
     let own = config.is_home(realm_of(&binding.aor));
-    let changed = changed.get(&binding.aor).filter(|_| own);
+    let changed = changed.get(&*binding.aor).filter(|_| own);
     let end = Timestamp(binding.granted_until_ms);
-    // An end that is too far away was given by a clock that was ahead: nobody can say what it proves.
-    changed.is_some_and(|at| end < Timestamp(*at).plus(BIND_LIFE_MAX) || end > now.wall.plus(BIND_LIFE_MAX))
+    changed.is_some_and(|at| is_void(now.wall, end, Timestamp(*at)))
 }
 
 /// A realm that was ours at the last start and is not now is a name like any other.

@@ -2,13 +2,14 @@
 //! phones register with the passwords that they had (`testnet/fixtures/first-slice`).
 
 use dots::{
-    drivers::store::Stores,
+    drivers::store::{AccountStore, Stores},
     peer::{Stream, journal},
 };
 use dots_testnet::{
     phones::plain::Plain,
     process::{Peer, binary},
 };
+use dots_trust::accounts::Change;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -61,6 +62,29 @@ fn its_bindings_are_read_as_they_were_written() {
     assert!(live.iter().all(|b| b.expires_at_ms > REGISTERED_MS + 3_500_000));
     let (over, _) = journal::replay(&records, REGISTERED_MS + 3_700_000);
     assert!(over.is_empty(), "an hour later they have ended");
+}
+
+/// DISK-9a: the changes of an old account stream have numbers, as new ones have.
+#[test]
+fn its_changes_of_accounts_are_numbered() {
+    let (_dir, at) = data();
+    let aors = |changes: Vec<(u64, Change)>| {
+        changes.into_iter().map(|(number, change)| (number, change.aor().to_owned())).collect::<Vec<_>>()
+    };
+    let store = AccountStore::open(&at).unwrap();
+    let before = aors(store.changes_since(0, 100).unwrap());
+    let numbers: Vec<u64> = before.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=store.last_change()).collect::<Vec<_>>());
+    for aor in ["alice@a.example", "bob@a.example", "me@a.example"] {
+        assert!(before.iter().any(|(_, of)| of == aor), "{before:?}");
+    }
+    let last = store.last_change();
+    store.remove("bob@a.example", REGISTERED_MS).unwrap();
+    assert_eq!(aors(store.changes_since(last, 100).unwrap()), [(last + 1, "bob@a.example".to_owned())]);
+    drop(store);
+    let store = AccountStore::open(&at).unwrap();
+    assert_eq!(aors(store.changes_since(0, last as usize).unwrap()), before, "numbers stay");
+    assert_eq!(store.last_change(), last + 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! disk, no network: time and chance come in as arguments.
 
 pub mod account;
+pub mod accounts;
 pub mod answer;
 pub mod brakes;
 pub mod digest;

@@ -8,15 +8,16 @@ use super::{
     disk::report,
     index::{Effect, Index, IndexError, Opened},
 };
-use dots_trust::account::{self, Account};
+use dots_trust::{
+    account::Account,
+    accounts::{Change, Imported, Numbers, Outcome, Voided},
+};
 use dots_wire::{
-    decode,
     disk::{DiskError, Position, SegmentStore},
     encode,
 };
-use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -24,15 +25,8 @@ use std::{
 /// Accounts in one write and one index batch of an import.
 const IMPORT_CHUNK: usize = 4_096;
 
-const VERSION: u8 = 1;
-
-#[derive(Serialize_tuple, Deserialize_tuple)]
-struct Tombstone {
-    version: u8,
-    aor: String,
-    /// UTC ms.
-    removed_at_ms: u64,
-}
+/// The place of every so many-th change is kept, so that a reader of the change log begins near to where he was.
+const MARK_EVERY: u64 = 1_024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -51,19 +45,6 @@ impl From<IndexError> for StoreError {
     }
 }
 
-/// One account of an import.
-pub struct Imported {
-    pub account: Account,
-    /// Nothing was said of roaming: where there is such an account, its own word stays.
-    pub keeps_roaming: bool,
-}
-
-impl From<Account> for Imported {
-    fn from(account: Account) -> Imported {
-        Imported { account, keeps_roaming: false }
-    }
-}
-
 /// The accounts of this peer. Shared by reference; one change at a time.
 pub struct AccountStore {
     inner: Mutex<Inner>,
@@ -75,6 +56,9 @@ struct Inner {
     index: Index,
     index_dir: PathBuf,
     opened: Opened,
+    numbers: Numbers,
+    /// Where the changes 1, 1,025, 2,049 … stand.
+    marks: Vec<Position>,
 }
 
 impl AccountStore {
@@ -92,14 +76,18 @@ impl AccountStore {
             Opened::Rebuilt { reason } => tracing::info!(reason, "account index rebuilt"),
         }
         let book = Book::default();
-        for record in truth.iter_from(Position::START) {
-            match Change::read(&record?.1) {
+        let (numbers, marks) = (Numbers::default(), Vec::new());
+        let mut inner = Inner { truth, index, index_dir, opened, numbers, marks };
+        for record in inner.truth.iter_from(Position::START) {
+            let (at, record) = record?;
+            inner.number(at);
+            match Change::read(&record) {
                 Some(Change::Put(account)) => book.apply([(account.aor.as_str(), Some(&account))]),
                 Some(Change::Removed(gone)) => book.apply([(gone.aor.as_str(), None)]),
                 None => {}
             }
         }
-        Ok(AccountStore { inner: Mutex::new(Inner { truth, index, index_dir, opened }), book })
+        Ok(AccountStore { inner: Mutex::new(inner), book })
     }
 
     /// How the index was found.
@@ -138,27 +126,50 @@ impl AccountStore {
         if !inner.exists(aor)? {
             return Ok(false);
         }
-        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), tombstone(aor, now_ms))])?;
+        let removed = Change::removed(aor, now_ms).to_bytes();
+        inner.append(&[(Effect::Remove(aor.as_bytes().to_vec()), removed)])?;
         inner.truth.sync()?;
         self.book.apply([(aor, None)]);
         Ok(true)
     }
 
-    /// Accounts that got another password or were removed, and when (UTC ms), the last time of each. Whoever proved the
-    /// password before then has proved nothing. A new account voids nothing, so it is not among them.
+    /// Accounts that got another password or were removed, and when (UTC ms), the last time of each.
     pub fn changed(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        let (mut seen, mut changed) = (BTreeSet::new(), BTreeMap::new());
+        let mut voided = Voided::default();
         for record in self.inner().truth.iter_from(Position::START) {
-            let (_, record) = record?;
-            let (aor, at) = match Change::read(&record) {
-                Some(Change::Put(account)) if seen.insert(account.aor.clone()) => continue,
-                Some(Change::Put(account)) => (account.aor, account.changed_at_ms),
-                Some(Change::Removed(gone)) => (gone.aor, gone.removed_at_ms),
-                None => continue,
-            };
-            changed.insert(aor, at);
+            if let Some(change) = Change::read(&record?.1) {
+                voided.hear(&change);
+            }
         }
-        Ok(changed)
+        Ok(voided.into_times())
+    }
+
+    /// DISK-9a: the number of the newest change.
+    pub fn last_change(&self) -> u64 {
+        self.inner().numbers.last()
+    }
+
+    /// Up to `limit` changes behind the number `after`, oldest first, each with its number. What a later version wrote is left
+    /// out, and its number with it.
+    pub fn changes_since(&self, after: u64, limit: usize) -> Result<Vec<(u64, Change)>, StoreError> {
+        let inner = self.inner();
+        let mark = after / MARK_EVERY;
+        let Some(from) = usize::try_from(mark).ok().and_then(|mark| inner.marks.get(mark)) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for (number, record) in (mark * MARK_EVERY + 1..).zip(inner.truth.iter_from(*from)) {
+            if found.len() >= limit {
+                break;
+            }
+            let (_, record) = record?;
+            if number > after
+                && let Some(change) = Change::read(&record)
+            {
+                found.push((number, change));
+            }
+        }
+        Ok(found)
     }
 
     /// Up to `limit` accounts behind `after`, ordered by AOR.
@@ -180,19 +191,15 @@ impl AccountStore {
         let mut inner = self.inner();
         let (mut changed, mut written) = (Vec::new(), Vec::new());
         let mut chunk = Vec::with_capacity(IMPORT_CHUNK);
-        for (aor, Imported { mut account, keeps_roaming }) in last {
-            if let Some(found) = inner.get(&aor)? {
-                if keeps_roaming {
-                    account.roaming = found.roaming;
-                }
-                if found.is_as(&account) {
-                    continue;
-                }
-                if !replace {
+        for (aor, imported) in last {
+            let account = match imported.beside(inner.get(&aor)?.as_ref()) {
+                Outcome::Same => continue,
+                Outcome::Differs(account) if !replace => {
                     changed.push(account);
                     continue;
                 }
-            }
+                Outcome::New(account) | Outcome::Differs(account) => account,
+            };
             chunk.push((Effect::Put(aor.into_bytes()), encode(&account)));
             written.push(account);
             if chunk.len() >= IMPORT_CHUNK {
@@ -213,11 +220,23 @@ impl AccountStore {
 }
 
 impl Inner {
+    /// The next change stands here.
+    fn number(&mut self, at: Position) {
+        let number = self.numbers.take();
+        if (number - 1) % MARK_EVERY == 0 {
+            self.marks.push(at);
+        }
+        debug_assert_eq!(self.marks.len() as u64, number.div_ceil(MARK_EVERY), "each mark has its place");
+    }
+
     fn append(&mut self, changes: &[(Effect, Vec<u8>)]) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
         }
         let positions = self.truth.append_all(changes.iter().map(|(_, record)| record.as_slice()))?;
+        for at in &positions {
+            self.number(*at);
+        }
         let reflected = changes.iter().map(|(effect, _)| effect.clone()).zip(positions).collect();
         let end = self.truth.end();
         if self.index.apply(reflected, end).is_err() {
@@ -272,22 +291,6 @@ impl Inner {
     }
 }
 
-/// A record of the stream, of a version that we know.
-enum Change {
-    Put(Account),
-    Removed(Tombstone),
-}
-
-impl Change {
-    fn read(record: &[u8]) -> Option<Change> {
-        if let Ok(account) = decode::<Account>(record) {
-            return (account.version == account::VERSION).then_some(Change::Put(account));
-        }
-        let tombstone = decode::<Tombstone>(record).ok()?;
-        (tombstone.version == VERSION).then_some(Change::Removed(tombstone))
-    }
-}
-
 /// What a record of the stream means to the index.
 pub(super) fn effect(record: &[u8]) -> Effect {
     match Change::read(record) {
@@ -295,9 +298,4 @@ pub(super) fn effect(record: &[u8]) -> Effect {
         Some(Change::Removed(gone)) => Effect::Remove(gone.aor.into_bytes()),
         None => Effect::Nothing,
     }
-}
-
-/// The record that removes an account.
-pub(super) fn tombstone(aor: &str, removed_at_ms: u64) -> Vec<u8> {
-    encode(&Tombstone { version: VERSION, aor: aor.to_owned(), removed_at_ms })
 }

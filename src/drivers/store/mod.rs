@@ -6,16 +6,17 @@
 
 mod accounts;
 mod book;
-mod credential;
 mod disk;
 mod import;
 mod index;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{AccountStore, Imported, StoreError};
-pub use credential::{BadAccount, account, account_of_ha1, ascii_realm, canonical, is_like_ha1};
+pub use accounts::{AccountStore, StoreError};
 pub use disk::{Ack, Acks, Append, Disk, QUEUE_MAX, Stores};
+pub use dots_trust::accounts::{
+    BadAccount, Home, Imported, Wanted, Wrong, account, account_of_ha1, ascii_realm, canonical, is_like_ha1,
+};
 pub use dots_wire::disk::DiskError;
-pub use import::{Home, Wrong, differing, prepare};
+pub use import::{differing, prepare};
 pub use index::Opened;

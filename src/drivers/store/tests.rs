@@ -1,10 +1,10 @@
 use super::{
-    accounts::{effect, tombstone},
-    credential::canonical,
+    accounts::effect,
     index::{Effect, Index},
     *,
 };
 use crate::peer::{account::Account, golden::hostile::attack, output::Stream};
+use dots_trust::accounts::Change;
 use dots_wire::{disk::SegmentStore, encode};
 use std::{collections::VecDeque, fs, path::Path, time::Instant};
 
@@ -286,7 +286,7 @@ async fn the_writer_is_bounded_and_says_once_that_it_failed() {
 #[test]
 fn golden_bytes_of_a_removal() {
     assert_eq!(
-        hex::encode(tombstone("alice@a.test", 1_700_000_000_000)),
+        hex::encode(Change::removed("alice@a.test", 1_700_000_000_000).to_bytes()),
         "83016c616c69636540612e746573741b0000018bcfe56800"
     );
 }
@@ -295,7 +295,7 @@ fn golden_bytes_of_a_removal() {
 fn a_record_of_another_version_or_not_whole_does_nothing() {
     let key = b"alice@a.test".to_vec();
     let put = encode(&alice("x"));
-    let gone = tombstone("alice@a.test", 1);
+    let gone = Change::removed("alice@a.test", 1).to_bytes();
     assert_eq!((effect(&put), effect(&gone)), (Effect::Put(key.clone()), Effect::Remove(key)));
     for good in [put, gone] {
         let mut newer = good.clone();
@@ -303,4 +303,35 @@ fn a_record_of_another_version_or_not_whole_does_nothing() {
         assert_eq!(effect(&newer), Effect::Nothing);
         attack("account", &good, |record| effect(record) != Effect::Nothing);
     }
+}
+
+/// DISK-9a.
+#[test]
+fn changes_have_numbers_that_stay() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let numbers = |store: &AccountStore, after| {
+        let changes = store.changes_since(after, 3_000).expect("read");
+        changes.into_iter().map(|(number, change)| (number, change.aor().to_owned())).collect::<Vec<_>>()
+    };
+    let store = AccountStore::open(dir.path()).expect("opens");
+    assert_eq!((store.last_change(), numbers(&store, 0)), (0, vec![]));
+    import(&store, numbered(0..2_100)).expect("imported");
+    store.put(&alice("one")).expect("put");
+    assert_eq!(store.remove("nobody@a.test", 5).ok(), Some(false), "nothing has changed");
+    store.remove("alice@a.test", 5).expect("removed");
+    assert_eq!(store.last_change(), 2_102);
+    let last = [(2_101, "alice@a.test".to_owned()), (2_102, "alice@a.test".to_owned())];
+    assert_eq!(numbers(&store, 2_100), last);
+    let all = numbers(&store, 0);
+    assert_eq!((all.len(), all[0].0, all[2_101].0), (2_102, 1, 2_102));
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    let store = AccountStore::open(dir.path()).expect("opens");
+    for after in [0, 1, 1_023, 1_024, 1_025, 2_047, 2_048, 2_100, 2_101, 2_102, 9_999] {
+        let expected = all.iter().skip(after).cloned().collect::<Vec<_>>();
+        assert_eq!(numbers(&store, after as u64), expected, "the same after a restart, behind {after}");
+    }
+    assert_eq!(store.changes_since(1_000, 30).expect("read").len(), 30);
+    store.put(&alice("two")).expect("put");
+    assert_eq!(numbers(&store, 2_102), [(2_103, "alice@a.test".to_owned())]);
 }

@@ -1,10 +1,11 @@
 //! From a password to what is kept: digests (RFC 7616 §3.4.2: H(user:realm:password)) of every spelling of the user name
 //! that phones answer with, by SHA-256 and by MD5. The password is not kept.
 
-use dots_trust::account::{Account, Digests, VERSION};
-use dots_trust::digest::{Algorithm, ha1};
-
-use dots_sip::uri::unescape;
+use crate::{
+    account::{Account, Digests, VERSION},
+    digest::{Algorithm, ha1},
+    uri::unescape,
+};
 
 const AOR_BYTES_MAX: usize = 255;
 
