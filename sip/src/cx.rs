@@ -209,28 +209,28 @@ impl Cx<'_> {
     }
 
     /// A message that no grant goes with: responses, ACK, CANCEL, what is in a dialog.
-    pub fn send(&mut self, hop: &Hop, bytes: Vec<u8>) {
-        self.send_with(hop, bytes, None, About::Other);
+    pub fn send(&mut self, hop: &Hop, message: Message) {
+        self.send_with(hop, message, None, About::Other);
     }
 
     /// `grant` and `about`: see [`Output::SendPeer`].
-    pub fn send_with(&mut self, hop: &Hop, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, about: About) {
+    pub fn send_with(&mut self, hop: &Hop, message: Message, grant: Option<Arc<[u8]>>, about: About) {
         self.out(match hop {
-            Hop::Phone(flow) => Output::Send { flow: *flow, bytes },
+            Hop::Phone(flow) => Output::Send { flow: *flow, bytes: message.into_bytes() },
             Hop::Peer(peer) => {
-                let bytes = self.base.border.answer(bytes);
-                Output::SendPeer { peer: peer.clone(), bytes, grant, about }
+                let message = self.base.border.answer(message);
+                Output::SendPeer { peer: peer.clone(), message, grant, about }
             }
         });
     }
 
     /// An answer of our own to `request`; its To-tag is a hash of the request.
-    pub fn answer(&self, request: &Message, status: Status, headers: &[(&str, String)]) -> Vec<u8> {
+    pub fn answer(&self, request: &Message, status: Status, headers: &[(&str, String)]) -> Message {
         let tag = self.base.secret.to_tag(request, self.base.shard);
         let mut builder = ResponseBuilder::new(request, status.0, status.1).to_tag(&tag);
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
-        builder.build()
+        builder.finish()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     limits::MESSAGE_BYTES_MAX,
-    message::parse::{digits, line},
+    message::{grammar::digits, parse::line},
 };
 use memchr::memchr;
 

@@ -102,7 +102,8 @@ const KNOWN: [(Method, &str); 14] = [
 /// The hop is part of the name, so no other hop can repeat, acknowledge or cancel the request, whoever knows the branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerKey {
-    request: u128,
+    /// Two halves, so that a key aligns to eight bytes: each stands in two tables.
+    request: [u64; 2],
     method: u32,
 }
 
@@ -113,7 +114,8 @@ impl ServerKey {
             Method::Ack => Method::Invite,
             method => method,
         };
-        ServerKey { request: request_hash(request, hop, secret), method: method.code() }
+        let hash = request_hash(request, hop, secret);
+        ServerKey { request: [(hash >> 64) as u64, hash as u64], method: method.code() }
     }
 
     /// All keys with this branch, sent-by and hop, of any method: what a CANCEL may mean (§9.2).

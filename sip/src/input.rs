@@ -30,7 +30,7 @@ pub enum Input {
     /// The link to that peer failed: its branches get 503.
     OverlayDown { peer: PeerLabel },
     /// This message of `Output::SendPeer` could not be queued: its branch, and no other, fails as 503.
-    OverlayRefused { bytes: Vec<u8> },
+    OverlayRefused { message: Message },
     /// Answers `Output::Challenge`.
     Challenge { id: AskId, result: Result<Challenge, AuthFailure> },
     /// Answers `Output::Verify`.
@@ -46,7 +46,7 @@ pub enum Input {
     /// The account is no more: nothing new is said in its dialogs.
     Gone { aor: String },
     /// At start: a live binding from the journal.
-    Restore { binding: Binding },
+    Restore { binding: Box<Binding> },
     /// The program ends: new requests outside dialogs get 503, what is under way may finish.
     Drain,
     /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.

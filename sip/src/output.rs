@@ -5,6 +5,7 @@ use crate::{
     auth::{Answer, Vouch},
     ids::Method,
     input::{AskId, PeerLabel, PingId},
+    message::Message,
     registrar::BindingChange,
 };
 use std::{net::IpAddr, sync::Arc};
@@ -15,7 +16,7 @@ pub enum Output {
     Send { flow: Flow, bytes: Vec<u8> },
     /// Send one message to a peer over the overlay leg. `grant`: what the home gave for this request (outside a
     /// dialog); `about`: what has to go with it.
-    SendPeer { peer: PeerLabel, bytes: Vec<u8>, grant: Option<Arc<[u8]>>, about: About },
+    SendPeer { peer: PeerLabel, message: Message, grant: Option<Arc<[u8]>>, about: About },
     /// The phone at `source` is to be challenged in the name of this canonical realm. Answer with `Input::Challenge`.
     Challenge { id: AskId, realm: String, source: IpAddr },
     /// Check this answer to a challenge, given by the phone at `source`. Answer with `Input::Verified`.

@@ -153,6 +153,9 @@ impl Shards {
 
     /// `None`: it is everybody's.
     fn owner(&self, input: &Input) -> Option<Shard> {
+        if self.cores.len() == 1 {
+            return Some(0);
+        }
         let by_message = |bytes: &[u8]| {
             // What cannot be read is answered by whoever gets it.
             let message = Message::parse_lenient(bytes.to_vec());
@@ -162,11 +165,8 @@ impl Shards {
             Input::Message { bytes, .. } => Some(by_message(bytes)),
             Input::Overlay { message, .. } => Some(self.dispatch.of_message(message, &self.addressing)),
             Input::Unframed { head, .. } => Some(by_message(head)),
-            Input::OverlayRefused { bytes } => {
-                let message = Message::parse_lenient(bytes.clone()).ok();
-                let branch =
-                    message.and_then(|m| m.via().and_then(|via| via.branch()).and_then(Branch::read));
-                branch.map(Branch::shard)
+            Input::OverlayRefused { message } => {
+                message.via().and_then(|via| via.branch()).and_then(Branch::read).map(Branch::shard)
             }
             Input::FlowClosed { .. } | Input::OverlayDown { .. } | Input::Gone { .. } | Input::Drain => None,
             Input::Challenge { id, .. }

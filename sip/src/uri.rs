@@ -1,6 +1,6 @@
 //! URIs (RFC 3261 §19.1): parts, escapes, comparison.
 
-use crate::message::values::{is_host, param, params, split_host_port};
+use crate::message::grammar::{is_host, param, params, split_host_port};
 
 /// Parameters of one URI that are compared; more make it unequal to all others.
 const PARAMS_MAX: usize = 64;

@@ -121,7 +121,8 @@ fn a_full_link_fails_one_branch_and_leaves_the_others_alone() {
     w.a.to_peer.clear();
     w.a.phone(w.now, 3, &invite(3, "c2", "carol", "bob%40b.test", "a.test"));
     let refused = w.a.to_peer.pop_front().expect("carol's INVITE");
-    w.a.core.handle(w.now, Input::OverlayRefused { bytes: refused });
+    let refused = Message::parse(refused).expect("readable");
+    w.a.core.handle(w.now, Input::OverlayRefused { message: refused });
     w.a.drain(w.now);
     assert_eq!(w.a.got(3).status(), Some(480));
     assert!(
@@ -223,4 +224,20 @@ fn a_connection_has_proved_an_account_when_its_home_says_so() {
         w.a.drain(w.now);
         assert_eq!(w.a.proved, proved, "{response:?} over {:?}", flow.transport);
     }
+}
+
+/// RFC 3261 §8.1.1, §17.1.3: what is missing is said, where a branch tells the sender what the answer is to.
+#[test]
+fn a_request_without_a_cseq_is_answered_400_and_an_ack_never() {
+    let mut w = World::new();
+    let text = request("OPTIONS", "sip:127.0.0.1", 1, "c1", "alice", "bob", "");
+    for (cseq, why) in [("", "missing"), ("CSeq: x OPTIONS\n", "no number"), ("CSeq: 1\n", "no method")] {
+        w.a.phone(w.now, 1, &text.replace("CSeq: 7 OPTIONS\n", cseq));
+        assert_eq!(w.a.got(1).status(), Some(400), "{why}");
+    }
+    let ack = text.replace("OPTIONS", "ACK").replace("CSeq: 7 ACK\n", "");
+    w.a.phone(w.now, 1, &ack);
+    let nameless = text.replace("CSeq: 7 OPTIONS\n", "").replace("branch=", "b=");
+    w.a.phone(w.now, 1, &nameless);
+    assert!(w.a.silent(1), "nothing says what an answer would be to");
 }

@@ -6,7 +6,7 @@
 
 use super::{
     Peer,
-    messages::{Envelope, VERSION},
+    messages::{Envelope, VERSION, With},
     rate::Kind,
 };
 use dots_overlay::grant;
@@ -18,8 +18,7 @@ use dots_sip::{
     message::{Message, ResponseBuilder},
     output::About,
 };
-use dots_wire::{Now, PeerId, decode, encode, sha256};
-use serde_bytes::ByteBuf;
+use dots_wire::{Now, PeerId, decode, sha256};
 use std::sync::Arc;
 
 /// Why a request from a peer is not believed; each is a counter and a final answer.
@@ -55,48 +54,41 @@ impl Refused {
 }
 
 impl Peer {
-    /// The SIP core sends `bytes` to the peer behind `label`; what they are `about` says what goes with them.
+    /// The SIP core sends this message to the peer behind `label`; what they are `about` says what goes with them.
     pub(super) fn send_leg(
         &mut self,
         now: Now,
         label: &PeerLabel,
-        bytes: Vec<u8>,
+        message: Message,
         grant: Option<Arc<[u8]>>,
         about: &About,
     ) {
         let Some(peer) = self.neighbours.of_label(label) else {
             return self.outside.sip(dots_sip::Input::OverlayDown { peer: label.clone() });
         };
-        let mut envelope = Envelope {
-            version: VERSION,
-            sip: bytes,
-            grant: None,
-            realm: None,
-            nonce: None,
-            on_behalf: Vec::new(),
-        };
+        let mut with = With::default();
         match about {
             About::Initial { attempt, method, caller, target } => {
                 if *method == Method::Invite {
                     let fresh = self.outside.random_hash();
-                    envelope.nonce = self.calls.nonce(*attempt, fresh);
+                    with.nonce = self.calls.nonce(*attempt, fresh);
                 }
-                let given = grant.filter(|g| !g.is_empty()).map(|g| g.to_vec());
-                let grant =
-                    given.or_else(|| self.authenticator(now).own_call_grant(caller, method.as_str(), target));
-                if let Some(bytes) = &grant {
-                    self.calls.set_grant(*attempt, label, bytes.as_slice().into());
+                let own = |peer: &mut Peer| {
+                    peer.authenticator(now).own_call_grant(caller, method.as_str(), target).map(Arc::from)
+                };
+                with.grant = grant.filter(|g| !g.is_empty()).or_else(|| own(self));
+                if let Some(grant) = &with.grant {
+                    self.calls.set_grant(*attempt, label, grant.clone());
                 }
-                envelope.grant = grant.map(ByteBuf::from);
-                envelope.realm = self.realms.signed(realm_of(caller), now.wall).cloned();
+                with.realm = self.realms.signed(realm_of(caller), now.wall);
             }
-            About::Answer(name) => envelope.nonce = self.calls.answer_nonce(name),
+            About::Answer(name) => with.nonce = self.calls.answer_nonce(name),
             About::Other => {}
         }
         let is_initial = matches!(about, About::Initial { .. });
-        if self.links.send(now, peer, encode(&envelope), is_initial).is_err() {
+        if self.links.send(now, peer, with.envelope(message.raw()), is_initial).is_err() {
             self.outside.count("link_full");
-            self.outside.sip(dots_sip::Input::OverlayRefused { bytes: envelope.sip });
+            self.outside.sip(dots_sip::Input::OverlayRefused { message });
         }
     }
 
@@ -191,10 +183,8 @@ impl Peer {
             }
             _ => ResponseBuilder::new(request, 403, "Forbidden"),
         };
-        let sip = response.to_tag(tag).build();
-        let envelope =
-            Envelope { version: VERSION, sip, grant: None, realm: None, nonce: None, on_behalf: Vec::new() };
-        if self.links.send(now, to, encode(&envelope), false).is_err() {
+        let response = response.to_tag(tag).finish();
+        if self.links.send(now, to, With::default().envelope(response.raw()), false).is_err() {
             self.outside.count("link_full");
         }
     }

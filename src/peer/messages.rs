@@ -2,9 +2,11 @@
 //! CBOR arrays behind a version (`docs/spec/4-peer-messages.md`).
 
 use dots_trust::answer::Answer;
-use dots_wire::{Hash, PeerId, Signed};
+use dots_wire::{Hash, PeerId, Signed, encode};
 use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use std::sync::Arc;
 
 pub const VERSION: u8 = 2;
 
@@ -20,6 +22,23 @@ pub struct Envelope {
     pub nonce: Option<Hash>,
     /// The second part of the grant, oldest first: reserved, and refused where there is one (`dots_trust::records::OnBehalf`).
     pub on_behalf: Vec<Signed>,
+}
+
+/// What goes with a message in its envelope; written beside the message's own bytes, so that they are copied once.
+#[derive(Clone, Debug, Default)]
+pub struct With<'a> {
+    pub grant: Option<Arc<[u8]>>,
+    pub realm: Option<&'a Signed>,
+    pub nonce: Option<Hash>,
+}
+
+impl With<'_> {
+    /// The bytes of an [`Envelope`] with this message.
+    pub fn envelope(&self, sip: &[u8]) -> Vec<u8> {
+        let grant = self.grant.as_deref().map(Bytes::new);
+        let nobody: &[Signed] = &[];
+        encode(&(VERSION, Bytes::new(sip), grant, self.realm, self.nonce, nobody))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,4 +102,29 @@ pub struct FoundBinding {
     pub until_ms: u64,
     /// The home holds it for stale: try it last.
     pub stale: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_bytes::ByteBuf;
+
+    #[test]
+    fn an_envelope_is_written_as_it_is_read() {
+        let sip = b"BYE sip:a SIP/2.0\r\n\r\n".to_vec();
+        let bare = Envelope {
+            version: VERSION,
+            sip: sip.clone(),
+            grant: None,
+            realm: None,
+            nonce: None,
+            on_behalf: Vec::new(),
+        };
+        assert_eq!(With::default().envelope(&sip), encode(&bare));
+        let nonce = Some(Hash([7; 32]));
+        let with = With { grant: Some([1, 2, 3].into()), realm: None, nonce };
+        let full = Envelope { grant: Some(ByteBuf::from([1, 2, 3])), nonce, ..bare };
+        assert_eq!(with.envelope(&sip), encode(&full));
+        assert_eq!(dots_wire::decode::<Envelope>(&with.envelope(&sip)).ok(), Some(full));
+    }
 }

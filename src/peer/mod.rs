@@ -206,7 +206,9 @@ impl Peer {
         use dots_sip::Output as Sip;
         match output {
             Sip::Send { flow, bytes } => self.outside.put(Output::SipSend { flow, bytes }),
-            Sip::SendPeer { peer, bytes, grant, about } => self.send_leg(now, &peer, bytes, grant, &about),
+            Sip::SendPeer { peer, message, grant, about } => {
+                self.send_leg(now, &peer, message, grant, &about)
+            }
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
             Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
             Sip::Journal { id, change } => {

@@ -36,7 +36,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     // The others are not said again by the log of this life, so their homes look for them elsewhere.
     live.retain(|binding| config.serve == Serve::All || config.is_home(realm_of(&binding.aor)));
     for binding in &live {
-        sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: binding.clone() });
+        sip.handle(super::sip_now(now), dots_sip::Input::Restore { binding: Box::new(binding.clone()) });
     }
     let mut overlay = OverlayCore::new(config.key.clone(), config.network.clone(), rng.random(), now);
     overlay.restore(now, &recovered.log);

@@ -21,10 +21,11 @@ pub(crate) fn set_bare(edit: &mut Editor<'_>, message: &Message, name: &Name, ur
 fn write(edit: &mut Editor<'_>, message: &Message, name: &Name, uri: &str, with_words: bool) {
     let Some(value) = message.header(name) else { return };
     let parsed = NameAddr::parse(value);
-    let words = parsed.map(|addr| addr.display()).filter(|words| with_words && !words.is_empty());
+    // In their own bytes: many phones write names in Latin-1.
+    let words = if with_words { message.words(name) } else { b"" };
     let tag = parsed.and_then(|addr| addr.tag()).map(|tag| format!(";tag={tag}")).unwrap_or_default();
-    let space = if words.is_some() { " " } else { "" };
-    edit.set_values(name, &[format!("{}{space}<{uri}>{tag}", words.unwrap_or_default())]);
+    let space: &[u8] = if words.is_empty() { b"" } else { b" " };
+    edit.set_pieces(name, &[words, space, b"<", uri.as_bytes(), b">", tag.as_bytes()]);
 }
 
 /// `user@realm` as a URI, with the user escaped.

@@ -79,7 +79,7 @@ impl Border {
     pub fn inward(&self, label: &str, message: Message) -> Option<Message> {
         let show = |text: &str| self.mask.show(text);
         let contact = contact::of_peer(&message, &host_of(label));
-        let is_as_it_should_be = message.names().all(headers::may_cross)
+        let is_as_it_should_be = message.names().all(|name| headers::may_cross(&name))
             && contact.is_none()
             && message.call_id().and_then(show).is_none()
             && !references::is_in(&message);
@@ -92,22 +92,21 @@ impl Border {
         if let Some(contact) = contact {
             edit.set_values(&Name::Contact, contact.as_slice());
         }
-        Message::parse(edit.build()).ok()
+        edit.finish().checked().ok()
     }
 
     /// An answer of our own for a peer: it repeats the Call-ID of a request that may have been shown to us.
-    pub fn answer(&self, bytes: Vec<u8>) -> Vec<u8> {
-        if !bytes.starts_with(b"SIP/2.0 ") {
-            return bytes;
+    pub fn answer(&self, answer: Message) -> Message {
+        if answer.is_request() {
+            return answer;
         }
-        let Ok(answer) = Message::parse_lenient(bytes.clone()) else { return bytes };
         match answer.call_id().and_then(|call_id| self.mask.hide(call_id)) {
             Some(hidden) => {
                 let mut edit = Editor::new(&answer);
                 edit.set(&Name::CallId, &hidden);
-                edit.build()
+                edit.finish()
             }
-            None => bytes,
+            None => answer,
         }
     }
 

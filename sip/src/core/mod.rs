@@ -27,7 +27,7 @@ use crate::{
     hop::Hop,
     ids::Shard,
     location::Place,
-    message::ParseError,
+    message::{Message, ParseError, Unreadable},
     ping::Pings,
     proxy::Proxy,
     registrar::{Bindings, Registrar},
@@ -182,14 +182,15 @@ impl Parts<'_> {
                 }
             }
             Input::Unframed { flow, head } => {
-                self.on_broken(&Hop::Phone(flow), head, ParseError::ContentLength);
+                let read = Message::parse_lenient(head).ok();
+                self.on_broken(&Hop::Phone(flow), Unreadable { why: ParseError::ContentLength, read });
             }
             Input::FlowClosed { flow } => {
                 registrar.bindings_mut().flow_closed(&flow);
                 self.on_hop_down(&Hop::Phone(flow));
             }
             Input::OverlayDown { peer } => self.on_hop_down(&Hop::Peer(peer)),
-            Input::OverlayRefused { bytes } => self.on_not_queued(bytes),
+            Input::OverlayRefused { message } => self.on_not_queued(&message),
             Input::Unbind { aor } => registrar.unbind(cx, &aor),
             Input::Gone { aor } => proxy.on_gone(&aor),
             Input::Challenge { id, result } => {

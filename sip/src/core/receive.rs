@@ -8,7 +8,7 @@ use crate::{
     ids::Method,
     input::Vouched,
     limits::RETRY_AFTER_UNAVAILABLE_S,
-    message::{Editor, Message, Name, ParseError, ResponseBuilder, stamp_via, values::param},
+    message::{Message, Name, ParseError, ResponseBuilder, Unreadable, values::param},
     proxy::{check, is_for_us, mended},
     status,
     transaction::{NewRequest, Received, Standing, User},
@@ -16,10 +16,10 @@ use crate::{
 
 impl Parts<'_> {
     pub(super) fn on_bytes(&mut self, hop: Hop, bytes: Vec<u8>) {
-        let message = match Message::parse(bytes.clone()) {
+        let message = match Message::receive(bytes) {
             Ok(message) => message,
-            Err(ParseError::Empty) => return,
-            Err(why) => return self.on_broken(&hop, bytes, why),
+            Err(Unreadable { why: ParseError::Empty, .. }) => return,
+            Err(broken) => return self.on_broken(&hop, broken),
         };
         let message = if message.is_request() { stamped(&self.cx, &hop, message) } else { message };
         self.on_message(hop, message, None);
@@ -34,26 +34,26 @@ impl Parts<'_> {
     }
 
     /// 400 (or 505) where enough of a request can be read to answer it; never to an ACK, never to a peer.
-    pub(super) fn on_broken(&mut self, hop: &Hop, bytes: Vec<u8>, why: ParseError) {
+    pub(super) fn on_broken(&mut self, hop: &Hop, broken: Unreadable) {
         self.cx.count("sip_malformed");
         let Hop::Phone(flow) = hop else { return };
-        let Ok(message) = Message::parse_lenient(bytes) else { return };
-        // A sender finds its request again by branch and CSeq (§17.1.3), even where From, To or Call-ID are broken; an
-        // old one by all of those.
+        let Some(message) = broken.read else { return };
+        // A sender finds its request again by its branch (§17.1.3), even where From, To, Call-ID or CSeq are missing or
+        // broken; an old one by all of those.
         let has = |name: Name| message.header(&name).is_some();
         let has_branch = message.values(&Name::Via).next().is_some_and(|via| param(via, "branch").is_some());
-        let has_old_key = [Name::Via, Name::From, Name::To, Name::CallId].into_iter().all(has);
-        let answerable = message.is_request() && has(Name::CSeq) && (has_branch || has_old_key);
+        let has_old_key = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq].into_iter().all(has);
+        let answerable = message.is_request() && (has_branch || has_old_key);
         if !answerable || message.method() == "ACK" {
             return;
         }
-        let status = match why {
+        let status = match broken.why {
             ParseError::Version => status::VERSION_NOT_SUPPORTED,
             _ => status::BAD_REQUEST,
         };
         let tag = self.cx.base.secret.to_tag(&message, self.cx.base.shard);
         let answer =
-            ResponseBuilder::new(&message, status.0, status.1).to_tag(&tag).source(flow.remote).build();
+            ResponseBuilder::new(&message, status.0, status.1).to_tag(&tag).source(flow.remote).finish();
         let answered = hop.answered(&message, self.cx.ours());
         self.cx.send(&answered, answer);
     }
@@ -119,9 +119,8 @@ impl Parts<'_> {
     }
 
     /// This message of `Output::SendPeer` had no room on its link.
-    pub(super) fn on_not_queued(&mut self, bytes: Vec<u8>) {
-        let Ok(message) = Message::parse_lenient(bytes) else { return };
-        if let Some(event) = self.transactions.not_queued(&message) {
+    pub(super) fn on_not_queued(&mut self, message: &Message) {
+        if let Some(event) = self.transactions.not_queued(message) {
             self.on_event(event);
         }
     }
@@ -132,12 +131,5 @@ fn stamped(cx: &Cx<'_>, hop: &Hop, message: Message) -> Message {
     let Hop::Phone(flow) = hop else { return message };
     // Its own address stands there and no port was asked for: `received` would say nothing new (§18.2.1), and without
     // `rport` the answer goes to the port that stands there.
-    if hop.answered(&message, cx.ours()) != *hop {
-        return message;
-    }
-    let Some(via) = message.values(&Name::Via).next() else { return message };
-    let stamped = stamp_via(via, flow.remote);
-    let mut edit = Editor::new(&message);
-    edit.remove_first_values(&Name::Via, 1).prepend(&Name::Via, &stamped);
-    Message::parse(edit.build()).unwrap_or(message)
+    if hop.answered(&message, cx.ours()) == *hop { message.stamped(flow.remote) } else { message }
 }

@@ -3,9 +3,11 @@
 use super::{
     Message, Name, Values,
     edit::one_line,
-    values::{find_outside, params},
+    grammar::{find_outside, params},
+    write::Writer,
 };
-use std::{fmt::Write as _, net::SocketAddr};
+use smallvec::SmallVec;
+use std::{fmt::Write as _, net::SocketAddr, ops::Range};
 
 /// A response to `request` (RFC 3261 §8.2.6.2): all Vias, From, Call-ID and CSeq as they came, To with a tag.
 pub struct ResponseBuilder<'a> {
@@ -14,13 +16,16 @@ pub struct ResponseBuilder<'a> {
     reason: String,
     to_tag: Option<String>,
     source: Option<SocketAddr>,
-    lines: Vec<String>,
+    /// Names and values of further lines, one after the other.
+    text: String,
+    lines: SmallVec<[(Range<usize>, Range<usize>); 4]>,
 }
 
 impl<'a> ResponseBuilder<'a> {
     pub fn new(request: &'a Message, status: u16, reason: &str) -> ResponseBuilder<'a> {
-        let reason = one_line(reason).into_owned();
-        ResponseBuilder { request, status, reason, to_tag: None, source: None, lines: Vec::new() }
+        let (reason, text) = (one_line(reason).into_owned(), String::new());
+        let lines = SmallVec::new();
+        ResponseBuilder { request, status, reason, to_tag: None, source: None, text, lines }
     }
     /// The tag for To, where the request has none.
     pub fn to_tag(mut self, tag: &str) -> Self {
@@ -33,16 +38,26 @@ impl<'a> ResponseBuilder<'a> {
         self
     }
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.lines.push(format!("{name}: {}\r\n", one_line(value)));
+        let start = self.text.len();
+        self.text.push_str(name);
+        let middle = self.text.len();
+        self.text.push_str(&one_line(value));
+        self.lines.push((start..middle, middle..self.text.len()));
         self
     }
     pub fn build(&self) -> Vec<u8> {
+        self.finish().into_bytes()
+    }
+
+    pub fn finish(&self) -> Message {
         let request = self.request;
-        let mut out = format!("SIP/2.0 {} {}\r\n", self.status, self.reason).into_bytes();
+        // What is echoed is less than the request; the rest is a status line, a tag, a stamp and the further lines.
+        let echoed = request.raw().len() - request.body().len();
+        let mut out = Writer::response(echoed + self.text.len() + 160, self.status, &self.reason);
         self.vias(&mut out);
-        let first = |name: &Name, out: &mut Vec<u8>| {
+        let first = |name: &Name, out: &mut Writer| {
             if let Some(value) = request.value_bytes(name).next() {
-                put(out, name, value);
+                out.header(name, &[value]);
             }
         };
         first(&Name::From, &mut out);
@@ -53,44 +68,39 @@ impl<'a> ResponseBuilder<'a> {
             // §8.2.6.1
             first(&Name::Timestamp, &mut out);
         }
-        self.lines.iter().for_each(|line| out.extend_from_slice(line.as_bytes()));
-        out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        out
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        for (name, value) in &self.lines {
+            out.header_as_written(text(name), &[text(value).as_bytes()]);
+        }
+        out.content_length(0);
+        out.finish(b"")
     }
 
-    fn vias(&self, out: &mut Vec<u8>) {
+    fn vias(&self, out: &mut Writer) {
         for (i, value) in self.request.value_bytes(&Name::Via).enumerate() {
             let top = if i == 0 { self.source.zip(self.request.header(&Name::Via)) } else { None };
             let Some((source, text)) = top else {
-                put(out, &Name::Via, value);
+                out.header(&Name::Via, &[value]);
                 continue;
             };
             for (at, via) in Values::new(text).enumerate() {
                 let stamped = (at == 0).then(|| stamp_via(via, source));
-                put(out, &Name::Via, stamped.as_deref().unwrap_or(via).as_bytes());
+                out.header(&Name::Via, &[stamped.as_deref().unwrap_or(via).as_bytes()]);
             }
         }
     }
 
-    fn to(&self, out: &mut Vec<u8>) {
+    fn to(&self, out: &mut Writer) {
         let Some(value) = self.request.value_bytes(&Name::To).next() else { return };
         // A To that cannot be read goes back as it came.
         let untagged = self.request.to().is_some_and(|to| to.tag().is_none());
         match &self.to_tag {
             Some(tag) if untagged && self.status > 100 => {
-                let tagged = [value, b";tag=", one_line(tag).as_bytes()].concat();
-                put(out, &Name::To, &tagged);
+                out.header(&Name::To, &[value, b";tag=", one_line(tag).as_bytes()]);
             }
-            _ => put(out, &Name::To, value),
+            _ => out.header(&Name::To, &[value]),
         }
     }
-}
-
-fn put(out: &mut Vec<u8>, name: &Name, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// A Via value with where the message really came from. `received` is always written for UDP-style answers; phones
@@ -111,32 +121,36 @@ pub fn stamp_via(via: &str, source: SocketAddr) -> String {
 
 /// A request of our own.
 pub struct RequestBuilder {
-    out: Vec<u8>,
+    out: Writer,
 }
 
 impl RequestBuilder {
     pub fn new(method: &str, uri: &str) -> RequestBuilder {
-        RequestBuilder { out: format!("{} {} SIP/2.0\r\n", one_line(method), one_line(uri)).into_bytes() }
+        let (method, uri) = (one_line(method), one_line(uri));
+        RequestBuilder { out: Writer::request(512, method.as_bytes(), uri.as_bytes()) }
     }
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.out.extend_from_slice(format!("{name}: {}\r\n", one_line(value)).as_bytes());
+        self.out.header_as_written(name, &[one_line(value).as_bytes()]);
         self
     }
-    pub fn build(mut self) -> Vec<u8> {
-        self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        self.out
+    pub fn build(self) -> Vec<u8> {
+        self.finish().into_bytes()
+    }
+    pub fn finish(mut self) -> Message {
+        self.out.content_length(0);
+        self.out.finish(b"")
     }
 
     /// The ACK for a non-2xx final response to `invite` (§17.1.1.3): hop by hop, with the INVITE's branch.
-    pub fn ack_for(invite: &Message, response: &Message) -> Vec<u8> {
-        Self::same_hop("ACK", invite, response).build()
+    pub fn ack_for(invite: &Message, response: &Message) -> Message {
+        Self::same_hop("ACK", invite, response).finish()
     }
     /// The CANCEL of `invite` (§9.1).
-    pub fn cancel_for(invite: &Message, reason: Option<&str>) -> Vec<u8> {
+    pub fn cancel_for(invite: &Message, reason: Option<&str>) -> Message {
         let cancel = Self::same_hop("CANCEL", invite, invite);
         match reason {
-            Some(reason) => cancel.header("Reason", reason).build(),
-            None => cancel.build(),
+            Some(reason) => cancel.header("Reason", reason).finish(),
+            None => cancel.finish(),
         }
     }
 
@@ -148,13 +162,13 @@ impl RequestBuilder {
         }
         b = b.header("Max-Forwards", "70");
         for route in invite.value_bytes(&Name::Route) {
-            put(&mut b.out, &Name::Route, route);
+            b.out.header(&Name::Route, &[route]);
         }
         let from = invite.value_bytes(&Name::From).next().map(|value| (&Name::From, value));
         let to = to.value_bytes(&Name::To).next().map(|value| (&Name::To, value));
         let call_id = invite.value_bytes(&Name::CallId).next().map(|value| (&Name::CallId, value));
         for (name, value) in [from, to, call_id].into_iter().flatten() {
-            put(&mut b.out, name, value);
+            b.out.header(name, &[value]);
         }
         let (cseq, _) = invite.cseq().unwrap_or((1, "INVITE"));
         b.header("CSeq", &format!("{cseq} {method}"))

@@ -1,24 +1,48 @@
 //! A copy of a message with a few lines changed; all others pass byte for byte.
 
-use super::{Message, Name, StartLine, Values};
-use std::{borrow::Cow, collections::BTreeMap};
+use super::{
+    Message, Name, NameAddr, StartLine,
+    build::stamp_via,
+    grammar::{find_outside_bytes, is_uri_text},
+    parse::ParseError,
+    write::Writer,
+};
+use crate::limits::{HEADERS_MAX, MESSAGE_BYTES_MAX};
+use memchr::memchr;
+use smallvec::SmallVec;
+use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
 /// Collects changes, then writes the new message once.
 pub struct Editor<'a> {
     message: &'a Message,
     uri: Option<String>,
-    /// Lines put before all others, the last one first.
-    top: Vec<String>,
-    /// Line index to the lines that stand there now: none where it was removed.
-    changed: BTreeMap<usize, Vec<String>>,
-    /// Lines put after all others.
-    bottom: Vec<String>,
+    /// The values of the new lines, one after the other.
+    text: Vec<u8>,
+    new: SmallVec<[New; 8]>,
+    /// Lines of the message that are not written.
+    gone: SmallVec<[usize; 8]>,
+}
+
+struct New {
+    place: Place,
+    name: Name,
+    value: Range<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before all others, the last one first.
+    Top,
+    /// Where that line of the message stands or stood.
+    At(usize),
+    /// After all others.
+    Bottom,
 }
 
 impl<'a> Editor<'a> {
     pub fn new(message: &'a Message) -> Editor<'a> {
-        let (top, bottom, changed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Editor { message, uri: None, top, changed, bottom }
+        let (new, gone) = (SmallVec::new(), SmallVec::new());
+        Editor { message, uri: None, text: Vec::new(), new, gone }
     }
 
     pub fn set_uri(&mut self, uri: &str) -> &mut Self {
@@ -27,19 +51,42 @@ impl<'a> Editor<'a> {
     }
     /// Puts `name: value` above all other lines; the last one put is the topmost.
     pub fn prepend(&mut self, name: &Name, value: &str) -> &mut Self {
-        self.top.push(header(name, value));
-        self
+        self.write(Place::Top, name, &[one_line(value).as_bytes()])
     }
     pub fn append(&mut self, name: &Name, value: &str) -> &mut Self {
-        self.bottom.push(header(name, value));
-        self
+        self.write(Place::Bottom, name, &[one_line(value).as_bytes()])
     }
     /// Replaces the first line of that name (or adds one).
     pub fn set(&mut self, name: &Name, value: &str) -> &mut Self {
-        match self.message.lines.iter().position(|l| l.name == *name) {
-            Some(at) => self.change(at, vec![header(name, value)]),
-            None => self.append(name, value),
+        self.set_bytes(name, one_line(value).as_bytes())
+    }
+    /// Replaces the first line of that name (or adds one) by the first that `other` has, in its exact bytes.
+    pub fn set_as_in(&mut self, name: &Name, other: &Message) -> &mut Self {
+        match other.value_bytes(name).next() {
+            Some(value) => self.set_bytes(name, value),
+            None => self,
         }
+    }
+    /// Gives the first From, To or the like of that name another URI. Display name, tag and parameters stay in their
+    /// exact bytes, whatever their encoding; what is no address stays whole.
+    pub fn set_address(&mut self, name: &Name, uri: &str) -> &mut Self {
+        let message = self.message;
+        let Some(at) = self.position(name) else { return self };
+        let readable = message.header(name).and_then(NameAddr::parse).is_some();
+        let Some(value) = message.value_bytes(name).next().filter(|_| readable) else { return self };
+        let uri = one_line(uri);
+        let (before, after) = match find_outside_bytes(value, b'<') {
+            Some(open) => {
+                let rest = value.get(open + 1..).unwrap_or_default();
+                let close = memchr(b'>', rest).unwrap_or(rest.len());
+                (value.get(..open).unwrap_or_default(), rest.get(close + 1..).unwrap_or_default())
+            }
+            None => {
+                (b"".as_slice(), value.get(memchr(b';', value).unwrap_or(value.len())..).unwrap_or_default())
+            }
+        };
+        self.clear(at);
+        self.write(Place::At(at), name, &[before, b"<", uri.as_bytes(), b">", after])
     }
     /// Removes all lines of that name.
     pub fn remove(&mut self, name: &Name) -> &mut Self {
@@ -48,9 +95,9 @@ impl<'a> Editor<'a> {
     /// Removes the lines of that name whose value `keep` refuses.
     pub fn retain_lines(&mut self, name: &Name, keep: impl Fn(&str) -> bool) -> &mut Self {
         let message = self.message;
-        for (at, line) in message.lines.iter().enumerate() {
-            if line.name == *name && !keep(message.value(line)) {
-                self.change(at, Vec::new());
+        for (at, line) in message.lines_of(name) {
+            if !keep(message.value(line)) {
+                self.clear(at);
             }
         }
         self
@@ -58,9 +105,9 @@ impl<'a> Editor<'a> {
     /// Removes all lines whose name `keep` refuses.
     pub fn retain_names(&mut self, keep: impl Fn(&Name) -> bool) -> &mut Self {
         let message = self.message;
-        for (at, line) in message.lines.iter().enumerate() {
-            if !keep(&line.name) {
-                self.change(at, Vec::new());
+        for (at, line) in message.0.lines.iter().enumerate() {
+            if !keep(&message.name_of(line)) {
+                self.clear(at);
             }
         }
         self
@@ -69,87 +116,147 @@ impl<'a> Editor<'a> {
     pub fn remove_first_values(&mut self, name: &Name, count: usize) -> &mut Self {
         let message = self.message;
         let mut left = count;
-        for (at, line) in message.lines.iter().enumerate().filter(|(_, l)| l.name == *name) {
+        for (at, line) in message.lines_of(name) {
             if left == 0 {
                 break;
             }
-            let values: Vec<&str> = Values::new(message.value(line)).collect();
-            match values.get(left..) {
-                None | Some([]) => {
-                    left = left.saturating_sub(values.len());
-                    self.change(at, Vec::new());
-                }
-                Some(rest) => {
-                    left = 0;
-                    self.change(at, vec![header(name, &rest.join(", "))]);
-                }
+            let mut rest = Some(message.0.raw.get(line.value()).unwrap_or_default());
+            while let Some(value) = rest.filter(|_| left > 0) {
+                left -= 1;
+                rest = find_outside_bytes(value, b',').and_then(|comma| value.get(comma + 1..));
             }
+            self.clear(at);
+            if let Some(rest) = rest {
+                self.write(Place::At(at), name, &[rest.trim_ascii()]);
+            }
+        }
+        self
+    }
+    /// Replaces the first value of a list header, in its place.
+    pub fn set_first_value(&mut self, name: &Name, value: &str) -> &mut Self {
+        let message = self.message;
+        let Some((at, line)) = message.lines_of(name).next() else { return self.append(name, value) };
+        let old = message.0.raw.get(line.value()).unwrap_or_default();
+        self.clear(at);
+        self.write(Place::At(at), name, &[one_line(value).as_bytes()]);
+        if let Some(rest) = find_outside_bytes(old, b',').and_then(|comma| old.get(comma + 1..)) {
+            self.write(Place::At(at), name, &[rest.trim_ascii()]);
         }
         self
     }
     /// Replaces all values of a list header by these (in one line each).
     pub fn set_values(&mut self, name: &Name, values: &[String]) -> &mut Self {
-        let first = self.message.lines.iter().position(|l| l.name == *name);
+        let first = self.position(name);
         self.remove(name);
-        let lines: Vec<String> = values.iter().map(|value| header(name, value)).collect();
-        match first {
-            Some(at) => {
-                self.change(at, lines);
-            }
-            None => self.bottom.extend(lines),
+        let place = first.map_or(Place::Bottom, Place::At);
+        for value in values {
+            self.write(place, name, &[one_line(value).as_bytes()]);
         }
         self
     }
 
-    fn change(&mut self, at: usize, lines: Vec<String>) -> &mut Self {
-        self.changed.insert(at, lines);
+    /// Replaces all lines of that name by one (or adds it). Its value is the pieces, one after the other, with no line
+    /// end in them.
+    pub fn set_pieces(&mut self, name: &Name, value: &[&[u8]]) -> &mut Self {
+        debug_assert!(!value.iter().any(|piece| piece.contains(&b'\n')), "a value is one line");
+        let place = self.position(name).map_or(Place::Bottom, Place::At);
+        self.remove(name);
+        self.write(place, name, value)
+    }
+
+    fn set_bytes(&mut self, name: &Name, value: &[u8]) -> &mut Self {
+        let place = match self.position(name) {
+            Some(at) => {
+                self.clear(at);
+                Place::At(at)
+            }
+            None => Place::Bottom,
+        };
+        self.write(place, name, &[value])
+    }
+    fn position(&self, name: &Name) -> Option<usize> {
+        self.message.lines_of(name).next().map(|(at, _)| at)
+    }
+    /// Nothing stands there any more, neither the line of the message nor what an earlier change put there.
+    fn clear(&mut self, at: usize) {
+        self.new.retain(|new| new.place != Place::At(at));
+        if !self.gone.contains(&at) {
+            self.gone.push(at);
+        }
+    }
+    fn write(&mut self, place: Place, name: &Name, value: &[&[u8]]) -> &mut Self {
+        let start = self.text.len();
+        value.iter().for_each(|piece| self.text.extend_from_slice(piece));
+        self.new.push(New { place, name: name.clone(), value: start..self.text.len() });
         self
     }
 
     pub fn build(&self) -> Vec<u8> {
-        let m = self.message;
-        let mut out = Vec::with_capacity(m.raw.len() + 512);
-        match (&m.start, &self.uri) {
+        self.finish().into_bytes()
+    }
+
+    /// The new message, indexed while it is written. What strangers had a say in (a Contact that becomes the
+    /// Request-URI) is for [`Message::checked`] to judge.
+    pub fn finish(&self) -> Message {
+        let message = &self.message.0;
+        let names: usize = self.new.iter().map(|new| new.name.as_str().len() + 4).sum();
+        let uri_length = self.uri.as_ref().map_or(0, String::len);
+        let capacity = message.raw.len() + self.text.len() + names + uri_length + 32;
+        let mut out = match (&message.start, &self.uri) {
             (StartLine::Request { method, .. }, Some(uri)) => {
-                push_line(&mut out, format!("{} {uri} SIP/2.0", m.text(method)).as_bytes());
+                Writer::request(capacity, self.message.text(method).as_bytes(), uri.as_bytes())
             }
-            _ => push_line(&mut out, m.raw.get(..m.start_end).unwrap_or_default()),
-        }
-        for line in self.top.iter().rev() {
-            push_line(&mut out, line.as_bytes());
-        }
-        for (at, line) in m.lines.iter().enumerate() {
-            match self.changed.get(&at) {
-                Some(lines) => lines.iter().for_each(|line| push_line(&mut out, line.as_bytes())),
-                None => push_line(&mut out, m.raw.get(line.whole.clone()).unwrap_or_default()),
+            _ => Writer::like(capacity, self.message),
+        };
+        self.put_all(&mut out, self.new.iter().rev(), Place::Top);
+        for (at, line) in message.lines.iter().enumerate() {
+            if !self.gone.contains(&at) {
+                out.copy(self.message, line);
             }
+            self.put_all(&mut out, self.new.iter(), Place::At(at));
         }
-        for line in &self.bottom {
-            push_line(&mut out, line.as_bytes());
+        self.put_all(&mut out, self.new.iter(), Place::Bottom);
+        if self.message.header(&Name::ContentLength).is_none() {
+            out.content_length(self.message.body().len());
         }
-        if m.header(&Name::ContentLength).is_none() {
-            push_line(&mut out, format!("Content-Length: {}", m.body().len()).as_bytes());
+        out.finish(self.message.body())
+    }
+
+    fn put_all<'n>(&self, out: &mut Writer, new: impl Iterator<Item = &'n New>, place: Place) {
+        for new in new.filter(|new| new.place == place) {
+            out.header(&new.name, &[self.text.get(new.value.clone()).unwrap_or_default()]);
         }
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(m.body());
-        out
     }
 }
 
-fn header(name: &Name, value: &str) -> String {
-    format!("{}: {}", name.as_str(), one_line(value))
+impl Message {
+    /// RFC 3261 §18.2.1, RFC 3581 §4: the same request, whose top Via says where it really came from.
+    pub fn stamped(&self, source: SocketAddr) -> Message {
+        let Some(via) = self.values(&Name::Via).next() else { return self.clone() };
+        let stamped = stamp_via(via, source);
+        let mut edit = Editor::new(self);
+        edit.set_first_value(&Name::Via, &stamped);
+        edit.finish()
+    }
+
+    /// What an editor wrote, judged as `parse` judges what is received.
+    pub fn checked(self) -> Result<Message, ParseError> {
+        if self.0.raw.len() > MESSAGE_BYTES_MAX || self.0.lines.len() > HEADERS_MAX {
+            return Err(ParseError::TooLarge);
+        }
+        if self.uri().is_some_and(|uri| !is_uri_text(uri)) {
+            return Err(ParseError::StartLine);
+        }
+        self.check()?;
+        Ok(self)
+    }
 }
 
 /// No value that we write can start another header.
 pub(super) fn one_line(value: &str) -> Cow<'_, str> {
-    if value.contains(['\r', '\n']) {
-        Cow::Owned(value.replace(['\r', '\n'], " "))
+    if value.contains(['\r', '\n', '\0']) {
+        Cow::Owned(value.replace(['\r', '\n', '\0'], " "))
     } else {
         Cow::Borrowed(value)
     }
-}
-
-fn push_line(out: &mut Vec<u8>, line: &[u8]) {
-    out.extend_from_slice(line);
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,99 +1,159 @@
 //! SIP messages: one scan finds the lines, bytes stay exactly as they came, headers are typed when asked for.
 //!
-//! A proxy touches few headers of a message and forwards the rest. So a [`Message`] owns the received bytes and an index
-//! of lines; [`Editor`] copies them with a few lines changed, and [`ResponseBuilder`] answers with the lines that
-//! RFC 3261 §8.2.6.2 wants verbatim. Compact header forms are known (§7.3.3), folded lines are unfolded in place with
-//! spaces (§7.3.1), unknown methods and headers pass (§7.1).
+//! A proxy touches few headers of a message and forwards the rest. So a [`Message`] is the received bytes and an index of
+//! lines, shared by all its clones; [`Editor`] copies them with a few lines changed, and [`ResponseBuilder`] answers
+//! with the lines that RFC 3261 §8.2.6.2 wants verbatim. What we write is indexed while it is written. Compact header
+//! forms are known (§7.3.3), folded lines are unfolded in place with spaces (§7.3.1), unknown methods and headers pass
+//! (§7.1).
 
 mod build;
 mod edit;
+pub(crate) mod grammar;
 mod name;
 pub(crate) mod parse;
+pub mod tally;
 pub mod values;
+mod write;
 
 pub use build::{RequestBuilder, ResponseBuilder, stamp_via};
 pub use edit::Editor;
 pub use name::Name;
-pub use parse::ParseError;
+pub use parse::{ParseError, Unreadable};
 pub use values::{NameAddr, Values, Via};
 
-use std::ops::Range;
+use name::Known;
+use std::{ops::Range, sync::Arc};
 
-/// A whole, well-formed message.
+/// A whole, well-formed message. A clone is one more pointer to it.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct Message(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
     raw: Vec<u8>,
     start: StartLine,
     /// Where the start line ends, without its line end.
     start_end: usize,
     lines: Vec<Line>,
+    /// Values as text whose bytes are not UTF-8 (some phones write Latin-1 names), by where they start. Their bytes
+    /// pass unchanged.
+    lossy: Vec<(u32, Box<str>)>,
     body: Range<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum StartLine {
     Request { method: Range<usize>, uri: Range<usize> },
     Response { status: u16, reason: Range<usize> },
 }
 
-#[derive(Clone, Debug)]
+/// Where one header line stands, in 24 bytes. Offsets are of a datagram or of what we made of one, so 32 bits are plenty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Line {
-    name: Name,
+    known: Option<Known>,
     /// The whole line without its line end.
-    whole: Range<usize>,
-    value: Range<usize>,
-    /// The value as text where its bytes are not UTF-8 (some phones write Latin-1 names); the bytes pass unchanged.
-    lossy: Option<Box<str>>,
+    start: u32,
+    end: u32,
+    name_end: u32,
+    value_start: u32,
+    value_end: u32,
+}
+
+impl Line {
+    fn new(known: Option<Known>, whole: Range<usize>, name_end: usize, value: Range<usize>) -> Line {
+        Line {
+            known,
+            start: whole.start as u32,
+            end: whole.end as u32,
+            name_end: name_end as u32,
+            value_start: value.start as u32,
+            value_end: value.end as u32,
+        }
+    }
+    /// The same line, copied to begin at `to`.
+    fn moved(&self, to: usize) -> Line {
+        let at = |old: u32| old - self.start + to as u32;
+        Line {
+            known: self.known,
+            start: to as u32,
+            end: at(self.end),
+            name_end: at(self.name_end),
+            value_start: at(self.value_start),
+            value_end: at(self.value_end),
+        }
+    }
+    fn whole(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+    fn value(&self) -> Range<usize> {
+        self.value_start as usize..self.value_end as usize
+    }
+}
+
+impl Inner {
+    fn lossy_of(&self, line: &Line) -> Option<&str> {
+        self.lossy.iter().find(|(at, _)| *at == line.value_start).map(|(_, text)| &**text)
+    }
 }
 
 impl Message {
     pub fn is_request(&self) -> bool {
-        matches!(self.start, StartLine::Request { .. })
+        matches!(self.0.start, StartLine::Request { .. })
     }
     /// The method of a request, of a response the one in CSeq.
     pub fn method(&self) -> &str {
-        match &self.start {
+        match &self.0.start {
             StartLine::Request { method, .. } => self.text(method),
             StartLine::Response { .. } => self.cseq().map(|(_, m)| m).unwrap_or_default(),
         }
     }
     /// The Request-URI.
     pub fn uri(&self) -> Option<&str> {
-        match &self.start {
+        match &self.0.start {
             StartLine::Request { uri, .. } => Some(self.text(uri)),
             StartLine::Response { .. } => None,
         }
     }
     pub fn status(&self) -> Option<u16> {
-        match self.start {
+        match self.0.start {
             StartLine::Response { status, .. } => Some(status),
             StartLine::Request { .. } => None,
         }
     }
     pub fn reason(&self) -> &str {
-        match &self.start {
+        match &self.0.start {
             StartLine::Response { reason, .. } => self.text(reason),
             StartLine::Request { .. } => "",
         }
     }
     pub fn raw(&self) -> &[u8] {
-        &self.raw
+        &self.0.raw
+    }
+    /// The bytes, without a copy where nobody else has the message.
+    pub fn into_bytes(self) -> Vec<u8> {
+        Arc::try_unwrap(self.0).map_or_else(
+            |shared| {
+                tally::count(|tally| tally.copied += 1);
+                shared.raw.clone()
+            },
+            |inner| inner.raw,
+        )
     }
     pub fn body(&self) -> &[u8] {
-        self.raw.get(self.body.clone()).unwrap_or_default()
+        self.0.raw.get(self.0.body.clone()).unwrap_or_default()
     }
 
     /// The names of all header lines, in their order.
-    pub fn names(&self) -> impl Iterator<Item = &Name> {
-        self.lines.iter().map(|line| &line.name)
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.0.lines.iter().map(|line| self.name_of(line))
     }
     /// The value of the first line of that name.
     pub fn header(&self, name: &Name) -> Option<&str> {
-        self.lines.iter().find(|l| l.name == *name).map(|l| self.value(l))
+        self.lines_of(name).next().map(|(_, line)| self.value(line))
     }
     /// The values of all lines of that name, unsplit.
     pub fn header_lines<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a str> {
-        self.lines.iter().filter(move |l| l.name == *name).map(|l| self.value(l))
+        self.lines_of(name).map(|(_, line)| self.value(line))
     }
     /// The single values of a list header (§7.3.1: lines and commas mean the same).
     pub fn values<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a str> {
@@ -105,8 +165,8 @@ impl Message {
     }
     pub fn cseq(&self) -> Option<(u32, &str)> {
         let mut parts = self.header(&Name::CSeq)?.split_ascii_whitespace();
-        let number = parse::digits(parts.next()?).and_then(|n| u32::try_from(n).ok());
-        let method = parts.next().filter(|m| parse::is_token(m))?;
+        let number = grammar::digits(parts.next()?).and_then(|n| u32::try_from(n).ok());
+        let method = parts.next().filter(|m| grammar::is_token(m))?;
         // §8.1.1.5: less than 2^31.
         let number = number.filter(|n| *n < 1 << 31 && parts.next().is_none())?;
         Some((number, method))
@@ -122,20 +182,47 @@ impl Message {
         Via::parse(self.values(&Name::Via).next()?)
     }
     pub fn max_forwards(&self) -> Option<u32> {
-        u32::try_from(parse::digits(self.header(&Name::MaxForwards)?)?).ok()
+        u32::try_from(grammar::digits(self.header(&Name::MaxForwards)?)?).ok()
     }
 
-    fn value<'a>(&'a self, line: &'a Line) -> &'a str {
-        line.lossy.as_deref().unwrap_or_else(|| self.text(&line.value))
+    fn lines_of<'a>(&'a self, name: &Name) -> impl Iterator<Item = (usize, &'a Line)> {
+        let known = name.known();
+        self.0.lines.iter().enumerate().filter(move |(_, line)| {
+            line.known == known && (known.is_some() || self.is_named(line, name.as_str()))
+        })
+    }
+    fn is_named(&self, line: &Line, name: &str) -> bool {
+        let written = self.0.raw.get(line.start as usize..line.name_end as usize);
+        written.is_some_and(|written| written.eq_ignore_ascii_case(name.as_bytes()))
+    }
+    fn name_of(&self, line: &Line) -> Name {
+        match line.known {
+            Some(known) => known.name(),
+            None => Name::parse(self.text(&(line.start as usize..line.name_end as usize))),
+        }
+    }
+    fn value<'a>(&'a self, line: &Line) -> &'a str {
+        self.0.lossy_of(line).unwrap_or_else(|| self.text(&line.value()))
+    }
+    /// The exact bytes of the value of the first line of that name, which need not be UTF-8.
+    pub fn header_bytes(&self, name: &Name) -> Option<&[u8]> {
+        self.value_bytes(name).next()
+    }
+    /// The words before the address of the first From, To or the like of that name, in their exact bytes; none where the
+    /// value cannot be read.
+    pub fn words(&self, name: &Name) -> &[u8] {
+        let is_readable = self.header(name).and_then(NameAddr::parse).is_some();
+        let value = self.header_bytes(name).filter(|_| is_readable).unwrap_or_default();
+        let end = grammar::find_outside_bytes(value, b'<').unwrap_or_default();
+        value.get(..end).unwrap_or_default().trim_ascii()
     }
     /// The exact bytes of all values of that name, one per line.
-    fn value_bytes<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> {
-        let lines = self.lines.iter().filter(move |l| l.name == *name);
-        lines.map(|l| self.raw.get(l.value.clone()).unwrap_or_default())
+    fn value_bytes<'a>(&'a self, name: &Name) -> impl Iterator<Item = &'a [u8]> {
+        self.lines_of(name).map(|(_, line)| self.0.raw.get(line.value()).unwrap_or_default())
     }
     fn text(&self, range: &Range<usize>) -> &str {
         // A reason phrase that is not UTF-8 reads as nothing; its bytes still pass.
-        self.raw.get(range.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+        self.0.raw.get(range.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
     }
 }
 
@@ -176,7 +263,80 @@ mod tests {
         assert!(text.ends_with("X-Odd: \"a,b\"\r\nm: <sip:a@h>;+sip.instance=\"<urn:uuid:1>\", sip:b@h;q=0.5\r\nContent-Length: 2\r\n\r\nhi"));
     }
 
+    #[test]
+    fn a_name_in_latin_1_keeps_its_bytes_where_only_the_uri_changes() {
+        let text = INVITE.replace("f: \"A <b>, c\"", "f: \"J@rg\"");
+        let mut raw = text.clone().into_bytes();
+        raw[text.find("J@rg").expect("there") + 1] = 0xf6;
+        let m = Message::parse(raw).expect("a message");
+        assert!(m.header(&Name::From).expect("a From").contains('\u{fffd}'));
+        let moved = Editor::new(&m).set_address(&Name::From, "sip:x@y").finish();
+        let wanted = b"\r\nFrom: \"J\xf6rg\" <sip:x@y>;tag=1\r\n".as_slice();
+        assert!(memchr::memmem::find(moved.raw(), wanted).is_some());
+        let back = Editor::new(&moved).set_as_in(&Name::From, &m).finish();
+        let wanted = b"\r\nFrom: \"J\xf6rg\" <sip:alice@a.test>;tag=1\r\n".as_slice();
+        assert!(memchr::memmem::find(back.raw(), wanted).is_some());
+        assert_eq!(back.header(&Name::From), m.header(&Name::From));
+    }
+
+    #[test]
+    fn a_stamp_stays_in_its_place_and_a_clone_shares_the_bytes() {
+        let m = Message::parse(INVITE.into()).expect("a message");
+        let stamped = m.stamped("192.0.2.1:9".parse().expect("an address"));
+        let vias: Vec<_> = stamped.values(&Name::Via).collect();
+        let top = "SIP/2.0/UDP [2001:db8::9]:5061;branch=z9hG4bKx;received=192.0.2.1;rport=9";
+        assert_eq!(vias, [top, "SIP/2.0/TCP h;branch=2"]);
+        assert!(std::ptr::eq(m.raw(), m.clone().raw()));
+    }
+
+    #[test]
+    fn what_strangers_put_into_the_request_line_is_judged() {
+        let m = Message::parse(INVITE.into()).expect("a message");
+        let with = |uri: &str| Editor::new(&m).set_uri(uri).finish().checked().map(|_| ());
+        assert_eq!(with("sip:x@y"), Ok(()));
+        for bad in ["", "sip:x@y z", "sip:x@y?a=b", "<sip:x@y>", "x"] {
+            assert_eq!(with(bad), Err(ParseError::StartLine), "{bad}");
+        }
+        let headless = Editor::new(&m).remove(&Name::From).finish();
+        assert_eq!(headless.checked().map(|_| ()), Err(ParseError::Mandatory));
+    }
+
+    /// Every kind of change.
+    fn change(edit: &mut Editor<'_>, kind: u8, name: &Name, value: &str) {
+        match kind {
+            0 => edit.prepend(name, value),
+            1 => edit.append(name, value),
+            2 => edit.set(name, value),
+            3 => edit.remove(name),
+            4 => edit.remove_first_values(name, value.len() % 3),
+            5 => edit.set_values(name, &[value.to_owned(), value.to_owned()]),
+            6 => edit.set_address(name, "sip:n@h"),
+            7 => edit.set_first_value(name, value),
+            _ => edit.set_uri("sip:other@host"),
+        };
+    }
+
+    const NAMES: [Name; 6] =
+        [Name::Via, Name::From, Name::Contact, Name::CSeq, Name::ContentLength, Name::Route];
+
     proptest::proptest! {
+        #[test]
+        fn what_is_indexed_while_written_is_what_is_read(
+            changes in proptest::collection::vec((0u8..9, 0usize..8, "[ -~äö\r\n]{0,20}"), 0..8),
+            latin in proptest::bool::ANY,
+        ) {
+            let mut raw = INVITE.as_bytes().to_vec();
+            if latin { let at = raw.len() - 60; raw[at] = 0xe4; }
+            let Ok(m) = Message::parse_lenient(raw) else { return Ok(()) };
+            let mut edit = Editor::new(&m);
+            let other = Name::Other("x-odd".to_owned());
+            for (kind, name, value) in &changes {
+                change(&mut edit, *kind, NAMES.get(*name).unwrap_or(&other), value);
+            }
+            let written = edit.finish();
+            let read = Message::parse_lenient(edit.build()).expect("a message");
+            proptest::prop_assert_eq!(&*written.0, &*read.0);
+        }
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(0u8..=255, 0..400)) {
             let _ = Message::parse(bytes);

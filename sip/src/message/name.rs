@@ -2,6 +2,26 @@
 
 macro_rules! names {
     ($($variant:ident, $text:literal $(, $compact:literal)?;)*) => {
+        /// A name that we look at, in the one byte that the index of a message keeps of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Known {
+            $($variant,)*
+        }
+
+        impl Known {
+            pub fn parse(text: &str) -> Option<Known> {
+                $(if text.eq_ignore_ascii_case($text) $(|| text.eq_ignore_ascii_case($compact))? {
+                    return Some(Known::$variant);
+                })*
+                None
+            }
+            pub fn name(self) -> Name {
+                match self {
+                    $(Known::$variant => Name::$variant,)*
+                }
+            }
+        }
+
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Name {
             $($variant,)*
@@ -11,10 +31,16 @@ macro_rules! names {
 
         impl Name {
             pub fn parse(text: &str) -> Name {
-                $(if text.eq_ignore_ascii_case($text) $(|| text.eq_ignore_ascii_case($compact))? {
-                    return Name::$variant;
-                })*
-                Name::Other(text.to_ascii_lowercase())
+                match Known::parse(text) {
+                    $(Some(Known::$variant) => Name::$variant,)*
+                    None => Name::Other(text.to_ascii_lowercase()),
+                }
+            }
+            pub(super) fn known(&self) -> Option<Known> {
+                match self {
+                    $(Name::$variant => Some(Known::$variant),)*
+                    Name::Other(_) => None,
+                }
             }
             pub fn as_str(&self) -> &str {
                 match self {

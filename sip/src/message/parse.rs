@@ -4,13 +4,19 @@
 //! open quote, a second Content-Length, a bare CR): such a message is refused, never repaired and forwarded.
 //! [`Message::parse_lenient`] reads the same bytes and keeps what it can, so that a refusal can be sent.
 
-use super::{Line, Message, Name, StartLine, Via};
+use super::{
+    Inner, Line, Message, StartLine,
+    grammar::{digits, is_blank, is_token, is_uri_text},
+    name::{Known, Name},
+    tally,
+    values::Via,
+};
 use crate::{
     limits::{HEADERS_MAX, MESSAGE_BYTES_MAX},
     uri::Uri,
 };
 use memchr::{memchr, memchr2_iter};
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -34,6 +40,13 @@ pub enum ParseError {
     Repeated,
 }
 
+/// Why a message was refused, and what could be read of it: enough to answer 400 or 505, never to forward.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    pub why: ParseError,
+    pub read: Option<Message>,
+}
+
 /// Two of these would be read differently by different elements (RFC 4475 §3.3.8, §3.3.9).
 const SINGLE: [Name; 6] =
     [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::ContentLength];
@@ -42,10 +55,15 @@ impl Message {
     /// One whole message: a datagram, or what `framing` cut from a stream. Octets after Content-Length are dropped
     /// (RFC 3261 §18.3).
     pub fn parse(raw: Vec<u8>) -> Result<Message, ParseError> {
-        let (message, fault) = scan(raw)?;
-        match fault {
-            Some(fault) => Err(fault),
-            None => message.check().map(|()| message),
+        Message::receive(raw).map_err(|broken| broken.why)
+    }
+
+    /// The same; of what is refused, also what `parse_lenient` would have read.
+    pub fn receive(raw: Vec<u8>) -> Result<Message, Unreadable> {
+        let (message, fault) = scan(raw).map_err(|why| Unreadable { why, read: None })?;
+        match fault.map_or_else(|| message.check(), Err) {
+            Ok(()) => Ok(message),
+            Err(why) => Err(Unreadable { why, read: Some(message) }),
         }
     }
 
@@ -55,7 +73,7 @@ impl Message {
         scan(raw).map(|(message, _)| message)
     }
 
-    fn check(&self) -> Result<(), ParseError> {
+    pub(super) fn check(&self) -> Result<(), ParseError> {
         for name in &SINGLE {
             if self.header_lines(name).nth(1).is_some() {
                 return Err(ParseError::Repeated);
@@ -80,6 +98,7 @@ impl Message {
 
 /// The lines of a message, and the first thing that is wrong with it. An error: nothing can be made of it at all.
 fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
+    tally::count(|tally| tally.parsed += 1);
     let lead = raw.iter().take_while(|b| matches!(b, b'\r' | b'\n' | 0)).count();
     raw.drain(..lead);
     if raw.is_empty() {
@@ -90,7 +109,7 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
     }
     let (first, mut at) = line(&raw, 0).ok_or(ParseError::Truncated)?;
     let (start, mut fault) = start_line(&raw, first.clone())?;
-    let mut lines = Vec::with_capacity(24);
+    let (mut lines, mut lossy) = (Vec::with_capacity(16), Vec::new());
     loop {
         let Some((range, next)) = line(&raw, at) else {
             fault = fault.or(Some(ParseError::Truncated));
@@ -108,20 +127,29 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
             at = raw.len();
             break;
         }
-        match header_line(&raw, range) {
+        match header_line(&raw, range, &mut lossy) {
             Ok(line) => lines.push(line),
             Err(why) => fault = fault.or(Some(why)),
         }
     }
-    let mut message = Message { body: at..raw.len(), raw, start_end: first.end, start, lines };
-    if let Some(text) = message.header(&Name::ContentLength) {
-        let end = digits(text).and_then(|length| at.checked_add(usize::try_from(length).ok()?));
-        match end.filter(|end| *end <= message.raw.len()) {
-            Some(end) => message.body = at..end,
-            None => fault = fault.or(Some(ParseError::ContentLength)),
-        }
+    let (body, wrong_length) = body_range(&raw, &lines, at);
+    let inner = Inner { raw, start, start_end: first.end, lines, lossy, body };
+    Ok((Message(Arc::new(inner)), fault.or(wrong_length)))
+}
+
+/// What Content-Length says of the octets from `at` on (§18.3); all of them without one.
+pub(super) fn body_range(raw: &[u8], lines: &[Line], at: usize) -> (Range<usize>, Option<ParseError>) {
+    let all = at..raw.len();
+    let Some(line) = lines.iter().find(|line| line.known == Some(Known::ContentLength)) else {
+        return (all, None);
+    };
+    let text = raw.get(line.value()).and_then(|value| std::str::from_utf8(value).ok());
+    let length = text.and_then(digits).and_then(|length| usize::try_from(length).ok());
+    let end = length.and_then(|length| at.checked_add(length)).filter(|end| *end <= raw.len());
+    match end {
+        Some(end) => (at..end, None),
+        None => (all, Some(ParseError::ContentLength)),
     }
-    Ok((message, fault))
 }
 
 /// The line from `at` without its end (CRLF, or a bare LF as some phones send), and where the next one starts.
@@ -137,20 +165,6 @@ fn has_bare_control(bytes: &[u8]) -> bool {
     found.any(|at| {
         bytes.get(at) == Some(&b'\r') || at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\\')
     })
-}
-
-/// 1*DIGIT: no sign, no blank inside.
-pub(crate) fn digits(text: &str) -> Option<u64> {
-    let text = text.trim();
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
-}
-
-pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
-}
-
-pub(super) fn is_blank(c: char) -> bool {
-    c == ' ' || c == '\t'
 }
 
 /// Joins continuation lines (§7.3.1) by turning their line ends into spaces.
@@ -200,10 +214,9 @@ fn request_line(bytes: &[u8], base: usize) -> Result<Start, ParseError> {
     if !is_token(method) || !is_sip {
         return Err(ParseError::StartLine);
     }
-    let wrong = |c: char| matches!(c, '<' | '>' | '"') || c.is_whitespace() || c.is_control();
     let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
         Some(ParseError::Version)
-    } else if uri.is_empty() || uri.contains(wrong) || rest.ends_with([' ', '\t', '\r']) {
+    } else if !is_uri_text(uri) || rest.ends_with([' ', '\t', '\r']) {
         Some(ParseError::StartLine)
     } else {
         None
@@ -211,6 +224,11 @@ fn request_line(bytes: &[u8], base: usize) -> Result<Start, ParseError> {
     let uri_at = base + method.len() + 1;
     let start = StartLine::Request { method: base..base + method.len(), uri: uri_at..uri_at + uri.len() };
     Ok((start, fault))
+}
+
+/// Can a request line with this URI be written and read again?
+pub(crate) fn is_target(uri: &str) -> bool {
+    is_uri_text(uri) && is_request_uri(uri)
 }
 
 /// Of SIP URIs what §19.1.1 allows there: no headers; other schemes are for the proxy to refuse (416).
@@ -224,7 +242,11 @@ fn is_request_uri(uri: &str) -> bool {
     }
 }
 
-fn header_line(raw: &[u8], whole: Range<usize>) -> Result<Line, ParseError> {
+fn header_line(
+    raw: &[u8],
+    whole: Range<usize>,
+    lossy: &mut Vec<(u32, Box<str>)>,
+) -> Result<Line, ParseError> {
     let bytes = raw.get(whole.clone()).ok_or(ParseError::Header)?;
     let colon = memchr(b':', bytes).ok_or(ParseError::Header)?;
     let (name, value) = bytes.split_at(colon);
@@ -233,12 +255,11 @@ fn header_line(raw: &[u8], whole: Range<usize>) -> Result<Line, ParseError> {
         return Err(ParseError::Header);
     }
     let value = value.get(1..).unwrap_or_default();
-    let lead = value.len() - value.trim_ascii_start().len();
+    let start = whole.start + colon + 1 + value.len() - value.trim_ascii_start().len();
     let value = value.trim_ascii();
-    let start = whole.start + colon + 1 + lead;
-    let lossy = match std::str::from_utf8(value) {
-        Ok(_) => None,
-        Err(_) => Some(String::from_utf8_lossy(value).into()),
-    };
-    Ok(Line { name: Name::parse(name), whole, value: start..start + value.len(), lossy })
+    if std::str::from_utf8(value).is_err() {
+        lossy.push((start as u32, String::from_utf8_lossy(value).into()));
+    }
+    let name_end = whole.start + name.len();
+    Ok(Line::new(Known::parse(name), whole, name_end, start..start + value.len()))
 }

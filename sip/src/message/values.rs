@@ -1,6 +1,8 @@
 //! Typed views of header values.
 
-use super::parse::{digits, is_token};
+pub use super::grammar::{find_outside, param, split_host_port};
+
+use super::grammar::{is_host, is_param_list, is_token};
 
 /// Splits a list header at its commas, not inside quotes or angle brackets.
 pub struct Values<'a> {
@@ -21,48 +23,6 @@ impl<'a> Iterator for Values<'a> {
         self.rest = text.get(end + 1..);
         Some(text.get(..end).unwrap_or_default().trim())
     }
-}
-
-/// The first `wanted` byte that is not inside `"…"` or `<…>`. A quote is only a quote outside brackets.
-pub fn find_outside(text: &str, wanted: u8) -> Option<usize> {
-    let (mut quoted, mut escaped, mut angle) = (false, false, false);
-    for (i, b) in text.bytes().enumerate() {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !angle => quoted = !quoted,
-            _ if quoted => {}
-            b if b == wanted && !angle => return Some(i),
-            b'<' => angle = true,
-            b'>' => angle = false,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Name, and `name=value` as written, of each parameter in `;a=b;;c`; empty ones are passed over.
-pub(crate) fn params(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let end = find_outside(rest, b';').unwrap_or(rest.len());
-            let one = rest.get(..end).unwrap_or_default().trim();
-            rest = rest.get(end + 1..).unwrap_or_default();
-            if !one.is_empty() {
-                return Some((one.split('=').next().unwrap_or_default().trim(), one));
-            }
-        }
-        None
-    })
-}
-
-/// The value of parameter `name` in `;a=b;c` (case-insensitive name, quotes removed); `Some("")` without `=`.
-pub fn param<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, one) = params(text).find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-    let value = one.split_once('=').map(|(_, value)| value.trim()).unwrap_or_default();
-    let inside = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-    Some(inside.unwrap_or(value))
 }
 
 /// From, To, Contact, Route: `"name" <uri>;params` or `uri;params`.
@@ -167,40 +127,4 @@ impl<'a> Via<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         param(self.params, name)
     }
-}
-
-/// Nothing, or `;a=b;c="d"` with all quotes closed and no comma outside them.
-fn is_param_list(text: &str) -> bool {
-    let mut quoted = false;
-    let mut escaped = false;
-    for b in text.bytes() {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' | b'<' | b'>' if !quoted => return false,
-            _ => {}
-        }
-    }
-    !quoted && (text.is_empty() || text.starts_with(';'))
-}
-
-/// What may stand in a host as written, brackets and zone included.
-pub(crate) fn is_host(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:%~".contains(&b))
-}
-
-/// `host`, `host:port`, `[v6]:port`; blanks around the colon are tolerated.
-pub fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match text.starts_with('[') {
-        true => text.split_at_checked(text.find(']')? + 1)?,
-        false => text.split_at_checked(text.find(':').unwrap_or(text.len()))?,
-    };
-    let (host, port) = (host.trim(), port.trim());
-    let port = match port.strip_prefix(':') {
-        Some(port) => Some(digits(port).and_then(|port| u16::try_from(port).ok())?),
-        None if port.is_empty() => None,
-        None => return None,
-    };
-    (!host.is_empty()).then_some((host, port))
 }

@@ -100,7 +100,7 @@ pub(crate) fn mended(cx: &Cx<'_>, request: &Message) -> Option<Message> {
     let mut edit = Editor::new(request);
     edit.set_uri(&uri);
     edit.set_values(&Name::Route, &routes);
-    Message::parse(edit.build()).ok()
+    edit.finish().checked().ok()
 }
 
 /// A Route that does not name us: we are no relay.

@@ -3,7 +3,7 @@
 use super::{
     authority::{self, Asked},
     memory::{Dialog, Dialogs, Phase, short},
-    rewrite::{contact_uri, finish, set_uri_of, stamp},
+    rewrite::{contact_uri, finish, stamp},
     target::Target,
     transfer,
     way::{NoWay, Way},
@@ -174,7 +174,7 @@ impl Pass {
                         headers::filter(&mut edit, headers::may_meet);
                         self.name_stranger(&mut edit, request, dialog, &parties);
                     }
-                    (Hop::Phone(_), false) => self.show_caller(&mut edit, request, dialog),
+                    (Hop::Phone(_), false) => self.show_caller(&mut edit, dialog),
                 }
                 uri = self.contact(cx, from, dialog, target).or(uri);
             }
@@ -218,11 +218,11 @@ impl Pass {
     }
 
     /// Toward a phone of a caller of its own realm: by the name that it was shown.
-    fn show_caller(&self, edit: &mut Editor<'_>, request: &Message, dialog: &Dialog) {
+    fn show_caller(&self, edit: &mut Editor<'_>, dialog: &Dialog) {
         if self.way.by_caller
             && let Some(shown) = &dialog.caller_shown
         {
-            set_uri_of(edit, request, &Name::From, shown);
+            edit.set_address(&Name::From, shown);
         }
     }
 

@@ -108,7 +108,7 @@ impl Session {
             if let Some(copy) = copy {
                 // Nobody answers an ACK: a phone that may have answered the INVITE at either of its ports gets it at both.
                 let both = std::iter::once(target.hop()).chain(target.on_flow().map(|target| target.hop()));
-                both.for_each(|hop| hands.cx.send(&hop, copy.raw().to_vec()));
+                both.for_each(|hop| hands.cx.send(&hop, copy.clone()));
             }
             return;
         }

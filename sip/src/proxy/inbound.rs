@@ -74,15 +74,13 @@ impl Passing<'_> {
 
     /// From and To go back as the asker wrote them; To with the tag that the answer gave it (§8.2.6.2).
     fn restore_identities(&self, edit: &mut Editor<'_>, response: &Message) {
-        if let Some(from) = self.request.header(&Name::From) {
-            edit.set(&Name::From, from);
-        }
-        let Some(asked) = self.request.header(&Name::To) else { return };
+        edit.set_as_in(&Name::From, self.request);
+        let Some(asked) = self.request.header_bytes(&Name::To) else { return };
         let has_tag = self.request.to().is_some_and(|to| to.tag().is_some());
         let tag = response.to().and_then(|to| to.tag()).filter(|_| !has_tag);
         let tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         // Without brackets a parameter behind it would read as one of the URI's.
-        edit.set(&Name::To, &format!("{asked}{tag}"));
+        edit.set_pieces(&Name::To, &[asked, tag.as_bytes()]);
     }
 }
 

@@ -224,6 +224,6 @@ impl Hands<'_, '_> {
 
     fn pass(&mut self, new: &NewRequest, response: &Message, about: About) {
         let status = response.status().unwrap_or(status::SERVER_INTERNAL_ERROR.0);
-        self.tx.respond_about(self.cx, new.key, (status, response.raw().to_vec()), about);
+        self.tx.respond_about(self.cx, new.key, (status, response.clone()), about);
     }
 }

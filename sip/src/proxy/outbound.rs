@@ -3,7 +3,7 @@
 use super::{
     memory::Dialogs,
     record_route,
-    rewrite::{finish, set_uri_of, stamp},
+    rewrite::{finish, stamp},
     target::Target,
     transfer,
 };
@@ -100,7 +100,7 @@ impl Original<'_> {
             let wrote = request.from().map(|from| plain_uri(from.uri())).unwrap_or_default();
             identity::set(edit, request, &Name::From, &shown.unwrap_or(wrote));
         } else if let Some(from) = shown {
-            set_uri_of(edit, request, &Name::From, &from);
+            edit.set_address(&Name::From, &from);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Flow,
     listening::{Listening, Ours, address_of, listens_at, may_be_reached},
-    message::{Message, Name, NameAddr},
+    message::{Message, Name, NameAddr, parse::is_target},
     ping::request_uri,
 };
 use data_encoding::BASE32_NOPAD;
@@ -229,12 +229,7 @@ fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<A
 
 /// Can a request to this Contact be written and read again? A 200 promises that the phone can be called.
 fn is_callable(contact: &str) -> bool {
-    let uri = request_uri(contact);
-    let text = format!(
-        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:h>;tag=1\r\nTo: <{uri}>\r\nCall-ID: 1\r\n\
-         CSeq: 1 OPTIONS\r\n\r\n"
-    );
-    Message::parse(text.into_bytes()).is_ok_and(|request| request.uri() == Some(uri))
+    is_target(request_uri(contact))
 }
 
 /// Does this instance come from the phone's own `+sip.instance`, or did we make it from its Contact?

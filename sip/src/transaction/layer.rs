@@ -15,11 +15,11 @@
 
 use super::{
     Client, GIVE_UP, InviteClient, InviteServer, NonInviteClient, NonInviteServer, Server, Standing,
-    shares::Shares,
+    kept::Kept, shares::Shares,
 };
 use crate::{
     cx::Cx,
-    hop::{Hop, Network},
+    hop::Hop,
     ids::{AskId, Branch, ClientKey, Method, PingId, ServerKey},
     limits::{RETRY_AFTER_FULL_S, TRANSACTION_ROW_BYTES},
     message::{Message, Name, RequestBuilder},
@@ -129,9 +129,9 @@ pub(crate) struct Outgoing {
 struct ServerRow {
     machine: ServerMachine,
     hop: Hop,
-    network: Network,
     user: User,
-    answer: Option<Vec<u8>>,
+    /// For a repetition of the request; none where none can come that is answered.
+    answer: Option<Kept>,
     charged: usize,
     deadline: Option<Instant>,
 }
@@ -149,7 +149,7 @@ struct ClientRow {
     request: Option<Message>,
     method: Method,
     /// What a repeated non-2xx final gets (§17.1.1.2).
-    ack: Option<Vec<u8>>,
+    ack: Option<Kept>,
     /// A CANCEL waits for a provisional response; with its Reason (RFC 3326).
     pending_cancel: Option<Option<String>>,
     is_quick: bool,
@@ -169,7 +169,8 @@ enum Key {
 }
 
 pub(crate) struct Transactions {
-    servers: BTreeMap<ServerKey, ServerRow>,
+    /// In boxes: a node of the tree has room for eleven, and half of them may be empty.
+    servers: BTreeMap<ServerKey, Box<ServerRow>>,
     clients: BTreeMap<ClientKey, ClientRow>,
     /// Client transactions by their hop, to be found when it breaks.
     by_hop: BTreeSet<(Hop, ClientKey)>,
@@ -206,7 +207,7 @@ impl Transactions {
                         ServerMachine::Other(machine) => machine.on_retransmission(),
                     };
                     if let (Server::Resend, Some(answer)) = (verdict, &row.answer) {
-                        cx.send(&row.hop, answer.clone());
+                        answer.send(cx, &row.hop);
                     }
                     Received::Nothing
                 }
@@ -261,7 +262,7 @@ impl Transactions {
     #[must_use]
     pub fn accept(&mut self, cx: &mut Cx<'_>, new: &NewRequest, user: User, standing: Standing) -> bool {
         debug_assert!(!self.servers.contains_key(&new.key), "a request is accepted once");
-        let network = new.hop.network();
+        let network = new.answered.network();
         let charged = TRANSACTION_ROW_BYTES + new.request.raw().len();
         if !self.shares.has_room(&network, charged, standing) {
             cx.count("sip_overload");
@@ -278,8 +279,8 @@ impl Transactions {
             false => ServerMachine::Other(NonInviteServer::new(reliable)),
         };
         let hop = new.answered.clone();
-        let row = ServerRow { machine, hop, network, user, answer: None, charged, deadline: None };
-        self.servers.insert(new.key, row);
+        let row = ServerRow { machine, hop, user, answer: None, charged, deadline: None };
+        self.servers.insert(new.key, Box::new(row));
         if is_invite {
             // §17.2.1: within 200 ms; at once is simpler and stops retransmissions soonest.
             let trying = cx.answer(&new.request, status::TRYING, &[]);
@@ -289,7 +290,7 @@ impl Transactions {
     }
 
     /// Sends `answer` in a server transaction.
-    pub fn respond(&mut self, cx: &mut Cx<'_>, key: ServerKey, status: u16, answer: Vec<u8>) {
+    pub fn respond(&mut self, cx: &mut Cx<'_>, key: ServerKey, status: u16, answer: Message) {
         self.respond_about(cx, key, (status, answer), About::Other);
     }
 
@@ -298,39 +299,43 @@ impl Transactions {
         &mut self,
         cx: &mut Cx<'_>,
         key: ServerKey,
-        (status, answer): (u16, Vec<u8>),
+        (status, answer): (u16, Message),
         about: About,
     ) {
         // It may have ended: timer H, or its hop is gone.
         let Some(row) = self.servers.get_mut(&key) else { return };
-        match &mut row.machine {
+        let is_kept = match &mut row.machine {
             ServerMachine::Invite(machine) => {
                 let is_repeated_2xx = machine.is_accepted() && (200..300).contains(&status);
                 if !machine.is_proceeding() && !is_repeated_2xx {
                     return;
                 }
                 machine.on_send(cx.now.mono, status);
+                // RFC 6026 §7.1: a 2xx is repeated by who sent it.
+                !machine.is_accepted()
             }
             ServerMachine::Other(machine) => {
                 if machine.is_completed() {
                     return;
                 }
                 machine.on_send(cx.now.mono, status);
+                true
             }
-        }
-        cx.send_with(&row.hop, answer.clone(), None, about);
+        };
+        row.answer = is_kept.then(|| Kept::of(&row.hop, &answer));
+        cx.send_with(&row.hop, answer, None, about);
         // From the final answer on nobody needs the request any more.
         let request = if status < 200 { row.charged } else { 0 };
-        let charge = request.max(TRANSACTION_ROW_BYTES + answer.len());
-        self.shares.refund(&row.network, row.charged);
-        self.shares.charge(&row.network, charge);
+        let charge = request.max(TRANSACTION_ROW_BYTES + row.answer.as_ref().map_or(0, Kept::bytes));
+        let network = row.hop.network();
+        self.shares.refund(&network, row.charged);
+        self.shares.charge(&network, charge);
         row.charged = charge;
-        row.answer = Some(answer);
         self.reschedule_server(key);
     }
 
     /// A final answer after which nothing is kept: to one who has proved nothing, or on a link that loses nothing.
-    pub fn refuse(&mut self, cx: &mut Cx<'_>, new: &NewRequest, answer: Vec<u8>) {
+    pub fn refuse(&mut self, cx: &mut Cx<'_>, new: &NewRequest, answer: Message) {
         cx.send(&new.answered, answer);
         self.drop_server(new.key);
     }
@@ -359,7 +364,7 @@ impl Transactions {
                 ClientMachine::Other(NonInviteClient::new(now, reliable, give_up))
             }
         };
-        cx.send_with(&hop, request.raw().to_vec(), grant, about);
+        cx.send_with(&hop, request.clone(), grant, about);
         self.shares.charge(&hop.network(), charged);
         self.by_hop.insert((hop.clone(), key));
         let row = ClientRow {
@@ -396,8 +401,7 @@ impl Transactions {
     fn send_cancel(&mut self, cx: &mut Cx<'_>, key: ClientKey, reason: Option<&str>) {
         let Some(row) = self.clients.get(&key) else { return };
         let invite = row.request.as_ref().expect("an INVITE that can be cancelled has no final answer yet");
-        let request = Message::parse(RequestBuilder::cancel_for(invite, reason));
-        let request = request.expect("a CANCEL made of a well-formed INVITE is well-formed");
+        let request = RequestBuilder::cancel_for(invite, reason);
         let outgoing = Outgoing {
             hop: row.hop.clone(),
             branch: key.branch,
@@ -429,12 +433,12 @@ impl Transactions {
         match (verdict, &row.request) {
             (Client::PassAndAck, Some(invite)) => {
                 let ack = RequestBuilder::ack_for(invite, &response);
-                cx.send(&row.hop, ack.clone());
-                row.ack = Some(ack);
+                row.ack = Some(Kept::of(&row.hop, &ack));
+                cx.send(&row.hop, ack);
             }
             (Client::Ack, _) => {
                 if let Some(ack) = &row.ack {
-                    cx.send(&row.hop, ack.clone());
+                    ack.send(cx, &row.hop);
                 }
             }
             _ => {}
@@ -458,7 +462,7 @@ impl Transactions {
     /// A final answer has come: the request is needed no more.
     fn finish_client(&mut self, key: ClientKey) {
         let Some(row) = self.clients.get_mut(&key) else { return };
-        let charge = TRANSACTION_ROW_BYTES + row.ack.as_ref().map_or(0, Vec::len);
+        let charge = TRANSACTION_ROW_BYTES + row.ack.as_ref().map_or(0, Kept::bytes);
         let network = row.hop.network();
         self.shares.refund(&network, row.charged);
         self.shares.charge(&network, charge);
@@ -489,7 +493,7 @@ impl Transactions {
         };
         match (verdict, &row.answer) {
             (Server::Done, _) => return self.drop_server(key),
-            (Server::Resend, Some(answer)) => cx.send(&row.hop, answer.clone()),
+            (Server::Resend, Some(answer)) => answer.send(cx, &row.hop),
             _ => {}
         }
         self.reschedule_server(key);
@@ -505,7 +509,7 @@ impl Transactions {
             ClientMachine::Other(machine) => (row.is_quick, machine.on_deadline(cx.now.mono)),
         };
         match (verdict, &row.request) {
-            (Client::Resend, Some(request)) => cx.send(&row.hop, request.raw().to_vec()),
+            (Client::Resend, Some(request)) => cx.send(&row.hop, request.clone()),
             (Client::TimedOut, Some(request)) => {
                 let why = if is_silent { Lost::Silent } else { Lost::TimedOut };
                 if is_silent && row.method == Method::Invite {
@@ -564,7 +568,7 @@ impl Transactions {
     fn drop_server(&mut self, key: ServerKey) {
         let Some(mut row) = self.servers.remove(&key) else { return };
         self.timers.set(Key::Server(key), &mut row.deadline, None);
-        self.shares.refund(&row.network, row.charged);
+        self.shares.refund(&row.hop.network(), row.charged);
     }
 
     fn reschedule_server(&mut self, key: ServerKey) {

@@ -3,6 +3,7 @@
 
 mod invite_client;
 mod invite_server;
+mod kept;
 mod layer;
 mod non_invite_client;
 mod non_invite_server;

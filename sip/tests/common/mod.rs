@@ -7,7 +7,10 @@ use dots_sip::{
     auth::{AuthFailure, Challenge, Vouch},
     core::Config,
     input::{RemoteTarget, Resolution, Vouched},
-    message::{Message, Name, NameAddr},
+    message::{
+        Message, Name, NameAddr,
+        tally::{self, Tally},
+    },
     output::CallProgress,
     shards::Shards,
 };
@@ -32,6 +35,8 @@ pub struct Peer {
     pub counts: Vec<&'static str>,
     /// Connections on which an account has answered a challenge.
     pub proved: Vec<Flow>,
+    /// What its messages cost; whoever reads what it sent is not counted.
+    pub tally: Tally,
     /// Where `Resolve` points: another peer, or nobody else.
     pub resolution: Resolution,
 }
@@ -68,6 +73,7 @@ impl Peer {
             calls: Vec::new(),
             counts: Vec::new(),
             proved: Vec::new(),
+            tally: Tally::default(),
             resolution: Resolution::Offline,
         }
     }
@@ -87,8 +93,8 @@ impl Peer {
                     self.inbox.push_back((flow, message));
                     continue;
                 }
-                Output::SendPeer { bytes, .. } => {
-                    self.to_peer.push_back(bytes);
+                Output::SendPeer { message, .. } => {
+                    self.to_peer.push_back(message.raw().to_vec());
                     continue;
                 }
                 Output::Call(event) => {
@@ -127,13 +133,20 @@ impl Peer {
                 Output::Journal { id, .. } => Input::Journaled { id },
                 Output::Resolve { id, .. } => Input::Resolved { id, resolution: self.resolution.clone() },
             };
-            self.core.handle(now, input);
+            self.handle(now, input);
         }
+    }
+
+    /// Gives the core one input, and counts what its messages cost.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        let before = tally::so_far();
+        self.core.handle(now, input);
+        self.tally = self.tally.plus(tally::so_far().since(before));
     }
 
     pub fn phone(&mut self, now: Now, port: u16, text: &str) {
         let bytes = text.replace('\n', "\r\n").into_bytes();
-        self.core.handle(now, Input::Message { flow: flow(port), bytes });
+        self.handle(now, Input::Message { flow: flow(port), bytes });
         self.drain(now);
     }
 
@@ -181,27 +194,31 @@ impl World {
 
     /// Carries the overlay leg both ways until it is quiet; requests outside a dialog come vouched for.
     pub fn carry(&mut self) {
-        loop {
-            let (from, to, bytes) = match (self.a.to_peer.pop_front(), self.b.to_peer.pop_front()) {
-                (Some(bytes), back) => {
-                    if let Some(back) = back {
-                        self.b.to_peer.push_front(back);
-                    }
-                    (self.a.label, &mut self.b, bytes)
+        while self.carry_one() {}
+    }
+
+    /// The next message on the overlay leg, A's before B's. `false`: there is none.
+    pub fn carry_one(&mut self) -> bool {
+        let (from, to, bytes) = match (self.a.to_peer.pop_front(), self.b.to_peer.pop_front()) {
+            (Some(bytes), back) => {
+                if let Some(back) = back {
+                    self.b.to_peer.push_front(back);
                 }
-                (None, Some(bytes)) => (self.b.label, &mut self.a, bytes),
-                (None, None) => return,
-            };
-            self.wire.push(bytes.clone());
-            let message = Message::parse(bytes.clone()).expect("a message");
-            let from_uri = message.from().expect("a From").uri().trim_start_matches("sip:").to_owned();
-            let initial = message.is_request() && message.to().expect("a To").tag().is_none();
-            to.core.handle(
-                self.now,
-                overlay(from, bytes, initial.then_some(from_uri)).expect("what a core wrote is readable"),
-            );
-            to.drain(self.now);
-        }
+                (self.a.label, &mut self.b, bytes)
+            }
+            (None, Some(bytes)) => (self.b.label, &mut self.a, bytes),
+            (None, None) => return false,
+        };
+        self.wire.push(bytes.clone());
+        let before = tally::so_far();
+        let message = Message::parse(bytes).expect("what a core wrote is readable");
+        to.tally = to.tally.plus(tally::so_far().since(before));
+        let from_uri = message.from().expect("a From").uri().trim_start_matches("sip:").to_owned();
+        let initial = message.is_request() && message.to().expect("a To").tag().is_none();
+        let caller = initial.then(|| Vouched { aor: from_uri, grant: [].into() });
+        to.handle(self.now, Input::Overlay { from: from.into(), message, caller, nonce: None });
+        to.drain(self.now);
+        true
     }
 }
 

@@ -379,7 +379,7 @@ impl Phone {
         call.state = State::Cancelled;
         call.act = Some(at + GIVE_UP + T2);
         let Some(invite) = &call.invite else { return };
-        let bytes = RequestBuilder::cancel_for(invite, None);
+        let bytes = RequestBuilder::cancel_for(invite, None).into_bytes();
         let branch = invite.via().and_then(|v| v.branch()).unwrap_or_default().to_owned();
         let server = call.server;
         self.start(at, server, branch, bytes, Purpose::Other, super::TRIES_MAX);

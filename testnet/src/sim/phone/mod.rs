@@ -255,7 +255,7 @@ impl Phone {
         }
         let (server, is_repeated) = (t.server, t.is_done);
         if t.method == "INVITE" && status >= 300 {
-            let ack = RequestBuilder::ack_for(&t.request, &response);
+            let ack = RequestBuilder::ack_for(&t.request, &response).into_bytes();
             self.out.push_back((server, ack));
         }
         let t = &mut self.clients[index];
