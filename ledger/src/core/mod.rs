@@ -9,19 +9,18 @@
 //! ```
 //!
 //! Nobody waits for a receipt, so what is due about many calls is signed, written and sent together. What a call claims and
-//! signs is decided in `call`; `exchange` takes in what the other side says, `bundle` are the requests, `writing` the disk,
-//! `timers` when each call is asked about next; here is the table.
+//! signs is decided in `call`; `exchange` takes in what the other side says, `bundle` are the requests, `step`
+//! says when each call is asked about next, and writes; here is the table.
 //! Nothing here reads a clock, a socket or a disk.
 
 mod bundle;
 mod call;
 mod exchange;
 mod restore;
+mod step;
 #[cfg(test)]
 mod tests;
-mod timers;
 mod view;
-mod writing;
 
 pub use view::{ReceiptState, ReceiptView};
 
@@ -36,7 +35,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
-use timers::Entry;
+use step::Entry;
 
 /// A call was answered, and its two sides are served by two peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
