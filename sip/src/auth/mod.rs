@@ -4,6 +4,7 @@ mod answer;
 mod challenge;
 mod credentials;
 mod glance;
+pub(crate) mod heard;
 
 pub use answer::{
     Asked, BadCredentials, answer_for, answer_for_lines, is_answer_for, is_challenge_of, strip_challenges,

@@ -18,7 +18,9 @@ use super::{
 use crate::{
     Output,
     address::realm_of,
-    auth::{Answer, AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers},
+    auth::{
+        Answer, AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, heard,
+    },
     border::parties::Parties,
     cx::Cx,
     hop::Hop,
@@ -191,7 +193,14 @@ impl Session {
         let Stage::Challenging { caller, target, stale } = self.take_stage() else { return };
         match result {
             Ok(challenge) => self.challenge(hands, &challenge, stale),
-            // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
+            // No nonce of its home can be had, so nobody can be asked to prove a password. What may go on without does, if it
+            // comes from where its sender hears.
+            Err(AuthFailure::Unavailable) if !self.is_heard(hands, &caller) => {
+                let (Hop::Phone(flow), realm) = (&self.new.hop, realm_of(&caller)) else { return };
+                let nonce = heard::nonce(&hands.cx.base.secret, flow, realm, hands.cx.now.wall_ms);
+                hands.cx.count("challenged_without_home");
+                self.challenge(hands, &Challenge { realm: realm.to_owned(), nonce }, stale);
+            }
             Err(AuthFailure::Unavailable) => {
                 let is_open = hands.tx.is_open(self.new.key)
                     || hands.tx.accept(hands.cx, &self.new, User::Proxy(self.id), self.standing);
@@ -202,6 +211,15 @@ impl Session {
             }
             Err(failure) => self.fail(hands, failure),
         }
+    }
+
+    /// Over a connection, yes; of an INVITE in a datagram only the nonce says it. Other requests do not go on without a home.
+    fn is_heard(&self, hands: &Hands<'_, '_>, caller: &str) -> bool {
+        let Hop::Phone(flow) = &self.new.hop else { return true };
+        let (request, now_ms) = (&self.new.request, hands.cx.now.wall_ms);
+        flow.transport.is_reliable()
+            || Method::of(request) != Method::Invite
+            || heard::is_heard(&hands.cx.base.secret, flow, realm_of(caller), request, now_ms)
     }
 
     /// 407, and the session is over: the nonce carries all state.

@@ -37,6 +37,8 @@ pub struct Peer {
     pub proved: Vec<Flow>,
     /// What its messages cost; whoever reads what it sent is not counted.
     pub tally: Tally,
+    /// Its home cannot be asked, and no nonce of it is known any more.
+    pub is_home_away: bool,
     /// Where `Resolve` points: another peer, or nobody else.
     pub resolution: Resolution,
 }
@@ -74,6 +76,7 @@ impl Peer {
             counts: Vec::new(),
             proved: Vec::new(),
             tally: Tally::default(),
+            is_home_away: false,
             resolution: Resolution::Offline,
         }
     }
@@ -112,7 +115,9 @@ impl Peer {
                 Output::Expired { .. } | Output::Pinged { .. } => continue,
                 Output::Locate { .. } => unreachable!("the cores answer each other"),
                 Output::Challenge { id, realm, .. } => {
-                    let result = if realm == self.realm {
+                    let result = if self.is_home_away {
+                        Err(AuthFailure::Unavailable)
+                    } else if realm == self.realm {
                         Ok(Challenge { realm, nonce: "nonce".into() })
                     } else {
                         Err(AuthFailure::UnknownRealm)
@@ -121,6 +126,7 @@ impl Peer {
                 }
                 Output::Verify { id, answer, .. } => {
                     let result = match answer.response.as_str() {
+                        _ if self.is_home_away => Err(AuthFailure::Stale),
                         "right" => Ok(Vouch {
                             aor: answer.aor.clone(),
                             grant: [].into(),
