@@ -5,10 +5,10 @@
 //! invented To-tag or a foreign Route opens nothing, and no dialog state needs to survive a restart. It says when it was
 //! given, and by a hash for whom, so that it ends, and nobody else speaks by it when the dialog is forgotten.
 //!
-//! The other peer and both phones see it, and it has addresses in it. So it is encrypted; the HMAC is at the same time the
+//! The other peer and both phones see it, and it has addresses in it. So it is encrypted (TOK-9); the HMAC is at the same time the
 //! initialisation vector, as in SIV (RFC 5297).
 //!
-//! Up to four of them ride in one INVITE, so they are short: an instance is 8 bytes of its hash, a peer its 20.
+//! Up to four of them ride in one INVITE, so they are short (TOK-10): an instance is 8 bytes of its hash, a peer its 20.
 
 use crate::{Flow, Transport, input::PeerLabel};
 use hmac::{Hmac, Mac};

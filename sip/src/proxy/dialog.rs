@@ -48,16 +48,19 @@ impl Pass {
         let Way { token, by_caller, callee_tag, .. } = &self.way;
         let dialog = dialogs.find(self.key);
         let known = dialog.and_then(|dialog| dialog.parties.as_ref());
-        let said = || self.said(request, cx.addressing());
         let is_peer = matches!(hop, Hop::Peer(_));
-        // TOK-12: nobody remembers for whom it was given, and somebody else says that it is his.
-        if known.is_none() && is_peer {
-            let said = said();
-            if !token.is_of(&said.caller, &said.callee) {
-                return Err(status::FORBIDDEN);
+        let are_strangers = match known {
+            Some(parties) => parties.are_strangers(),
+            None => {
+                let said = self.said(request, cx.addressing());
+                // TOK-12: nobody remembers for whom it was given, and somebody else says that it is his.
+                let is_his = token.is_of(&said.caller, &said.callee);
+                if is_peer && !is_his {
+                    return Err(status::FORBIDDEN);
+                }
+                !is_his || said.are_strangers()
             }
-        }
-        let are_strangers = known.map_or_else(|| said().are_strangers(), Parties::are_strangers);
+        };
         let reaches_phone = !matches!(self.way.recipient(), Side::Peer(_));
         Asked {
             method: &Method::of(request),

@@ -138,6 +138,8 @@ impl Dialogs {
 
     /// Changes what is remembered of this dialog.
     pub fn note(&mut self, key: DialogKey, change: impl FnOnce(&mut Dialog)) {
+        // Tried again under the same name (with credentials, after a 3xx).
+        self.failed.remove(&key);
         let (age, mut dialog) = match self.rows.remove(&key) {
             Some((age, dialog)) => {
                 self.bytes -= dialog.bytes();
