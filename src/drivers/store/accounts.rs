@@ -223,7 +223,7 @@ impl Inner {
     /// The next change stands here.
     fn number(&mut self, at: Position) {
         let number = self.numbers.take();
-        if (number - 1) % MARK_EVERY == 0 {
+        if (number - 1).is_multiple_of(MARK_EVERY) {
             self.marks.push(at);
         }
         debug_assert_eq!(self.marks.len() as u64, number.div_ceil(MARK_EVERY), "each mark has its place");
