@@ -17,8 +17,6 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const TRANSACTION_BYTES_MAX: usize = 384 << 20;
 /// What only hops that have proved themselves may use of it: phones that are registered here, and connected peers.
 pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
-/// What one network may hold of it before it has proved itself.
-pub const TRANSACTION_BYTES_PER_NETWORK: usize = TRANSACTION_BYTES_MAX / 2;
 /// What a row costs beyond the bytes of its messages.
 pub const TRANSACTION_ROW_BYTES: usize = 320;
 /// Requests that wait for a nonce to be challenged with; a home answers within a round trip.
@@ -45,5 +43,3 @@ pub const PROBES_MAX: usize = 1024;
 pub const RETRY_AFTER_UNAVAILABLE_S: &str = "10";
 /// A table is full: what fills it lasts 32 s at most.
 pub const RETRY_AFTER_FULL_S: &str = "10";
-
-const _: () = assert!(TRANSACTION_BYTES_RESERVED + TRANSACTION_BYTES_PER_NETWORK < TRANSACTION_BYTES_MAX);

@@ -6,7 +6,7 @@ use crate::{
     cx::{Base, Config, Cx, Now},
     hop::Hop,
     ids::{AskId, Branch, ClientKey},
-    limits::{TRANSACTION_BYTES_PER_NETWORK, TRYING_WITHIN},
+    limits::{TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_RESERVED, TRYING_WITHIN},
     message::{Message, ResponseBuilder},
     output::About,
     status,
@@ -282,7 +282,7 @@ fn a_broken_hop_loses_what_waits_for_it_and_nothing_else() {
 #[test]
 fn a_flood_of_one_network_leaves_room_for_others() {
     let mut w = World::new();
-    let rows = TRANSACTION_BYTES_PER_NETWORK / 60_000;
+    let rows = (TRANSACTION_BYTES_MAX - TRANSACTION_BYTES_RESERVED) / 4 / 60_000;
     let big = |n: usize| {
         let text =
             String::from_utf8(message("MESSAGE", &format!("z9hG4bK{n}"), "").raw().to_vec()).expect("text");

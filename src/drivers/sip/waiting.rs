@@ -6,7 +6,7 @@
 use crate::peer::Sender;
 use dots_sip::Flow;
 use dots_wire::{FairQueue, bounded::network_of};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One whole datagram and the flow that it came on.
 pub type Datagram = (Flow, Vec<u8>);
@@ -57,7 +57,7 @@ impl WaitingRoom {
             let size = bytes.capacity();
             let lost = match who(&flow, &bytes) {
                 Sender::Registered => self.registered.push(flow.remote, (flow, bytes), size),
-                Sender::Answering => self.answering.push(flow.remote.ip(), (flow, bytes), size),
+                Sender::Answering => self.answering.push(given_to(flow.remote.ip()), (flow, bytes), size),
                 Sender::Stranger => self.strangers.push(network_of(flow.remote.ip()), (flow, bytes), size),
             };
             self.shed += lost as u64;
@@ -65,6 +65,14 @@ impl WaitingRoom {
         batch.extend(std::iter::from_fn(|| self.registered.pop()).take(REGISTERED_A_TURN));
         batch.extend(std::iter::from_fn(|| self.answering.pop()).take(ANSWERING_A_TURN));
         batch.extend(std::iter::from_fn(|| self.strangers.pop()).take(STRANGERS_A_TURN));
+    }
+}
+
+/// Whom a nonce was given to: an IPv4 address, or an IPv6 network of 64 bits.
+fn given_to(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -134,6 +142,16 @@ mod tests {
             quiet += batch.iter().filter(is_quiet).count();
         }
         assert_eq!(quiet, 100);
+    }
+
+    /// One nonce is good for a whole /64: who has it has one line all the same.
+    #[test]
+    fn addresses_of_one_nonce_are_one_sender() {
+        let at = |text: &str| given_to(text.parse().expect("an address"));
+        assert_eq!(at("2001:db8:1:2::3"), at("2001:db8:1:2:ffff::1"));
+        assert_ne!(at("2001:db8:1:2::3"), at("2001:db8:1:3::3"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
     }
 
     #[test]
