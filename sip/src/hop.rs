@@ -2,11 +2,13 @@
 
 use crate::{
     Flow,
-    input::PeerLabel,
     listening::{Ours, answered_at},
     message::Message,
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
+
+/// The 20-byte label of a peer in lower-case base32, as in the host `p<label>.peer.dots`.
+pub type PeerLabel = Arc<str>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hop {

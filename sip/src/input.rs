@@ -3,17 +3,14 @@
 use crate::{
     Flow,
     auth::{AuthFailure, Challenge, Vouch},
+    hop::PeerLabel,
+    ids::{AskId, PingId},
     location::Place,
     message::Message,
     output::Nonce,
     registrar::Binding,
 };
 use std::sync::Arc;
-
-pub use crate::ids::{AskId, PingId};
-
-/// The 20-byte label of a peer in lower-case base32, as in the host `p<label>.peer.dots`.
-pub type PeerLabel = Arc<str>;
 
 #[derive(Clone, Debug)]
 pub enum Input {

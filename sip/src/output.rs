@@ -3,8 +3,8 @@
 use crate::{
     Flow,
     auth::{Answer, Vouch},
-    ids::Method,
-    input::{AskId, PeerLabel, PingId},
+    hop::PeerLabel,
+    ids::{AskId, Method, PingId},
     message::Message,
     registrar::BindingChange,
 };

@@ -10,7 +10,7 @@
 //!
 //! Up to four of them ride in one INVITE, so they are short (TOK-10): an instance is 8 bytes of its hash, a peer its 20.
 
-use crate::{Flow, Transport, input::PeerLabel};
+use crate::{Flow, Transport, hop::PeerLabel};
 use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@
 //! the driver stops reading from the outside while the disk is behind, which bounds them.
 
 use dots_overlay::{records::Permit, transport::InboundId};
-use dots_sip::input::AskId;
+use dots_sip::ids::AskId;
 use dots_trust::{answer::Answer, judge::Admitted};
 use dots_wire::{Hash, PeerId, Timestamp};
 use std::{

@@ -30,7 +30,7 @@ use dots_overlay::{
 use dots_sip::{
     address::realm_of,
     auth::{AuthFailure, Challenge, Purpose, Vouch},
-    input::AskId,
+    ids::AskId,
 };
 use dots_trust::{
     answer::Answer,

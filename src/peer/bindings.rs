@@ -13,7 +13,7 @@ use dots_overlay::{
 };
 use dots_sip::{
     address::realm_of,
-    input::AskId,
+    ids::AskId,
     registrar::{Binding, BindingChange, Bindings},
 };
 use dots_wire::{Hash, Now, PeerId, Timestamp, sha256};

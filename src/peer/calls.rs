@@ -11,7 +11,8 @@
 use super::sdp;
 use dots_clients::types::CallInfo;
 use dots_sip::{
-    input::{AskId, PeerLabel},
+    hop::PeerLabel,
+    ids::AskId,
     output::{CallEvent, CallName, CallProgress, CallSide},
 };
 use dots_wire::{Hash, Now, Timestamp, sha256};

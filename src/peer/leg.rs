@@ -13,8 +13,9 @@ use dots_overlay::grant;
 use dots_sip::{
     address::Addressing,
     address::realm_of,
+    hop::PeerLabel,
     ids::Method,
-    input::{PeerLabel, Vouched},
+    input::Vouched,
     message::{Message, ResponseBuilder},
     output::About,
 };

@@ -26,7 +26,8 @@ use dots_overlay::{
 };
 use dots_sip::{
     address::realm_of,
-    input::{AskId, RemoteTarget, Resolution},
+    ids::AskId,
+    input::{RemoteTarget, Resolution},
     registrar::Bindings,
 };
 use dots_trust::{homes::Homes, judge::StoreDown, roaming::Roaming};

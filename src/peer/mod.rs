@@ -316,7 +316,7 @@ impl Peer {
     }
 
     /// A phone is to be challenged in the name of this realm.
-    fn on_challenge(&mut self, now: Now, id: dots_sip::input::AskId, realm: String, phone: IpAddr) {
+    fn on_challenge(&mut self, now: Now, id: dots_sip::ids::AskId, realm: String, phone: IpAddr) {
         let known = self.config.is_home(&realm) || self.authenticator(now).home_of(&realm).is_some();
         if known {
             return self.authenticator(now).on_challenge(id, realm, phone);

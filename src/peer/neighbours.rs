@@ -1,7 +1,7 @@
 //! The peers that we are connected to, and what was seen of them: address, clock, round-trip time. Also the way back from
 //! the label of a peer, which is all that SIP knows, to its key.
 
-use dots_sip::input::PeerLabel;
+use dots_sip::hop::PeerLabel;
 use dots_wire::{
     PeerId, Timestamp,
     bounded::{Cache, Cause, Limits, Standing},

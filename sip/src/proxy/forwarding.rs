@@ -1,4 +1,5 @@
-//! A request that is being forwarded: does what its response context says.
+//! A request that is being forwarded: does what its response context says. It knows nothing of the session that it is the
+//! last stage of: what happens to it gives [`Actions`], and [`Forwarding::act`] does them and says whether more can come.
 
 use super::{
     Hands,
@@ -9,7 +10,6 @@ use super::{
     outbound::Original,
     response_context::{Action, BranchNumber, Final, Kind, ResponseContext},
     rewrite::contact_uri,
-    session::{Session, Stage},
     target::Target,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     token::Side,
     transaction::{Lost, NewRequest, Outgoing, User},
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 pub(super) struct Forwarding {
     /// The session's.
@@ -44,97 +44,77 @@ struct Branch {
     client: Option<ClientKey>,
 }
 
-/// What a request in a dialog is forwarded with.
-pub(super) struct InDialog {
-    pub pass: Pass,
-    pub parties: Parties,
-    pub target: Target,
-}
+pub(super) type Actions = Vec<Action<Target, Message>>;
 
-type Actions = Vec<Action<Target, Message>>;
-
-impl Session {
-    fn kind(&self, in_dialog: bool) -> Kind {
-        Kind { is_invite: Method::of(&self.new.request) == Method::Invite, in_dialog }
-    }
-
-    pub(super) fn forward(
-        &mut self,
+impl Forwarding {
+    /// A request outside a dialog, to these targets with their `q`.
+    pub fn outside(
         hands: &mut Hands<'_, '_>,
+        (id, new): (AskId, &NewRequest),
         from: Side,
         parties: Parties,
         targets: Vec<(u16, Target)>,
-    ) {
-        let kind = self.kind(false);
-        if begins_dialog(&self.new.request) {
-            remember_caller(hands.cx, hands.dialogs, &self.new.request, &from, &parties);
+    ) -> Forwarding {
+        if begins_dialog(&new.request) {
+            remember_caller(hands.cx, hands.dialogs, &new.request, &from, &parties);
         }
-        self.start(hands, ResponseContext::new(kind, targets), from, parties, None);
+        let context = ResponseContext::new(kind(new, false), targets);
+        Forwarding { id, context, branches: Vec::new(), from, parties, pass: None }
     }
 
-    pub(super) fn forward_in_dialog(&mut self, hands: &mut Hands<'_, '_>, request: InDialog) {
-        let InDialog { pass, parties, target } = request;
-        let context = ResponseContext::new(self.kind(true), vec![(0, target)]);
-        let from = pass.way.sender().clone();
-        self.start(hands, context, from, parties, Some(pass));
-    }
-
-    fn start(
-        &mut self,
-        hands: &mut Hands<'_, '_>,
-        mut context: ResponseContext<Target, Message>,
-        from: Side,
+    /// A request in a dialog, to the side that its token says.
+    pub fn in_dialog(
+        (id, new): (AskId, &NewRequest),
+        pass: Pass,
         parties: Parties,
-        pass: Option<Pass>,
-    ) {
-        let actions = context.start();
-        let forwarding = Forwarding { id: self.id, context, branches: Vec::new(), from, parties, pass };
-        self.stage = Stage::Forwarding(Box::new(forwarding));
-        self.act(hands, actions);
+        target: Target,
+    ) -> Forwarding {
+        let context = ResponseContext::new(kind(new, true), vec![(0, target)]);
+        let from = pass.way.sender().clone();
+        Forwarding { id, context, branches: Vec::new(), from, parties, pass: Some(pass) }
     }
 
-    pub fn on_branch_response(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, response: Message) {
+    pub fn on_response(&mut self, new: &NewRequest, client: ClientKey, response: Message) -> Actions {
         let status = match response.status().unwrap_or_default() {
             // No challenge of a callee crosses the overlay: none of them is the best answer, or added to it.
-            401 | 407 if self.is_across(client) => status::FORBIDDEN.0,
+            401 | 407 if self.is_across(new, client) => status::FORBIDDEN.0,
             status => status,
         };
-        self.on_branch(hands, client, |context, branch| match status {
+        self.on_branch(client, |context, branch| match status {
             ..200 => context.on_provisional(branch, status, response),
             200..300 => context.on_success(branch, status, response),
             _ => context.on_failure(branch, status, response),
-        });
+        })
     }
 
     /// Does this branch lead to another peer, or come the request from one?
-    fn is_across(&self, client: ClientKey) -> bool {
-        let Stage::Forwarding(forwarding) = &self.stage else { return false };
-        let branch = forwarding.branches.iter().find(|branch| branch.client == Some(client));
-        matches!(self.new.hop, Hop::Peer(_)) || branch.is_some_and(|branch| branch.target.peer().is_some())
+    fn is_across(&self, new: &NewRequest, client: ClientKey) -> bool {
+        let branch = self.branches.iter().find(|branch| branch.client == Some(client));
+        matches!(new.hop, Hop::Peer(_)) || branch.is_some_and(|branch| branch.target.peer().is_some())
     }
 
     /// Something happened on the branch of this client transaction.
     pub fn on_branch(
         &mut self,
-        hands: &mut Hands<'_, '_>,
         client: ClientKey,
         happen: impl FnOnce(&mut ResponseContext<Target, Message>, BranchNumber) -> Actions,
-    ) {
-        let Stage::Forwarding(forwarding) = &mut self.stage else { return };
-        let branch = forwarding.branches.iter().position(|branch| branch.client == Some(client));
-        if let Some(branch) = branch {
-            let actions = happen(&mut forwarding.context, branch);
-            self.act(hands, actions);
-        }
+    ) -> Actions {
+        let branch = self.branches.iter().position(|branch| branch.client == Some(client));
+        branch.map(|branch| happen(&mut self.context, branch)).unwrap_or_default()
     }
 
     /// No answer will come. Where a phone that listens at another port did not say its first word there in time, or no
     /// connection led there, it is asked on its flow.
-    pub fn on_lost(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, why: Lost) {
-        let Session { id, new, stage, .. } = self;
-        let Stage::Forwarding(forwarding) = stage else { return };
-        if why != Lost::TimedOut && forwarding.ask_on_flow(hands, new, User::Proxy(*id), client) {
-            return hands.cx.count("listening_silent");
+    pub fn on_lost(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        client: ClientKey,
+        why: Lost,
+    ) -> Actions {
+        if why != Lost::TimedOut && self.ask_on_flow(hands, new, client) {
+            hands.cx.count("listening_silent");
+            return Actions::new();
         }
         let status = match why {
             Lost::TimedOut => status::REQUEST_TIMEOUT,
@@ -144,77 +124,62 @@ impl Session {
                 status::SERVICE_UNAVAILABLE
             }
         };
-        self.on_branch(hands, client, |context, branch| context.on_lost(branch, status.0));
+        self.on_branch(client, |context, branch| context.on_lost(branch, status.0))
     }
 
-    pub fn on_timer_c(&mut self, hands: &mut Hands<'_, '_>) {
-        if let Stage::Forwarding(forwarding) = &mut self.stage {
-            let actions = forwarding.context.on_timer_c();
-            self.act(hands, actions);
-        }
-    }
-
-    pub fn act(&mut self, hands: &mut Hands<'_, '_>, actions: Actions) {
-        let Session { id, new, stage, timer_c, .. } = self;
-        let Stage::Forwarding(forwarding) = stage else { return };
+    /// Does what the context says; `false`: nothing more can come. `timer_c`: the session's.
+    #[must_use]
+    pub fn act(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        timer_c: &mut Option<Instant>,
+        actions: Actions,
+    ) -> bool {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::Try { branch, target } => {
-                    if !forwarding.try_target(hands, new, User::Proxy(*id), target) {
+                    if !self.try_target(hands, new, target) {
                         hands.cx.count("branch_unreachable");
-                        actions.extend(forwarding.context.on_lost(branch, status::SERVICE_UNAVAILABLE.0));
+                        actions.extend(self.context.on_lost(branch, status::SERVICE_UNAVAILABLE.0));
                     }
                 }
                 Action::Cancel { branch, reason } => {
-                    if let Some(client) = forwarding.client(branch) {
+                    if let Some(client) = self.client(branch) {
                         hands.tx.cancel(hands.cx, client, reason.as_deref());
                     }
                 }
                 Action::Pass { branch, status, response } => {
-                    forwarding.pass(hands, new, branch, status, &response);
+                    self.pass(hands, new, branch, status, &response);
                 }
                 Action::TimerC { runs } => {
                     let at = runs.then(|| hands.cx.now.mono + TIMER_C);
-                    hands.timers.set(*id, timer_c, at);
+                    hands.timers.set(self.id, timer_c, at);
                 }
-                Action::Finish(end) => forwarding.finish(hands, new, end),
+                Action::Finish(end) => self.finish(hands, new, end),
                 Action::Forget => {
-                    forwarding.drop_branches(hands);
-                    self.stage = Stage::Ended;
-                    return;
+                    self.drop_branches(hands);
+                    return false;
                 }
             }
         }
+        true
     }
-}
 
-impl Forwarding {
     fn client(&self, branch: BranchNumber) -> Option<ClientKey> {
         self.branches.get(branch).and_then(|branch| branch.client)
     }
 
     /// `false`: it could not be sent.
-    fn try_target(
-        &mut self,
-        hands: &mut Hands<'_, '_>,
-        new: &NewRequest,
-        user: User,
-        target: Target,
-    ) -> bool {
-        let client = self.send(hands, new, user, &target);
+    fn try_target(&mut self, hands: &mut Hands<'_, '_>, new: &NewRequest, target: Target) -> bool {
+        let client = self.send(hands, new, &target);
         self.branches.push(Branch { target, client });
         client.is_some()
     }
 
     /// `None`: it cannot be written, or there is no room.
-    fn send(
-        &self,
-        hands: &mut Hands<'_, '_>,
-        new: &NewRequest,
-        user: User,
-        target: &Target,
-    ) -> Option<ClientKey> {
+    fn send(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, target: &Target) -> Option<ClientKey> {
         let branch = hands.cx.branch();
         let request = match &self.pass {
             Some(pass) => pass.copy(hands.cx, hands.dialogs, (&new.request, &new.hop), target, branch),
@@ -238,23 +203,17 @@ impl Forwarding {
         // Before it leaves: whoever carries it adds to what is known of the call.
         self.tell(hands.cx, new, (&target.side(), None), CallProgress::Started, new.request.body());
         let outgoing = Outgoing { hop: target.hop(), branch, request, grant, about, first_word_within };
-        hands.tx.request(hands.cx, outgoing, user)
+        hands.tx.request(hands.cx, outgoing, User::Proxy(self.id))
     }
 
     /// Goes on with the branch of a silent port on the flow of the same phone. `false`: there is no such way.
-    fn ask_on_flow(
-        &mut self,
-        hands: &mut Hands<'_, '_>,
-        new: &NewRequest,
-        user: User,
-        client: ClientKey,
-    ) -> bool {
+    fn ask_on_flow(&mut self, hands: &mut Hands<'_, '_>, new: &NewRequest, client: ClientKey) -> bool {
         let at = self.branches.iter().position(|branch| branch.client == Some(client));
         let Some(branch) = at.and_then(|at| self.branches.get(at)) else { return false };
         let Some(target) = branch.target.on_flow().filter(|_| self.context.is_searching()) else {
             return false;
         };
-        let client = self.send(hands, new, user, &target);
+        let client = self.send(hands, new, &target);
         if let Some(branch) = at.and_then(|at| self.branches.get_mut(at)).filter(|_| client.is_some()) {
             *branch = Branch { target, client };
         }
@@ -409,6 +368,10 @@ impl Forwarding {
             }
         }
     }
+}
+
+fn kind(new: &NewRequest, in_dialog: bool) -> Kind {
+    Kind { is_invite: Method::of(&new.request) == Method::Invite, in_dialog }
 }
 
 /// What begins a dialog when it is answered (§12.1; RFC 6665 §4.1).

@@ -19,6 +19,7 @@ mod entering;
 mod forwarding;
 mod inbound;
 mod memory;
+mod opening;
 mod outbound;
 mod record_route;
 mod response_context;
@@ -35,6 +36,7 @@ use crate::{
     cx::Cx,
     ids::AskId,
     input::{Resolution, Vouched},
+    limits::CHALLENGES_MAX,
     location::Place,
     message::Message,
     output::About,
@@ -43,7 +45,6 @@ use crate::{
     transaction::{Event, NewRequest, Standing, Transactions},
 };
 use memory::Dialogs;
-use response_context::ResponseContext;
 use session::{Session, Stage};
 use std::{collections::BTreeMap, time::Instant};
 
@@ -76,16 +77,19 @@ impl Proxy {
         standing: Standing,
     ) {
         let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
-        match has_to_tag {
-            true => self.enter(cx, tx, new, standing),
-            false => self.admit(cx, tx, new, caller, standing),
-        }
+        let may_challenge = self.challenging < CHALLENGES_MAX;
+        let session = match has_to_tag {
+            true => opening::enter(cx, tx, new, standing),
+            false => opening::admit(cx, tx, new, caller, standing, may_challenge),
+        };
+        self.begin(cx, tx, session);
     }
 
     /// The ACK of a 2xx: by its route tokens, like any request in its dialog, but nobody answers it.
     pub fn on_ack(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, new: NewRequest) {
         if new.request.max_forwards() != Some(0) {
-            self.enter(cx, tx, new, Standing::Known);
+            let session = opening::enter(cx, tx, new, Standing::Known);
+            self.begin(cx, tx, session);
         }
     }
 
@@ -133,15 +137,13 @@ impl Proxy {
     pub fn on_event(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, id: AskId, event: Event) {
         match event {
             Event::Response { client, response, .. } => {
-                self.with(cx, tx, id, |session, hands| session.on_branch_response(hands, client, response));
+                self.with(cx, tx, id, |session, hands| session.on_response(hands, client, response));
             }
             Event::Lost { client, why, .. } => {
                 self.with(cx, tx, id, |session, hands| session.on_lost(hands, client, why));
             }
             Event::Ended { client, .. } => {
-                self.with(cx, tx, id, |session, hands| {
-                    session.on_branch(hands, client, ResponseContext::on_ended);
-                });
+                self.with(cx, tx, id, |session, hands| session.on_branch_ended(hands, client));
             }
         }
     }
@@ -173,11 +175,14 @@ impl Proxy {
         self.sessions.is_empty()
     }
 
-    fn begin(&mut self, id: AskId, new: NewRequest, standing: Standing, stage: Stage) {
-        self.challenging += usize::from(matches!(stage, Stage::Challenging { .. }));
-        let session = Session { id, new, standing, stage, timer_c: None };
+    /// Keeps the session that a request began, if it did.
+    fn begin(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, session: Option<Session>) {
+        let Some(session) = session else { return };
+        let id = session.id;
+        self.challenging += usize::from(matches!(session.stage, Stage::Challenging { .. }));
         let before = self.sessions.insert(id, session);
         assert!(before.is_none(), "a session's number is used once");
+        self.with(cx, tx, id, Session::on_begun);
     }
 
     /// Lets a session do something, and forgets it when it has ended. One that is unknown has ended before.

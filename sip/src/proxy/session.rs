@@ -8,30 +8,28 @@
 //! ```
 
 use super::{
-    Hands, Proxy,
-    admission::{self, Refusal, is_own_account_only},
+    Hands,
+    admission::is_own_account_only,
     calls::Call,
-    dialog::Pass,
-    forwarding::Forwarding,
+    entering::{Entered, Entering},
+    forwarding::{Actions, Forwarding},
+    response_context::ResponseContext,
     target::Target,
 };
 use crate::{
     Output,
     address::realm_of,
-    auth::{
-        Answer, AuthFailure, Challenge, ChallengeKind, Purpose, Vouch, answer_for, challenge_headers, heard,
-    },
+    auth::{AuthFailure, Challenge, ChallengeKind, Vouch, challenge_headers, heard},
     border::parties::Parties,
-    cx::Cx,
     hop::Hop,
-    ids::{AskId, Method},
-    input::{Resolution, Vouched},
-    limits::{CHALLENGES_MAX, RETRY_AFTER_UNAVAILABLE_S},
+    ids::{AskId, ClientKey, Method},
+    input::Resolution,
+    limits::RETRY_AFTER_UNAVAILABLE_S,
     location::Place,
-    message::Name,
+    message::{Message, Name},
     status::{self, Status},
     token::Side,
-    transaction::{NewRequest, Standing, Transactions, User},
+    transaction::{Lost, NewRequest, Standing, User},
 };
 use std::{net::IpAddr, time::Instant};
 
@@ -72,116 +70,22 @@ pub(super) enum Stage {
         others: Option<Resolution>,
     },
     /// Where the two sides of a dialog are, those that are phones of ours.
-    Entering {
-        pass: Box<Pass>,
-        sender: Option<Vec<Place>>,
-        recipient: Option<Vec<Place>>,
-    },
+    Entering(Entering),
     Forwarding(Box<Forwarding>),
     Ended,
 }
 
-impl Proxy {
-    /// A request without a To-tag.
-    pub(super) fn admit(
-        &mut self,
-        cx: &mut Cx<'_>,
-        tx: &mut Transactions,
-        new: NewRequest,
-        caller: Option<Vouched>,
-        standing: Standing,
-    ) {
-        let target = match admission::target(cx, &new.request) {
-            Ok(target) => target,
-            Err(refusal) => return refuse(cx, tx, &new, refusal),
-        };
-        match (&new.hop, caller) {
-            (Hop::Phone(_), _) => self.authenticate(cx, tx, new, target, standing),
-            (Hop::Peer(label), Some(caller))
-                if !is_own_account_only(&new.request) || caller.aor == target =>
-            {
-                let from = Side::Peer(label.clone());
-                let Vouched { aor: caller, grant } = caller;
-                let vouch = Some(Vouch { aor: caller.clone(), grant, not_after_ms: 0 });
-                let parties = Parties { caller, callee: target.clone(), vouch, nonce: cx.nonce };
-                let id = cx.session();
-                if tx.accept(cx, &new, User::Proxy(id), standing) {
-                    // Only our own phones: what a peer sends us goes to no third one.
-                    let others = Some(Resolution::Offline);
-                    self.begin(id, new, standing, Stage::Resolving { from, parties, own: None, others });
-                    cx.locate(id, &target);
-                }
-            }
-            (Hop::Peer(_), _) => {
-                let answer = cx.answer(&new.request, status::FORBIDDEN, &[]);
-                tx.refuse(cx, &new, answer);
-            }
-        }
-    }
-
-    fn authenticate(
-        &mut self,
-        cx: &mut Cx<'_>,
-        tx: &mut Transactions,
-        new: NewRequest,
-        target: String,
-        standing: Standing,
-    ) {
-        let from = new.request.from().map(|f| f.uri().to_owned()).unwrap_or_default();
-        let refuse_with = |cx: &mut Cx<'_>, tx: &mut Transactions, status: Status| {
-            let answer = cx.answer(&new.request, status, &[]);
-            tx.refuse(cx, &new, answer);
-        };
-        let Ok(caller) = cx.addressing().canonical_aor(&from) else {
-            return refuse_with(cx, tx, status::FORBIDDEN);
-        };
-        let realm = realm_of(&caller).to_owned();
-        if !cx.serves(&realm) {
-            cx.count("call_not_served");
-            return refuse_with(cx, tx, status::OTHER_REALMS);
-        }
-        let purpose = Purpose::Request { target: target.clone() };
-        let id = cx.session();
-        match answer_for(cx.addressing(), &new.request, ChallengeKind::Proxy, (&realm, &caller), purpose) {
-            Err(bad) => {
-                let (status, reason) = bad.status();
-                refuse_with(cx, tx, Status(status, reason));
-            }
-            Ok(None) if self.challenging >= CHALLENGES_MAX => cx.count("challenges_dropped"),
-            Ok(None) => {
-                let source = phone_of(&new.hop);
-                self.begin(id, new, standing, Stage::Challenging { caller, target, stale: false });
-                cx.out(Output::Challenge { id, realm, source });
-            }
-            Ok(Some(answer)) => {
-                if tx.accept(cx, &new, User::Proxy(id), standing) {
-                    let nonce = answer.nonce.clone();
-                    verify(cx, id, answer, &new.hop);
-                    self.begin(id, new, standing, Stage::Verifying { caller, target, nonce });
-                }
-            }
-        }
-    }
-}
-
-fn verify(cx: &mut Cx<'_>, id: AskId, answer: Answer, hop: &Hop) {
-    cx.out(Output::Verify { id, answer: Box::new(answer), source: phone_of(hop) });
-}
-
-fn phone_of(hop: &Hop) -> IpAddr {
+/// The address that is challenged.
+pub(super) fn phone_of(hop: &Hop) -> IpAddr {
     let Hop::Phone(flow) = hop else { unreachable!("only phones are challenged") };
     flow.remote.ip()
 }
 
-pub(super) fn refuse(cx: &mut Cx<'_>, tx: &mut Transactions, new: &NewRequest, refusal: Refusal) {
-    if let Some(counter) = refusal.counter {
-        cx.count(counter);
-    }
-    let answer = cx.answer(&new.request, refusal.status, &refusal.headers);
-    tx.refuse(cx, new, answer);
-}
-
 impl Session {
+    pub fn new(id: AskId, new: NewRequest, standing: Standing, stage: Stage) -> Session {
+        Session { id, new, standing, stage, timer_c: None }
+    }
+
     pub fn is_answered(&self) -> bool {
         match &self.stage {
             Stage::Forwarding(forwarding) => forwarding.context.is_answered(),
@@ -272,14 +176,9 @@ impl Session {
             Stage::Resolving { from, parties, own: _, others } => {
                 self.resolve(hands, from, parties, Some(places), others);
             }
-            Stage::Entering { pass, mut sender, mut recipient } => {
-                for (side, slot) in [(pass.way.sender(), &mut sender), (pass.way.recipient(), &mut recipient)]
-                {
-                    if matches!(side, Side::Phone { aor: named, .. } if named == aor) {
-                        *slot = Some(places.clone());
-                    }
-                }
-                self.entered(hands, pass, sender, recipient);
+            Stage::Entering(mut entering) => {
+                entering.locate(aor, &places);
+                self.enter(hands, entering);
             }
             other => self.stage = other,
         }
@@ -353,15 +252,65 @@ impl Session {
             tell(hands, status::TEMPORARILY_UNAVAILABLE);
             return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
         }
-        self.forward(hands, from, parties, targets);
+        let forwarding = Forwarding::outside(hands, (self.id, &self.new), from, parties, targets);
+        self.forward(hands, Box::new(forwarding));
+    }
+
+    /// It has just begun. Where neither side of a dialog is a phone that would have to be located, it goes on at once.
+    pub fn on_begun(&mut self, hands: &mut Hands<'_, '_>) {
+        match self.take_stage() {
+            Stage::Entering(entering) => self.enter(hands, entering),
+            other => self.stage = other,
+        }
+    }
+
+    fn enter(&mut self, hands: &mut Hands<'_, '_>, entering: Entering) {
+        match entering.go_on(hands, self.id, &self.new) {
+            Entered::Waits(entering) => self.stage = Stage::Entering(entering),
+            Entered::Forward(forwarding) => self.forward(hands, forwarding),
+            Entered::Over => self.stage = Stage::Ended,
+        }
+    }
+
+    fn forward(&mut self, hands: &mut Hands<'_, '_>, forwarding: Box<Forwarding>) {
+        self.stage = Stage::Forwarding(forwarding);
+        self.act(hands, |forwarding, _, _| forwarding.context.start());
+    }
+
+    /// Something happens to what is being forwarded; then comes what follows from it.
+    fn act(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        happen: impl FnOnce(&mut Forwarding, &mut Hands<'_, '_>, &NewRequest) -> Actions,
+    ) {
+        let Session { new, stage, timer_c, .. } = self;
+        let Stage::Forwarding(forwarding) = stage else { return };
+        let actions = happen(forwarding, hands, new);
+        if !forwarding.act(hands, new, timer_c, actions) {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    pub fn on_response(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, response: Message) {
+        self.act(hands, |forwarding, _, new| forwarding.on_response(new, client, response));
+    }
+
+    pub fn on_lost(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey, why: Lost) {
+        self.act(hands, |forwarding, hands, new| forwarding.on_lost(hands, new, client, why));
+    }
+
+    /// The client transaction of a branch has ended.
+    pub fn on_branch_ended(&mut self, hands: &mut Hands<'_, '_>, client: ClientKey) {
+        self.act(hands, |forwarding, _, _| forwarding.on_branch(client, ResponseContext::on_ended));
+    }
+
+    pub fn on_timer_c(&mut self, hands: &mut Hands<'_, '_>) {
+        self.act(hands, |forwarding, _, _| forwarding.context.on_timer_c());
     }
 
     pub fn on_cancel(&mut self, hands: &mut Hands<'_, '_>, reason: Option<&str>) {
-        match &mut self.stage {
-            Stage::Forwarding(forwarding) => {
-                let actions = forwarding.context.on_cancel(reason);
-                self.act(hands, actions);
-            }
+        match &self.stage {
+            Stage::Forwarding(_) => self.act(hands, |forwarding, _, _| forwarding.context.on_cancel(reason)),
             // Still being authenticated or resolved: there is nothing behind us to cancel.
             _ => {
                 self.stage = Stage::Ended;
@@ -384,7 +333,7 @@ impl Session {
     }
 
     /// What is not put back has ended.
-    pub(super) fn take_stage(&mut self) -> Stage {
+    fn take_stage(&mut self) -> Stage {
         std::mem::replace(&mut self.stage, Stage::Ended)
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::{
     Flow,
-    hop::{Hop, host_of},
-    input::PeerLabel,
+    hop::{Hop, PeerLabel, host_of},
     location::Place,
     message::NameAddr,
     token::Side,
