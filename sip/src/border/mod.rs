@@ -79,7 +79,7 @@ impl Border {
     pub fn inward(&self, label: &str, message: Message) -> Option<Message> {
         let show = |text: &str| self.mask.show(text);
         let contact = contact::of_peer(&message, &host_of(label));
-        let is_as_it_should_be = message.names().all(|name| headers::may_cross(&name))
+        let is_as_it_should_be = message.names().all(headers::may_cross)
             && contact.is_none()
             && message.call_id().and_then(show).is_none()
             && !references::is_in(&message);

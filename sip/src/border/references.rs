@@ -3,20 +3,21 @@
 //! (RFC 3515, RFC 5589 §7). Where the Call-ID of a dialog is another one on the two sides of the border, these follow it.
 
 use crate::{
-    message::{Editor, Message, Name, NameAddr},
+    message::{Editor, Known, Message, Name, NameAddr, NameRef},
     uri::unescape,
 };
 
 /// What is the Call-ID called on the other side? `None`: as here.
 pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+const OTHERS: [&str; 3] = ["join", "target-dialog", "in-reply-to"];
+
 /// Does a header name another dialog, or may it?
 pub fn is_in(message: &Message) -> bool {
     let mut names = message.names();
     names.any(|name| match name {
-        Name::Replaces | Name::ReferTo => true,
-        Name::Other(name) => ["join", "target-dialog", "in-reply-to"].contains(&name.as_str()),
-        _ => false,
+        NameRef::Known(known) => matches!(known, Known::Replaces | Known::ReferTo),
+        NameRef::Other(name) => OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Whole messages over the border of two peers.
 
 use super::*;
+use crate::message::NameRef;
 
 fn border(n: u8) -> Border {
     Border::new(Secret::new([n; 32]), host_of(&n.to_string()))
@@ -64,8 +65,7 @@ fn what_a_peer_may_not_say_is_not_heard() {
         "s: hi",
     ];
     let heard = border(2).inward("1", message("c", &lines)).expect("well-formed");
-    let names: Vec<Name> = heard.names().collect();
-    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    let names: Vec<&str> = heard.names().map(NameRef::as_str).collect();
     let expected =
         ["Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "Subject", "Content-Length"];
     assert_eq!(names, expected);

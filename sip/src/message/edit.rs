@@ -1,7 +1,7 @@
 //! A copy of a message with a few lines changed; all others pass byte for byte.
 
 use super::{
-    Message, Name, NameAddr, StartLine,
+    Message, Name, NameAddr, NameRef, StartLine,
     build::stamp_via,
     grammar::{find_outside_bytes, is_uri_text},
     parse::ParseError,
@@ -103,10 +103,10 @@ impl<'a> Editor<'a> {
         self
     }
     /// Removes all lines whose name `keep` refuses.
-    pub fn retain_names(&mut self, keep: impl Fn(&Name) -> bool) -> &mut Self {
+    pub fn retain_names(&mut self, keep: impl Fn(NameRef<'_>) -> bool) -> &mut Self {
         let message = self.message;
         for (at, line) in message.0.lines.iter().enumerate() {
-            if !keep(&message.name_of(line)) {
+            if !keep(message.name_of(line)) {
                 self.clear(at);
             }
         }

@@ -17,11 +17,10 @@ mod write;
 
 pub use build::{RequestBuilder, ResponseBuilder, stamp_via};
 pub use edit::Editor;
-pub use name::Name;
+pub use name::{Known, Name, NameRef};
 pub use parse::{ParseError, Unreadable};
 pub use values::{NameAddr, Values, Via};
 
-use name::Known;
 use std::{ops::Range, sync::Arc};
 
 /// A whole, well-formed message. A clone is one more pointer to it.
@@ -144,7 +143,7 @@ impl Message {
     }
 
     /// The names of all header lines, in their order.
-    pub fn names(&self) -> impl Iterator<Item = Name> {
+    pub fn names(&self) -> impl Iterator<Item = NameRef<'_>> {
         self.0.lines.iter().map(|line| self.name_of(line))
     }
     /// The value of the first line of that name.
@@ -195,10 +194,10 @@ impl Message {
         let written = self.0.raw.get(line.start as usize..line.name_end as usize);
         written.is_some_and(|written| written.eq_ignore_ascii_case(name.as_bytes()))
     }
-    fn name_of(&self, line: &Line) -> Name {
+    fn name_of(&self, line: &Line) -> NameRef<'_> {
         match line.known {
-            Some(known) => known.name(),
-            None => Name::parse(self.text(&(line.start as usize..line.name_end as usize))),
+            Some(known) => NameRef::Known(known),
+            None => NameRef::Other(self.text(&(line.start as usize..line.name_end as usize))),
         }
     }
     fn value<'a>(&'a self, line: &Line) -> &'a str {

@@ -4,7 +4,7 @@ macro_rules! names {
     ($($variant:ident, $text:literal $(, $compact:literal)?;)*) => {
         /// A name that we look at, in the one byte that the index of a message keeps of it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Known {
+        pub enum Known {
             $($variant,)*
         }
 
@@ -15,9 +15,9 @@ macro_rules! names {
                 })*
                 None
             }
-            pub fn name(self) -> Name {
+            pub fn as_str(self) -> &'static str {
                 match self {
-                    $(Known::$variant => Name::$variant,)*
+                    $(Known::$variant => $text,)*
                 }
             }
         }
@@ -50,6 +50,26 @@ macro_rules! names {
             }
         }
     };
+}
+
+/// The name of a header line where it stands: no text is copied to ask what it is.
+#[derive(Clone, Copy, Debug)]
+pub enum NameRef<'a> {
+    Known(Known),
+    /// As it was written, in any case.
+    Other(&'a str),
+}
+
+impl<'a> NameRef<'a> {
+    pub fn parse(text: &'a str) -> NameRef<'a> {
+        Known::parse(text).map_or(NameRef::Other(text), NameRef::Known)
+    }
+    pub fn as_str(self) -> &'a str {
+        match self {
+            NameRef::Known(known) => known.as_str(),
+            NameRef::Other(text) => text,
+        }
+    }
 }
 
 names! {
