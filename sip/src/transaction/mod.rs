@@ -1,20 +1,26 @@
 //! The four transactions of RFC 3261 §17, with RFC 6026's Accepted state. Four types in four files; each knows only its
-//! states and deadlines, and says what to do. Messages, keys and the way to send are the [`layer`]'s.
+//! states and deadlines, and says what to do. Around them stand the rows of [`servers`] and [`clients`] with their
+//! indexes and deadlines, and above these the [`layer`], which says what a message is.
 
+mod client_row;
+mod clients;
+mod exchange;
 mod invite_client;
 mod invite_server;
 mod kept;
 mod layer;
 mod non_invite_client;
 mod non_invite_server;
+mod servers;
 mod shares;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use exchange::{Event, NewRequest, Outgoing, Received};
+pub use exchange::{Lost, User};
 pub use invite_client::InviteClient;
 pub use invite_server::InviteServer;
-pub(crate) use layer::{Event, NewRequest, Outgoing, Received, Transactions};
-pub use layer::{Lost, User};
+pub(crate) use layer::Transactions;
 pub use non_invite_client::NonInviteClient;
 pub use non_invite_server::NonInviteServer;
 pub use shares::Standing;

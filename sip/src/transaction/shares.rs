@@ -61,6 +61,13 @@ impl Shares {
         }
     }
 
+    /// What is held of `network` has another size now.
+    pub fn recharge(&mut self, network: &Network, held: &mut usize, bytes: usize) {
+        self.refund(network, *held);
+        self.charge(network, bytes);
+        *held = bytes;
+    }
+
     #[cfg(test)]
     pub fn total(&self) -> usize {
         self.total

@@ -1,0 +1,199 @@
+//! The server transactions (RFC 3261 §17.2): a row for each request that somebody above has taken on, with the last answer for
+//! its repetitions. Of a finished one the key and the answer are left, and nothing where no repetition may be answered.
+
+use super::{InviteServer, NewRequest, NonInviteServer, Server, User, kept::Kept, shares::Shares};
+use crate::{
+    cx::Cx,
+    hop::Hop,
+    ids::{Method, ServerKey},
+    limits::TRANSACTION_ROW_BYTES,
+    message::Message,
+    output::About,
+    timers::Timers,
+};
+use std::{collections::BTreeMap, time::Instant};
+
+struct Row {
+    machine: Machine,
+    hop: Hop,
+    user: User,
+    /// For a repetition of the request; none where none can come that is answered.
+    answer: Option<Kept>,
+    charged: usize,
+    deadline: Option<Instant>,
+}
+
+enum Machine {
+    Invite(InviteServer),
+    Other(NonInviteServer),
+}
+
+impl Machine {
+    fn new(request: &Message, reliable: bool) -> Machine {
+        match Method::of(request) {
+            Method::Invite => Machine::Invite(InviteServer::new(reliable)),
+            _ => Machine::Other(NonInviteServer::new(reliable)),
+        }
+    }
+
+    fn on_retransmission(&self) -> Server {
+        match self {
+            Machine::Invite(machine) => machine.on_retransmission(),
+            Machine::Other(machine) => machine.on_retransmission(),
+        }
+    }
+
+    /// An answer of this status is to go. Is it kept for repetitions? `None`: it comes too late to be sent.
+    fn on_send(&mut self, now: Instant, status: u16) -> Option<bool> {
+        match self {
+            Machine::Invite(machine) => {
+                let is_repeated_2xx = machine.is_accepted() && (200..300).contains(&status);
+                if !machine.is_proceeding() && !is_repeated_2xx {
+                    return None;
+                }
+                machine.on_send(now, status);
+                // RFC 6026 §7.1: a 2xx is repeated by who sent it.
+                Some(!machine.is_accepted())
+            }
+            Machine::Other(machine) => {
+                if machine.is_completed() {
+                    return None;
+                }
+                machine.on_send(now, status);
+                Some(true)
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Machine::Invite(machine) => machine.deadline(),
+            Machine::Other(machine) => machine.deadline(),
+        }
+    }
+
+    fn on_deadline(&mut self, now: Instant) -> Server {
+        match self {
+            Machine::Invite(machine) => machine.on_deadline(now),
+            Machine::Other(machine) => machine.on_deadline(now),
+        }
+    }
+}
+
+/// What a CANCEL means.
+pub(super) struct Meant {
+    pub user: User,
+    /// An INVITE without a final answer. Another method has nothing that could be cancelled.
+    pub is_pending: bool,
+}
+
+pub(super) struct Servers {
+    /// In boxes: a node of the tree has room for eleven, and half of them may be empty.
+    rows: BTreeMap<ServerKey, Box<Row>>,
+    timers: Timers<ServerKey>,
+}
+
+impl Servers {
+    pub fn new() -> Servers {
+        Servers { rows: BTreeMap::new(), timers: Timers::new() }
+    }
+
+    pub fn contains(&self, key: ServerKey) -> bool {
+        self.rows.contains_key(&key)
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A row for `new`, whose memory is charged already.
+    pub fn open(&mut self, new: &NewRequest, user: User, charged: usize) {
+        let machine = Machine::new(&new.request, new.hop.is_reliable());
+        let hop = new.answered.clone();
+        let row = Row { machine, hop, user, answer: None, charged, deadline: None };
+        let before = self.rows.insert(new.key, Box::new(row));
+        debug_assert!(before.is_none(), "a request is accepted once");
+    }
+
+    /// §17.2: a repetition gets the last answer again. `false`: the request is none.
+    pub fn repeat(&self, cx: &mut Cx<'_>, key: ServerKey) -> bool {
+        let Some(row) = self.rows.get(&key) else { return false };
+        if let (Server::Resend, Some(answer)) = (row.machine.on_retransmission(), &row.answer) {
+            answer.send(cx, &row.hop);
+        }
+        true
+    }
+
+    /// Is this the ACK of a failure that a row here has sent?
+    pub fn on_ack(&mut self, now: Instant, shares: &mut Shares, key: ServerKey) -> bool {
+        let Some(row) = self.rows.get_mut(&key) else { return false };
+        let Machine::Invite(machine) = &mut row.machine else { return false };
+        // RFC 6026 §7.1: an ACK that comes to an accepted INVITE is the 2xx's.
+        if machine.is_accepted() {
+            return false;
+        }
+        if machine.on_ack(now) == Server::Done {
+            self.drop(shares, key);
+        } else {
+            self.reschedule(key);
+        }
+        true
+    }
+
+    /// §9.2: what a CANCEL of this key means.
+    pub fn meant_by(&self, cancel: ServerKey) -> Option<Meant> {
+        let (_, row) = self.rows.range(cancel.any_method()).find(|(key, _)| !key.is_cancel())?;
+        let is_pending = matches!(&row.machine, Machine::Invite(machine) if machine.is_proceeding());
+        Some(Meant { user: row.user, is_pending })
+    }
+
+    /// Sends `answer` in the transaction `key`, unless it comes too late.
+    pub fn respond(
+        &mut self,
+        cx: &mut Cx<'_>,
+        shares: &mut Shares,
+        key: ServerKey,
+        (status, answer): (u16, Message),
+        about: About,
+    ) {
+        // It may have ended: timer H, or its hop is gone.
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let Some(is_kept) = row.machine.on_send(cx.now.mono, status) else { return };
+        row.answer = is_kept.then(|| Kept::of(&row.hop, &answer));
+        cx.send_with(&row.hop, answer, None, about);
+        // From the final answer on nobody needs the request any more.
+        let request = if status < 200 { row.charged } else { 0 };
+        let charge = request.max(TRANSACTION_ROW_BYTES + row.answer.as_ref().map_or(0, Kept::bytes));
+        shares.recharge(&row.hop.network(), &mut row.charged, charge);
+        self.reschedule(key);
+    }
+
+    /// The first deadline has come.
+    pub fn on_deadline(&mut self, cx: &mut Cx<'_>, shares: &mut Shares) {
+        let Some(key) = self.timers.due(cx.now.mono) else { return };
+        let row = self.rows.get_mut(&key).expect("a timer belongs to a row");
+        match (row.machine.on_deadline(cx.now.mono), &row.answer) {
+            (Server::Done, _) => return self.drop(shares, key),
+            (Server::Resend, Some(answer)) => answer.send(cx, &row.hop),
+            _ => {}
+        }
+        self.reschedule(key);
+    }
+
+    pub fn drop(&mut self, shares: &mut Shares, key: ServerKey) {
+        let Some(mut row) = self.rows.remove(&key) else { return };
+        self.timers.set(key, &mut row.deadline, None);
+        shares.refund(&row.hop.network(), row.charged);
+    }
+
+    fn reschedule(&mut self, key: ServerKey) {
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let at = row.machine.deadline();
+        self.timers.set(key, &mut row.deadline, at);
+    }
+}
