@@ -128,6 +128,17 @@ impl Message {
     pub fn raw(&self) -> &[u8] {
         &self.0.raw
     }
+    /// What it takes of memory: buffer and index, with the room that they have to grow.
+    pub fn held_bytes(&self) -> usize {
+        let Inner { raw, lines, lossy, .. } = &*self.0;
+        let texts: usize = lossy.iter().map(|(_, text)| size_of::<(u32, Box<str>)>() + text.len()).sum();
+        // Beside the counts of its clones.
+        size_of::<Inner>()
+            + 2 * size_of::<usize>()
+            + raw.capacity()
+            + lines.capacity() * size_of::<Line>()
+            + texts
+    }
     /// The bytes, without a copy where nobody else has the message.
     pub fn into_bytes(self) -> Vec<u8> {
         Arc::try_unwrap(self.0).map_or_else(

@@ -5,12 +5,12 @@ use super::{
     Event, Lost, Outgoing, Standing, User,
     client_row::{ClientRow, Due},
     shares::Shares,
+    weight,
 };
 use crate::{
     cx::Cx,
     hop::Hop,
     ids::{Branch, ClientKey, Method},
-    limits::TRANSACTION_ROW_BYTES,
     message::Message,
     output::About,
     timers::Timers,
@@ -21,12 +21,19 @@ use std::{
 };
 
 pub(super) struct Clients {
-    rows: BTreeMap<ClientKey, ClientRow>,
+    /// In boxes, as the servers' are.
+    rows: BTreeMap<ClientKey, Box<ClientRow>>,
     by_hop: BTreeSet<(Hop, ClientKey)>,
     timers: Timers<ClientKey>,
 }
 
 impl Clients {
+    /// What a row takes beyond its messages.
+    const ROW_BYTES: usize = weight::block(size_of::<ClientRow>())
+        + weight::entry::<(ClientKey, Box<ClientRow>)>()
+        + weight::entry::<(Instant, ClientKey)>()
+        + weight::entry::<(Hop, ClientKey)>();
+
     pub fn new() -> Clients {
         Clients { rows: BTreeMap::new(), by_hop: BTreeSet::new(), timers: Timers::new() }
     }
@@ -55,7 +62,7 @@ impl Clients {
         user: User,
     ) -> Option<ClientKey> {
         let Outgoing { hop, branch, request, grant, about, first_word_within } = outgoing;
-        let charged = TRANSACTION_ROW_BYTES + request.raw().len();
+        let charged = Clients::ROW_BYTES + request.held_bytes();
         if !shares.has_room(&hop.network(), charged, Standing::Known) {
             cx.count("sip_overload");
             return None;
@@ -66,7 +73,7 @@ impl Clients {
         shares.charge(&hop.network(), charged);
         self.by_hop.insert((hop.clone(), key));
         let row = ClientRow::new(cx.now.mono, (hop, user), (request, method), first_word_within, charged);
-        let before = self.rows.insert(key, row);
+        let before = self.rows.insert(key, Box::new(row));
         assert!(before.is_none(), "a branch is used once");
         self.reschedule(key);
         Some(key)
@@ -106,7 +113,7 @@ impl Clients {
         let user = row.user;
         let cancel = row.take_pending_cancel(status);
         if status >= 200 {
-            let charge = TRANSACTION_ROW_BYTES + row.finish();
+            let charge = Clients::ROW_BYTES + row.finish();
             shares.recharge(&row.hop.network(), &mut row.charged, charge);
         }
         self.reschedule(key);

@@ -1,6 +1,7 @@
 //! A message that may have to be sent again, as small as its hop allows: to a phone go bytes, so bytes are kept and no
 //! index of them; a peer is handed the message itself, which is shared.
 
+use super::weight::block;
 use crate::{Output, cx::Cx, hop::Hop, message::Message};
 
 #[derive(Debug)]
@@ -17,10 +18,11 @@ impl Kept {
         }
     }
 
+    /// What it takes of memory.
     pub fn bytes(&self) -> usize {
         match self {
-            Kept::Bytes(bytes) => bytes.len(),
-            Kept::Message(message) => message.raw().len(),
+            Kept::Bytes(bytes) => block(bytes.len()),
+            Kept::Message(message) => message.held_bytes(),
         }
     }
 

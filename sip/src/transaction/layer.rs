@@ -20,7 +20,7 @@ use crate::{
     cx::Cx,
     hop::Hop,
     ids::{ClientKey, Method, ServerKey},
-    limits::{RETRY_AFTER_FULL_S, TRANSACTION_ROW_BYTES},
+    limits::RETRY_AFTER_FULL_S,
     message::{Message, Name},
     output::About,
     status,
@@ -86,7 +86,7 @@ impl Transactions {
     #[must_use]
     pub fn accept(&mut self, cx: &mut Cx<'_>, new: &NewRequest, user: User, standing: Standing) -> bool {
         let network = new.answered.network();
-        let charged = TRANSACTION_ROW_BYTES + new.request.raw().len();
+        let charged = Servers::ROW_BYTES + new.request.held_bytes();
         if !self.shares.has_room(&network, charged, standing) {
             cx.count("sip_overload");
             let retry = [("Retry-After", RETRY_AFTER_FULL_S.to_owned())];

@@ -15,6 +15,7 @@ mod servers;
 mod shares;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub(crate) use exchange::{Event, NewRequest, Outgoing, Received};
 pub use exchange::{Lost, User};

@@ -1,12 +1,12 @@
 //! The server transactions (RFC 3261 §17.2): a row for each request that somebody above has taken on, with the last answer for
 //! its repetitions. Of a finished one the key and the answer are left, and nothing where no repetition may be answered.
 
-use super::{InviteServer, NewRequest, NonInviteServer, Server, User, kept::Kept, shares::Shares};
+use super::{InviteServer, NewRequest, NonInviteServer, Server, User, kept::Kept, shares::Shares, weight};
 use crate::{
     cx::Cx,
     hop::Hop,
     ids::{Method, ServerKey},
-    limits::TRANSACTION_ROW_BYTES,
+    limits::TRANSACTION_BYTES_MAX,
     message::Message,
     output::About,
     timers::Timers,
@@ -93,7 +93,15 @@ pub(super) struct Servers {
     timers: Timers<ServerKey>,
 }
 
+/// There is room for the answers of 30 s at 15,000 requests a second, of 350 bytes each.
+const _: () = assert!(30 * 15_000 * (Servers::ROW_BYTES + weight::block(350)) <= TRANSACTION_BYTES_MAX);
+
 impl Servers {
+    /// What a row takes beyond its messages.
+    pub const ROW_BYTES: usize = weight::block(size_of::<Row>())
+        + weight::entry::<(ServerKey, Box<Row>)>()
+        + weight::entry::<(Instant, ServerKey)>();
+
     pub fn new() -> Servers {
         Servers { rows: BTreeMap::new(), timers: Timers::new() }
     }
@@ -168,7 +176,7 @@ impl Servers {
         cx.send_with(&row.hop, answer, None, about);
         // From the final answer on nobody needs the request any more.
         let request = if status < 200 { row.charged } else { 0 };
-        let charge = request.max(TRANSACTION_ROW_BYTES + row.answer.as_ref().map_or(0, Kept::bytes));
+        let charge = request.max(Servers::ROW_BYTES + row.answer.as_ref().map_or(0, Kept::bytes));
         shares.recharge(&row.hop.network(), &mut row.charged, charge);
         self.reschedule(key);
     }

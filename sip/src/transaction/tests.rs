@@ -307,6 +307,19 @@ fn a_flood_of_one_network_leaves_room_for_others() {
     assert!(w.with(|layer, cx| layer.accept(cx, &new, USER(), Standing::Stranger)), "another network");
 }
 
+/// The charge is of what is held: a message with its index, in the buffer that it has, and four entries of tables.
+#[test]
+fn a_request_that_waits_is_charged_with_its_index() {
+    let mut w = World::new();
+    let (_, invite) = w.ask(udp(2), "INVITE", false);
+    let lines = invite.names().count();
+    let least = invite.raw().len() + lines * 24 + size_of::<Hop>() * 2;
+    let charged = w.layer.bytes();
+    assert!(charged > least + 200 && charged < least + 1000, "{charged} of at least {least}");
+    w.hear(&udp(2), &answer_to(&invite, 486));
+    assert!(w.layer.bytes() < charged, "of a finished one the ACK is left");
+}
+
 /// "A finished transaction keeps only its key and its answer."
 #[test]
 fn a_finished_transaction_is_small() {
@@ -316,6 +329,8 @@ fn a_finished_transaction_is_small() {
     let new = w.open(udp(1), &Message::parse(text.into_bytes()).expect("a message"));
     let before = w.layer.bytes();
     w.respond(&new, status::OK);
-    assert!(before > 50_000 && w.layer.bytes() <= 700, "{} bytes", w.layer.bytes());
+    let Some(Output::Send { bytes, .. }) = w.base.out.pop_back() else { panic!("an answer to a phone") };
+    let row = w.layer.bytes() - bytes.len();
+    assert!(before > 50_000 && (320..=400).contains(&row), "{row} bytes beside the answer");
     assert_eq!(Branch::read("z9hG4bKm"), None);
 }
