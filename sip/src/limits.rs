@@ -17,8 +17,6 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const TRANSACTION_BYTES_MAX: usize = 384 << 20;
 /// What only hops that have proved themselves may use of it: phones that are registered here, and connected peers.
 pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
-/// What a row costs beyond the bytes of its messages.
-pub const TRANSACTION_ROW_BYTES: usize = 320;
 /// Requests that wait for a nonce to be challenged with; a home answers within a round trip.
 pub const CHALLENGES_MAX: usize = 16_384;
 /// What is remembered of dialogs.

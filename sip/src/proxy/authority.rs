@@ -65,11 +65,21 @@ impl Asked<'_> {
     fn up(&self, leg: Option<&Leg>) -> Result<(), Status> {
         match (self.usage, self.method) {
             _ if !self.is_foreign => Ok(()),
-            (Usage::Subscription, Method::Notify | Method::Subscribe) => Ok(()),
+            (Usage::Subscription, _) if self.keeps_subscription() => Ok(()),
             (Usage::Subscription, _) => Err(NOT_ASKED_FOR),
             (Usage::Call, Method::Notify | Method::Subscribe) => self.reports(leg).ok_or(NOT_ASKED_FOR),
             (Usage::Call, Method::Publish | Method::Register) => Err(NOT_ASKED_FOR),
             (Usage::Call, _) => Ok(()),
+        }
+    }
+
+    /// RFC 6665 §4.1.2: who subscribed refreshes, who is subscribed to reports, and not the other way round: a NOTIFY that nobody
+    /// asked for makes phones reboot or answer by themselves (`check-sync`, `talk`).
+    fn keeps_subscription(&self) -> bool {
+        match self.method {
+            Method::Notify => !self.by_caller,
+            Method::Subscribe => self.by_caller,
+            _ => false,
         }
     }
 
@@ -79,7 +89,7 @@ impl Asked<'_> {
                 matches!(self.method, Method::Prack | Method::Update | Method::Invite | Method::Info)
             }
             // RFC 6665 §4.1.2.4: the first NOTIFY may be faster than the answer.
-            Usage::Subscription => matches!(self.method, Method::Notify | Method::Subscribe),
+            Usage::Subscription => self.keeps_subscription(),
         };
         if belongs || !self.is_foreign { Ok(()) } else { Err(status::NO_SUCH_DIALOG) }
     }
@@ -87,7 +97,7 @@ impl Asked<'_> {
     fn forgotten(&self) -> Result<(), Status> {
         let keeps = match self.usage {
             Usage::Call => matches!(self.method, Method::Invite | Method::Update | Method::Prack),
-            Usage::Subscription => matches!(self.method, Method::Notify | Method::Subscribe),
+            Usage::Subscription => self.keeps_subscription(),
         };
         if keeps || !self.is_foreign { Ok(()) } else { Err(NOT_REMEMBERED) }
     }

@@ -124,11 +124,11 @@ fn an_old_token_lives_by_its_dialog() {
 }
 
 #[test]
-fn subscriptions_carry_notifies_and_nothing_else() {
+fn in_a_subscription_who_subscribed_refreshes_and_nothing_else() {
     for (dialog, expected) in [
-        (Some(with(Phase::Up, None, NOW)), "NOTIFY SUBSCRIBE"),
-        (Some(with(Phase::Early, None, NOW)), "NOTIFY SUBSCRIBE"),
-        (None, "NOTIFY SUBSCRIBE"),
+        (Some(with(Phase::Up, None, NOW)), "SUBSCRIBE"),
+        (Some(with(Phase::Early, None, NOW)), "SUBSCRIBE"),
+        (None, "SUBSCRIBE"),
         (Some(with(Phase::Ended, None, NOW)), ""),
     ] {
         let may = |method: &&str| {
@@ -138,5 +138,31 @@ fn subscriptions_carry_notifies_and_nothing_else() {
         };
         let all = ["NOTIFY", "SUBSCRIBE", "INVITE", "MESSAGE", "REFER", "INFO"];
         assert_eq!(all.into_iter().filter(may).collect::<Vec<_>>().join(" "), expected);
+    }
+}
+
+/// RFC 6665 §4.1.2: in a subscription a stranger says only what his side has to say.
+#[test]
+fn who_subscribed_reports_nothing_and_who_is_subscribed_to_refreshes_nothing() {
+    for (phase, remembered) in [(Some(Phase::Up), true), (Some(Phase::Early), true), (None, false)] {
+        let dialog = phase.map(|phase| with(phase, None, NOW));
+        for (method, by_caller, may) in [
+            ("NOTIFY", false, true),
+            ("NOTIFY", true, false),
+            ("SUBSCRIBE", true, true),
+            ("SUBSCRIBE", false, false),
+            ("MESSAGE", true, false),
+            ("MESSAGE", false, false),
+        ] {
+            let method = Method::read(method);
+            let asked = Asked { usage: Usage::Subscription, by_caller, ..asked(&method, true) };
+            let leg = dialog.as_ref().and_then(|dialog| dialog.leg("t"));
+            let judged = asked.judge(dialog.as_ref(), leg, false);
+            assert_eq!(
+                judged.is_ok(),
+                may,
+                "{method:?} by the caller: {by_caller}, remembered: {remembered}"
+            );
+        }
     }
 }
