@@ -11,6 +11,7 @@ use crate::{
     cx::Cx,
     hop::Hop,
     ids::{Branch, ClientKey, Method},
+    limits::NAME_BYTES_MAX,
     message::Message,
     output::About,
     timers::Timers,
@@ -108,6 +109,11 @@ impl Clients {
             cx.count("stray_response");
             return None;
         };
+        // A request with this tag would be refused: nobody could hang up.
+        if response.to().and_then(|to| to.tag()).is_some_and(|tag| tag.len() > NAME_BYTES_MAX) {
+            cx.count("stray_response");
+            return None;
+        }
         let status = response.status().unwrap_or_default();
         let is_news = row.on_response(cx, status, &response);
         let user = row.user;

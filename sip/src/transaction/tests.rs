@@ -232,6 +232,26 @@ fn a_client_transaction_tells_its_user_and_only_the_asked_hop_counts() {
     assert!(w.hear(&udp(2), &answer_to(&other, 200)).is_none(), "another method than was asked");
 }
 
+/// A dialog whose tag no request may have could not be ended.
+#[test]
+fn a_response_with_a_to_tag_that_no_request_may_have_is_dropped() {
+    let mut w = World::new();
+    for (length, passes) in [(257, false), (300, false), (60_000, false), (256, true)] {
+        for status in [180, 200, 486] {
+            let (_, invite) = w.ask(udp(2), "INVITE", false);
+            w.sent();
+            let text = String::from_utf8(answer_to(&invite, status).raw().to_vec()).expect("text");
+            let to = text.lines().find(|line| line.starts_with("To: ")).expect("a To");
+            let bare = to.split(";tag=").next().expect("a To");
+            let text = text.replace(to, &format!("{bare};tag={}", "x".repeat(length)));
+            let response = Message::parse(text.into_bytes()).expect("readable");
+            assert_eq!(w.hear(&udp(2), &response).is_some(), passes, "{status} with {length}");
+            assert!(passes || w.sent().is_empty(), "nor is it acknowledged");
+            w.sent();
+        }
+    }
+}
+
 /// RFC 3261 §9.1.
 #[test]
 fn a_cancel_waits_for_a_provisional_and_ends_the_waiting() {
