@@ -334,3 +334,55 @@ fn a_first_request_through_us_as_a_strict_router_is_mended() {
         assert!(a.silent(2), "{route}");
     }
 }
+
+/// Call-ID and From-tag of a dialog that is up, in a new request of other accounts: it takes nothing over.
+#[test]
+fn a_dialogs_names_are_nobody_elses() {
+    let (mut w, ringing, ok) = across();
+    w.b.register(w.now, "carol", 3);
+    let first = String::from_utf8(w.wire.first().expect("the INVITE").clone()).expect("text");
+    let again = |w: &mut World, caller: &str, callee: &str| {
+        let branch = format!("branch=z9hG4bK{}{}", caller.replace('@', "-"), &callee[..3]);
+        let text = first.replace("branch=z9hG4bK", &branch);
+        let text = text.replace("alice@a.test", caller).replace("bob@b.test", callee);
+        let input = overlay(LABEL_A, text.into_bytes(), Some(caller.to_owned())).expect("readable");
+        w.b.handle(w.now, input);
+        w.b.drain(w.now);
+    };
+    for (caller, callee) in
+        [("eve@b.test", "carol@b.test"), ("eve@a.test", "bob@b.test"), ("alice@a.test", "carol@b.test")]
+    {
+        again(&mut w, caller, callee);
+        assert!(w.b.silent(2) && w.b.silent(3), "{caller} to {callee}");
+        assert_eq!(status(&mut w), Some(482), "{caller} to {callee}");
+    }
+    // The dialog is whose it was, in both directions.
+    w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+    w.carry();
+    assert_eq!(w.b.got(2).from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
+    w.b.phone(w.now, 2, &in_dialog("INFO", 9, 2, &ringing, false, "c1"));
+    w.carry();
+    assert_eq!(w.a.got(1).method(), "INFO");
+    // The same two again (another way here, or a request that was sent anew) are no others.
+    again(&mut w, "alice@a.test", "bob@b.test");
+    assert_eq!(w.b.got(2).method(), "INVITE");
+}
+
+/// RFC 3261 §8.1.3.4: after a 302 the caller asks somebody else, under the same Call-ID and tag.
+#[test]
+fn a_call_that_failed_leaves_its_names_to_the_caller() {
+    for refusal in ["302 Moved Temporarily", "486 Busy Here"] {
+        let mut w = World::new();
+        w.b.register(w.now, "alice", 1);
+        w.b.register(w.now, "bob", 2);
+        w.b.register(w.now, "carol", 3);
+        w.b.phone(w.now, 1, &invite(1, "c1", "alice", "bob", "b.test"));
+        let ringing = w.b.got(2);
+        w.b.phone(w.now, 2, &answer(&ringing, refusal, 2));
+        assert_eq!(w.b.got(2).method(), "ACK");
+        assert_eq!(w.b.got(1).status(), refusal[..3].parse().ok());
+        let next = invite(1, "c1", "alice", "carol", "b.test").replace("z9hG4bK", "z9hG4bKnext");
+        w.b.phone(w.now, 1, &next);
+        assert_eq!(w.b.got(3).method(), "INVITE", "{refusal}");
+    }
+}

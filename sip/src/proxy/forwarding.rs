@@ -20,7 +20,7 @@ use crate::{
     limits::{LISTENING_WITHIN, TIMER_C, TRYING_WITHIN},
     message::{Message, Name},
     output::{About, CallName, CallProgress, CallSide},
-    status,
+    status::{self, Status},
     token::Side,
     transaction::{Lost, NewRequest, Outgoing, User},
 };
@@ -47,19 +47,23 @@ struct Branch {
 pub(super) type Actions = Vec<Action<Target, Message>>;
 
 impl Forwarding {
-    /// A request outside a dialog, to these targets with their `q`.
+    /// A request outside a dialog, to these targets with their `q`; or what it is answered.
     pub fn outside(
         hands: &mut Hands<'_, '_>,
         (id, new): (AskId, &NewRequest),
         from: Side,
         parties: Parties,
         targets: Vec<(u16, Target)>,
-    ) -> Forwarding {
+    ) -> Result<Forwarding, Status> {
         if begins_dialog(&new.request) {
+            if is_of_others(hands.cx, hands.dialogs, &new.request, &parties) {
+                hands.cx.count("dialog_name_taken");
+                return Err(status::LOOP_DETECTED);
+            }
             remember_caller(hands.cx, hands.dialogs, &new.request, &from, &parties);
         }
         let context = ResponseContext::new(kind(new, false), targets);
-        Forwarding { id, context, branches: Vec::new(), from, parties, pass: None }
+        Ok(Forwarding { id, context, branches: Vec::new(), from, parties, pass: None })
     }
 
     /// A request in a dialog, to the side that its token says.
@@ -382,6 +386,19 @@ fn begins_dialog(request: &Message) -> bool {
 /// RFC 4028 §4: the session lasts for so long without a refresh.
 fn session_s(response: &Message) -> Option<u32> {
     response.header(&Name::SessionExpires)?.split(';').next()?.trim().parse().ok()
+}
+
+/// Call-ID and From-tag name one dialog (§12), whoever repeats them: where they are remembered for somebody else, this request
+/// would take that dialog over, and what passes in it would be judged by the wrong parties. As a merged request (§8.2.2.2)
+/// it is 482. The same two may call again; a call that nobody has answered may be sent on to another callee (a spiral), who
+/// is no nearer to the caller; one that failed is remembered no longer.
+fn is_of_others(cx: &Cx<'_>, dialogs: &Dialogs, request: &Message, parties: &Parties) -> bool {
+    let (Some(call_id), Some(from)) = (request.call_id(), request.from()) else { return false };
+    let Some(tag) = from.tag() else { return false };
+    let Some(dialog) = dialogs.find(DialogKey::new(call_id, tag, &cx.base.secret)) else { return false };
+    let Some(known) = &dialog.parties else { return false };
+    let comes_nearer = known.are_strangers() && !parties.are_strangers();
+    known.caller != parties.caller || (known.callee != parties.callee && (dialog.is_answered || comes_nearer))
 }
 
 /// What the calling phone wrote, to be given back to it later.

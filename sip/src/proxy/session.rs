@@ -252,8 +252,10 @@ impl Session {
             tell(hands, status::TEMPORARILY_UNAVAILABLE);
             return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
         }
-        let forwarding = Forwarding::outside(hands, (self.id, &self.new), from, parties, targets);
-        self.forward(hands, Box::new(forwarding));
+        match Forwarding::outside(hands, (self.id, &self.new), from, parties, targets) {
+            Ok(forwarding) => self.forward(hands, Box::new(forwarding)),
+            Err(status) => hands.respond(&self.new, status),
+        }
     }
 
     /// It has just begun. Where neither side of a dialog is a phone that would have to be located, it goes on at once.
