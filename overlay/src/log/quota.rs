@@ -100,8 +100,10 @@ impl Bucket {
             let paid = self.paid.get(&realm).copied().unwrap_or_default();
             let unpaid = events.saturating_sub(paid);
             if unpaid > 0 && !self.events.has(now.mono, quota.events, 2.0 * f64::from(unpaid)) {
-                // Looked at for nothing.
-                self.events.charge(now.mono, quota.events, 1.0);
+                // Looked at for nothing. Never below zero: what is paid for passes all the same.
+                if self.events.has(now.mono, quota.events, 1.0) {
+                    self.events.charge(now.mono, quota.events, 1.0);
+                }
                 over.insert(realm);
                 continue;
             }

@@ -157,6 +157,30 @@ fn a_known_entry_is_passed_on_only_as_it_was_checked() {
     assert_eq!(passed_on, 0);
 }
 
+/// A header may promise more than any entry that is read: its parts, each short enough, are not put together.
+#[test]
+fn parts_of_an_entry_that_is_too_long_are_not_joined() {
+    let of = |realm: u8, n: u8| {
+        let Event::Bind(bind) = bind(n) else { panic!("a binding") };
+        Event::Bind(Bind { realm: Label20([realm; 20]), grant: Some(vec![7; 3_800].into()), ..bind })
+    };
+    let mut pen = Pen::new(1, 50);
+    let events: Vec<Event> = (0..22).map(|n| of(if n < 11 { 4 } else { 9 }, n)).collect();
+    let whole = pen.write(&events);
+    assert!(whole.bytes.len() > crate::records::entry::ENTRY_MAX);
+    let [four, nine] = [9, 4].map(|realm| whole.without(&[Label20([realm; 20])].into()).expect("a part"));
+    assert!(four.filled(&nine).is_none());
+    let mut chains = chains();
+    for part in [&four, &nine, &four] {
+        chains.accept(now(), &part.bytes);
+    }
+    let next = pen.write(&[bind(30)]);
+    chains.accept(now(), &next.bytes);
+    let life = pen.header.incarnation;
+    let kept = chains.range(key(1).peer_id(), life, 0, 1 << 20);
+    assert!(kept.iter().all(|entry| Entry::read(entry).is_some()), "what is kept can be read again");
+}
+
 /// LOG-1b.
 #[test]
 fn a_chain_is_checked_by_headers_alone_and_filled_in_later() {

@@ -238,7 +238,9 @@ impl Entry {
             is_smaller |= !group.events().is_empty();
             *group = group.dropped();
         }
-        is_smaller.then(|| Entry::of(self.header.clone(), self.hash, &wire))
+        // What is left out may be named by more bytes than it had: an entry longer than any that is read is none.
+        let rest = is_smaller.then(|| Entry::of(self.header.clone(), self.hash, &wire));
+        rest.filter(|entry| entry.bytes.len() <= ENTRY_MAX)
     }
 
     /// The same entry with what `other`, the same with other groups left out, has of it, and the realms that came.
@@ -254,7 +256,9 @@ impl Entry {
                 *group = other;
             }
         }
-        (!came.is_empty()).then(|| (Entry::of(self.header.clone(), self.hash, &wire), came))
+        // Two parts, each short enough to be read, may belong to a header whose whole is not: it is filled no further.
+        let whole = (!came.is_empty()).then(|| (Entry::of(self.header.clone(), self.hash, &wire), came));
+        whole.filter(|(entry, _)| entry.bytes.len() <= ENTRY_MAX)
     }
 
     pub fn said(&self) -> Said<'_> {
