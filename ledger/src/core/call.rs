@@ -175,7 +175,10 @@ impl Call {
                 // The call is up here: less than we have measured is a part of it, and no end (RCPT-5). The claim has waited
                 // for its batch.
                 let claimed_at = so_far.saturating_sub(millis(BATCH));
-                if theirs.duration_ms.is_some_and(|theirs| !is_within(claimed_at, theirs)) {
+                // Who has measured nothing ends nothing either: the receipt would be of what was talked until he said so.
+                let is_less =
+                    theirs.duration_ms.map_or(answered.is_some(), |theirs| !is_within(claimed_at, theirs));
+                if is_less {
                     return Err(Wrong::StillUp);
                 }
                 let mut ended = self.clone();

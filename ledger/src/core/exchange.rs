@@ -53,6 +53,8 @@ impl ReceiptCore {
                 None => self.back_off(now, &key),
             }
         }
+        // A refusal before it in this bundle may have closed a call, and made room by the oldest that is done.
+        heard.retain(|(key, _)| self.calls.contains_key(key));
         let before: Vec<(Hash, Option<u8>)> =
             heard.iter().map(|(key, _)| (*key, self.progress(key))).collect();
         self.take_in(now, heard, true);

@@ -11,6 +11,7 @@
 
 use super::{
     Defence,
+    payers::Payers,
     quota::{Bucket, Cost, Quota, STRANGER, TRUSTED},
 };
 use crate::records::{Entry, Event, Incarnation, Unverified, entry::Counts};
@@ -25,7 +26,8 @@ use std::{
 /// LOG-6: a record from further ahead is refused.
 pub const FUTURE_MAX: Duration = Duration::from_secs(60);
 /// Authors whose chains we hold (design: to about 10,000 peers every peer knows every peer). At the limit the one goes that
-/// came first and for whom no checked grant has paid: keys cost nothing, so a table of them must not fail closed.
+/// came first and for whom no checked grant has paid, then one of the realm that has paid for most: keys cost nothing, and
+/// neither do realms, so a table of them must not fail closed.
 pub const AUTHORS_MAX: usize = 10_000;
 /// Entries kept per author, to serve others and to catch contradictions; an author makes a checkpoint well before.
 const CHAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -135,6 +137,7 @@ pub struct Chains {
     next_serial: u64,
     /// Authors for whom nobody has paid, as they came.
     unpaid: BTreeMap<u64, PeerId>,
+    payers: Payers,
     /// Chains that give way when there are too many bytes: all but our own.
     by_bytes: BTreeSet<(usize, PeerId)>,
     disarmed: Option<Defence>,
@@ -152,6 +155,7 @@ impl Chains {
             root: None,
             next_serial: 0,
             unpaid: BTreeMap::new(),
+            payers: Payers::default(),
             by_bytes: BTreeSet::new(),
             disarmed: None,
         }
@@ -171,6 +175,7 @@ impl Chains {
             self.trusted.insert(peer);
             if let Some(chain) = self.chains.get(&peer) {
                 self.unpaid.remove(&chain.serial);
+                self.payers.remove(chain.serial);
             }
         }
     }
@@ -214,8 +219,7 @@ impl Chains {
             return self.accept_own(entry);
         }
         let Some(chain) = self.chains.get(&author) else {
-            let fails_closed = self.unpaid.is_empty() || self.disarmed == Some(Defence::AuthorsGiveWay);
-            if self.chains.len() >= AUTHORS_MAX && fails_closed {
+            if !self.has_place() {
                 return Accepted::Refused;
             }
             return self.start(now, entry);
@@ -351,7 +355,7 @@ impl Chains {
     /// One author more: he is the newest of those for whom nobody has paid.
     fn make_place(&mut self, author: PeerId) {
         if self.chains.len() >= AUTHORS_MAX
-            && let Some(first) = self.unpaid.first_key_value().map(|(_, author)| *author)
+            && let Some(first) = self.gives_way()
         {
             self.forget(first);
         }
@@ -359,6 +363,16 @@ impl Chains {
         if author != self.me && !self.is_trusted(author) {
             self.unpaid.insert(self.next_serial, author);
         }
+    }
+
+    /// Who makes room for one more author.
+    fn gives_way(&self) -> Option<PeerId> {
+        self.unpaid.values().next().copied().or_else(|| self.payers.first_of_most())
+    }
+
+    fn has_place(&self) -> bool {
+        let is_disarmed = self.disarmed == Some(Defence::AuthorsGiveWay);
+        self.chains.len() < AUTHORS_MAX || (!is_disarmed && self.gives_way().is_some())
     }
 
     /// Too many bytes: first whoever nobody has paid for, then the oldest of the longest chain. Never our own.
@@ -394,6 +408,9 @@ impl Chains {
             if !chain.is_paid {
                 chain.is_paid = true;
                 self.unpaid.remove(&chain.serial);
+                if author != self.me && !self.trusted.contains(&author) {
+                    self.payers.insert(chain.serial, author, realm);
+                }
             }
         }
     }
@@ -484,6 +501,7 @@ impl Chains {
         if let Some(chain) = self.chains.remove(&author) {
             self.bytes -= chain.bytes;
             self.unpaid.remove(&chain.serial);
+            self.payers.remove(chain.serial);
             self.by_bytes.remove(&(chain.bytes, author));
         }
         self.root = None;
@@ -546,7 +564,7 @@ impl Chains {
             return None;
         }
         let Some(chain) = self.chains.get(&head.author) else {
-            return (self.chains.len() < AUTHORS_MAX || !self.unpaid.is_empty()).then_some(0);
+            return self.has_place().then_some(0);
         };
         if !chain.bucket.has(now, self.quota(head.author), chain.waits_for) {
             return None;

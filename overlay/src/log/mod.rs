@@ -6,6 +6,7 @@ pub mod author;
 pub mod chains;
 mod defence;
 mod desk;
+mod payers;
 mod proofs;
 pub mod quota;
 pub mod sync;

@@ -350,25 +350,31 @@ fn a_realm_that_nobody_grants_is_dropped_and_the_others_are_heard() {
     assert_eq!(heard(&mut chains, clock, &phones(9, 200), loud), 200);
 }
 
-/// LOG-13b, attack 1: keys cost nothing.
+/// LOG-13b, attack 1: keys cost nothing, and neither does a realm that pays for them all.
 #[test]
 fn a_crowd_of_made_up_authors_keeps_no_newcomer_out_and_displaces_nobody_who_is_paid_for() {
-    let mut chains = chains();
-    let honest = Pen::new(1, 50).write(&[bind(1)]);
-    assert_eq!(name(&chains.accept(now(), &honest.bytes)), "restart");
-    chains.pay(key(1).peer_id(), Label20([0; 20]));
-    for n in 0..(chains::AUTHORS_MAX as u32 + 500) {
-        let mut bytes = [3; 32];
-        bytes[..4].copy_from_slice(&n.to_be_bytes());
-        let key = SecretKey::from_bytes(&bytes).expect("a scalar");
-        let mut pen = Pen::new(2, 50);
-        (pen.header.author, pen.key) = (key.peer_id(), key);
-        assert_eq!(name(&chains.accept(now(), &pen.write(&[bind(1)]).bytes)), "restart");
+    for payer in [None, Some(Label20([7; 20]))] {
+        let mut chains = chains();
+        let honest = Pen::new(1, 50).write(&[bind(1)]);
+        assert_eq!(name(&chains.accept(now(), &honest.bytes)), "restart");
+        chains.pay(key(1).peer_id(), Label20([0; 20]));
+        for n in 0..(chains::AUTHORS_MAX as u32 + 500) {
+            let mut bytes = [3; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            let key = SecretKey::from_bytes(&bytes).expect("a scalar");
+            let mut pen = Pen::new(2, 50);
+            let author = key.peer_id();
+            (pen.header.author, pen.key) = (author, key);
+            assert_eq!(name(&chains.accept(now(), &pen.write(&[bind(1)]).bytes)), "restart");
+            if let Some(realm) = payer {
+                chains.pay(author, realm);
+            }
+        }
+        assert_eq!(chains.authors(), chains::AUTHORS_MAX);
+        assert!(chains.head(key(1).peer_id()).is_some(), "who is paid for by another stays");
+        let newcomer = Pen::new(4, 50).write(&[checkpoint()]);
+        assert_eq!(name(&chains.accept(now(), &newcomer.bytes)), "restart", "and who comes late gets in");
     }
-    assert_eq!(chains.authors(), chains::AUTHORS_MAX);
-    assert!(chains.head(key(1).peer_id()).is_some(), "who is paid for stays");
-    let newcomer = Pen::new(4, 50).write(&[checkpoint()]);
-    assert_eq!(name(&chains.accept(now(), &newcomer.bytes)), "restart", "and who comes late gets in");
 }
 
 /// Attack 5: what nobody has paid for is kept briefly, and little of it.

@@ -164,6 +164,20 @@ fn two_claims_of_one_call_in_one_request_get_no_signature() {
     assert!(matches!(one(ask(&mut net, CALLEE, caller, &single)), Some(Message::Half(_))), "one does");
 }
 
+/// A side that has measured nothing would make a receipt of the first second of a call that goes on for hours.
+#[test]
+fn a_claim_without_a_duration_ends_no_call_that_is_up() {
+    let mut net = talked();
+    let (facts, start) = (net.facts(1), Timestamp(1_700_000_000_000));
+    let claim = Claim { version: 1, facts, side: Side::Caller, start, duration_ms: None, cause: None };
+    let body = write_bundle(&[Some(Message::Claim(sealing(&key(1), |signer| claim.sign(signer))))]);
+    let caller = net.peer(CALLER);
+    assert!(!matches!(one(ask(&mut net, CALLEE, caller, &body)), Some(Message::Half(_))));
+    assert_eq!(net.counted(CALLEE, "receipt_signatures_made"), 0);
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    assert!(matches!(one(ask(&mut net, CALLEE, caller, &body)), Some(Message::Half(_))), "once it is over");
+}
+
 /// What is done is forgotten when more is; the same bundle may ask about it.
 #[test]
 fn a_call_that_is_forgotten_while_its_bundle_is_read_is_unknown() {
