@@ -1,5 +1,6 @@
 //! Every bound of this crate, with its reason.
 
+use dots_wire::{Allowance, bounded::Limits};
 use std::time::Duration;
 
 /// RCPT-6: what a claim may be above the other side's measurement: the slower of two message paths.
@@ -23,12 +24,20 @@ pub const RETRY_MAX: Duration = Duration::from_secs(600);
 /// An answer that has not come by then is taken for lost.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answered calls that have not ended: as many as a peer lists. A call above it has no receipt.
-pub const OPEN_MAX: usize = 20_000;
-/// Calls, open or ended, whose receipt is not done: about 100 MB. A call above it has no receipt.
-pub const UNFINISHED_MAX: usize = 50_000;
-/// … of them with one other peer, so that one that never signs cannot fill the table.
-pub const UNFINISHED_PER_PEER_MAX: usize = 10_000;
+/// RCPT-6a: how late a BYE can come: as long as its sender repeats it (RFC 3261 §17.1.2.2), and a little.
+pub const BYE_LATE_MAX: Duration = Duration::from_secs(40);
+
+/// Calls, open or ended, whose receipt is not done: about 100 MB. Each is charged to whoever called; what our own phones
+/// and those of realms that we know began has a part for itself, so that calls of strangers with peers that never sign
+/// leave theirs room. A call above its share has no receipt.
+pub const UNFINISHED: Limits =
+    Limits::new(if cfg!(test) { 4 << 20 } else { 100 << 20 }, if cfg!(test) { 2_000 } else { 50_000 })
+        .reserving([0, 300, 150, 0]);
+/// RCPT-7a: a call about which a signature did not hold is not listened to for so long, and twice as long each time.
+pub const DEAF_FIRST: Duration = Duration::from_secs(1);
+pub const DEAF_MAX: Duration = Duration::from_secs(600);
+/// Signatures of one peer that do not hold, of all its calls; beyond, nothing of it is listened to.
+pub const FORGED: Allowance = Allowance::new(2.0, 40.0);
 /// Receipts that are done and still shown: about 30 MB. Older ones are in the segments alone.
 pub const KEPT_MAX: usize = 20_000;
 /// Requests under way toward one peer; more wait.
@@ -41,6 +50,5 @@ pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 /// The name of a network, as it stands in each record.
 pub const NETWORK_MAX: usize = 255;
 
-const _: () = assert!(OPEN_MAX <= UNFINISHED_MAX && UNFINISHED_PER_PEER_MAX < UNFINISHED_MAX);
 const _: () = assert!(RETRY_MAX.as_secs() < RETRY_FOR.as_secs() && TURN.as_secs() < RETRY_MAX.as_secs());
 const _: () = assert!(BATCH.as_secs() < TURN.as_secs());

@@ -79,7 +79,7 @@ impl Peer {
                 };
                 with.grant = grant.filter(|g| !g.is_empty()).or_else(|| own(self));
                 if let Some(grant) = &with.grant {
-                    self.calls.set_grant(*attempt, label, grant.clone());
+                    self.calls.set_grant(*attempt, label, grant);
                 }
                 with.realm = self.realms.signed(realm_of(caller), now.wall);
             }

@@ -1,5 +1,6 @@
-//! Realms that our phones have to do with: one of theirs was registered here, or called one of ours or was called. Their word
-//! stands above a stranger's where room is short. Not on disk: after a start they are met again.
+//! Realms that our own phones have called. Their word stands above a stranger's where room is short. Whoever calls us, or
+//! lets phones of a free realm register here, has met nobody by that: names cost nothing. Not on disk: after a start they
+//! are met again.
 
 use dots_wire::{
     Now,
@@ -23,12 +24,10 @@ impl Default for Met {
 }
 
 impl Met {
-    /// A phone that proved its account is here, or a call between one of theirs and one of ours was answered.
-    pub fn meet(&mut self, realm: &str, now: Now) {
-        match self.realms.get_mut(realm) {
-            Some(at) => *at = now.mono,
-            None => drop(self.realms.insert(Cause::new(Standing::Other), realm.to_owned(), now.mono)),
-        }
+    /// The account `who` of ours has called an account of `realm`, and was answered. It is the newest of his from now on: one
+    /// phone that calls everybody forgets its own acquaintances, the oldest first, and nobody else's.
+    pub fn meet(&mut self, who: &str, realm: &str, now: Now) {
+        self.realms.insert(Cause::new(Standing::Own).by(who.as_bytes()), realm.to_owned(), now.mono);
     }
 
     pub fn is_met(&self, realm: &str, now: Now) -> bool {
@@ -41,12 +40,35 @@ mod tests {
     use super::*;
     use dots_wire::Timestamp;
 
+    fn start() -> (Met, Now) {
+        (Met::default(), Now { mono: Instant::now(), wall: Timestamp(0) })
+    }
+
     #[test]
-    fn who_was_met_is_known_for_a_week() {
-        let (mut met, mut now) = (Met::default(), Now { mono: Instant::now(), wall: Timestamp(0) });
-        met.meet("a.test", now);
+    fn who_was_met_is_known_for_a_week_after_the_last_call() {
+        let (mut met, mut now) = start();
+        met.meet("alice@o.test", "a.test", now);
         assert!(met.is_met("a.test", now) && !met.is_met("b.test", now));
+        now.mono += FOR / 2;
+        met.meet("alice@o.test", "a.test", now);
+        now.mono += FOR / 2;
+        assert!(met.is_met("a.test", now), "said again");
         now.mono += FOR;
         assert!(!met.is_met("a.test", now));
+    }
+
+    #[test]
+    fn one_phone_that_calls_everybody_flushes_its_own() {
+        let (mut met, now) = start();
+        met.meet("alice@o.test", "a.test", now);
+        for n in 0..20_000 {
+            met.meet("wild@o.test", &format!("{n}.test"), now);
+            if n % 1_000 == 0 {
+                met.meet("wild@o.test", "b.test", now);
+            }
+        }
+        assert!(met.is_met("a.test", now), "another phone's");
+        assert!(met.is_met("b.test", now), "and what is used is renewed, not flushed");
+        assert!(!met.is_met("0.test", now) && met.realms.len() <= 5_000);
     }
 }

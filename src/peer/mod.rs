@@ -56,7 +56,7 @@ use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
-use dots_sip::{address::realm_of, auth::AuthFailure, core::Core as Sip};
+use dots_sip::{auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Checked, Now, PeerId};
 use lookup::Finder;
 use met::Met;
@@ -212,10 +212,6 @@ impl Peer {
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
             Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
             Sip::Journal { id, change } => {
-                let realm = realm_of(&change.aor);
-                if !change.put.is_empty() && !self.config.is_home(realm) {
-                    self.met.meet(realm, now);
-                }
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
             }
@@ -260,6 +256,7 @@ impl Peer {
         Recorder {
             now,
             me: self.me,
+            config: &self.config,
             calls: &mut self.calls,
             receipts: &mut self.receipts,
             neighbours: &self.neighbours,

@@ -1,6 +1,7 @@
 //! From calls to receipts: what the receipt machine has to know when a call across the overlay is answered and ends.
 
 use super::{
+    Config,
     calls::{Call, Calls, Step, receipt_id},
     met::Met,
     neighbours::Neighbours,
@@ -11,18 +12,23 @@ use dots_ledger::{
     core::{CallAnswered, CallEnded, ReceiptCore},
     receipt::EndCause,
 };
-use dots_overlay::names::Realms;
+use dots_overlay::names::{Belief, Realms};
 use dots_sip::{
     address::realm_of,
     output::{CallEvent, CallProgress, CallSide},
 };
 use dots_trust::homes::principal;
-use dots_wire::{Hash, Now, PeerId, hmac_sha256, sha256};
+use dots_wire::{
+    Hash, Now, PeerId,
+    bounded::{Cause, Standing, network_of},
+    hmac_sha256,
+};
 
 /// One event of a call, with what it may look at and change.
 pub(super) struct Recorder<'a> {
     pub now: Now,
     pub me: PeerId,
+    pub config: &'a Config,
     pub calls: &'a mut Calls,
     pub receipts: &'a mut ReceiptCore,
     pub neighbours: &'a Neighbours,
@@ -35,8 +41,30 @@ impl Recorder<'_> {
     pub fn on_call(&mut self, event: &CallEvent) {
         let fresh = self.outside.random_hash();
         let warning = self.media_warning(event);
-        let step = self.calls.on_event(self.now, event, warning, fresh);
-        self.on_step(step);
+        let cause = self.cause(event);
+        let step = self.calls.on_event(self.now, event, cause, (warning, fresh));
+        for _ in 0..self.calls.take_over_share() {
+            self.outside.count("calls_over_share");
+        }
+        self.on_step(step, cause);
+    }
+
+    /// RCPT-12: who called. Own realms know shares too, each account its own; they have a reserve.
+    fn cause(&self, event: &CallEvent) -> Cause {
+        let realm = realm_of(&event.caller);
+        let standing = match self.realms.get(realm).map(|known| known.belief) {
+            Some(Belief::Own) => Standing::Trusted,
+            Some(Belief::Pinned) => Standing::Met,
+            _ if self.met.is_met(realm, self.now) => Standing::Met,
+            _ => Standing::Other,
+        };
+        let through = match event.side {
+            CallSide::Callee => event.peer.as_ref().and_then(|label| self.neighbours.of_label(label)),
+            CallSide::Caller => principal(self.realms, realm, self.now.wall),
+        };
+        let ip = through.and_then(|peer| self.neighbours.get(peer)?.ip());
+        let network = ip.map_or(0, network_of);
+        Cause { network, ..Cause::new(standing) }.of_realm(realm.as_bytes()).by(event.caller.as_bytes())
     }
 
     /// For `dots calls`: our phone names an address that the other side cannot reach.
@@ -60,14 +88,15 @@ impl Recorder<'_> {
 
     pub fn expire_calls(&mut self) {
         for step in self.calls.expire(self.now) {
-            self.on_step(step);
+            self.on_step(step, Cause::new(Standing::Other));
         }
     }
 
-    fn on_step(&mut self, step: Step) {
+    /// `cause`: of whose call it is, where it is answered.
+    fn on_step(&mut self, step: Step, cause: Cause) {
         match step {
             Step::Nothing => {}
-            Step::Answered { nonces, call } => self.on_answered(nonces, &call),
+            Step::Answered { nonces, call } => self.on_answered(nonces, &call, cause),
             Step::Ended { nonces, duration, propose, lost } => {
                 let ended = CallEnded {
                     key: receipt_id(nonces),
@@ -80,7 +109,7 @@ impl Recorder<'_> {
         }
     }
 
-    fn on_answered(&mut self, (nonce_caller, nonce_callee): (Hash, Hash), call: &Call) {
+    fn on_answered(&mut self, (nonce_caller, nonce_callee): (Hash, Hash), call: &Call, cause: Cause) {
         let other = call.peer.as_ref().and_then(|label| self.neighbours.of_label(label));
         let Some(other) = other else {
             // Its label was forgotten while the call was set up: 100,000 other peers came in between.
@@ -90,11 +119,10 @@ impl Recorder<'_> {
             CallSide::Caller => (self.me, other),
             CallSide::Callee => (other, self.me),
         };
-        let theirs = match call.side {
-            CallSide::Caller => &call.callee,
-            CallSide::Callee => &call.caller,
-        };
-        self.met.meet(realm_of(theirs), self.now);
+        // Whom a phone of our own realms called; whoever calls us, or lets a free realm register here, has met nobody by that.
+        if call.side == CallSide::Caller && self.config.is_home(realm_of(&call.caller)) {
+            self.met.meet(&call.caller, realm_of(&call.callee), self.now);
+        }
         let home_of = |aor: &str| principal(self.realms, realm_of(aor), self.now.wall);
         // Both sides know both nonces, so both derive the salt that hides the parties.
         let salt = hmac_sha256(&nonce_caller.0, &nonce_callee.0);
@@ -105,13 +133,14 @@ impl Recorder<'_> {
             callee_peer,
             caller_home: home_of(&call.caller).unwrap_or(caller_peer),
             callee_home: home_of(&call.callee).unwrap_or(callee_peer),
-            grant: sha256(call.grant()),
+            grant: call.grant(),
             caller_party: hmac_sha256(&salt.0, call.caller.as_bytes()),
             callee_party: hmac_sha256(&salt.0, call.callee.as_bytes()),
             salt,
             nonce_caller,
             nonce_callee,
             start: call.answered.map_or(self.now.wall, |(_, wall)| wall),
+            cause,
         };
         self.receipts.call_answered(self.now, answered);
     }

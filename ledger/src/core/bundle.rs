@@ -5,7 +5,7 @@ use crate::{
     limits::{BUNDLE_BYTES_MAX, BUNDLE_MAX, REQUEST_TIMEOUT, REQUESTS_PER_PEER, WAITING_PER_PEER},
     receipt::{Message, write_bundle},
 };
-use dots_wire::{Hash, Now, PeerId, encode};
+use dots_wire::{Hash, Now, PeerId, TokenBucket, encode};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Of a bundle, beside its messages.
@@ -22,6 +22,8 @@ pub struct Toward {
     waiting: usize,
     /// Calls that something is due about.
     queue: VecDeque<Hash>,
+    /// What it says with signatures that do not hold.
+    pub forged: TokenBucket,
 }
 
 impl Toward {

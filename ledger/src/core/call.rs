@@ -4,15 +4,15 @@
 //! ```text
 //!          call_ended       proposes           their Claim      their Half
 //!   Open ─────────────▶ Ended ────────▶ Stated ───────────▶ Signed ───────▶ Whole ──▶ told
-//!     └──────────────────┴── their Claim ──────────────────▶ ▲ │              ▲
-//!                                                              └─ their Whole ┘
+//!     ┆                  └── their Claim ──────────────────▶ ▲ │              ▲
+//!     └┄┄ after a restart alone: their Claim ┄┄┄┄┄┄┄┄┄┄┄┄┄┄▶ ┘ └─ their Whole ┘
 //!   any but Whole ──▶ Closed: refused, or nobody answered for a day. A Whole with our signature still counts there.
 //! ```
 //!
 //! A claim is fixed when it is stated, a receipt when it is signed; neither ever changes.
 
 use crate::{
-    limits::{BATCH, DURATION_MAX},
+    limits::{BYE_LATE_MAX, DURATION_MAX},
     receipt::{
         Claim, ClaimNote, Close, CloseNote, EndCause, EndNote, Facts, Half, HalfNote, HalfSigned, Message,
         OpenNote, Receipt, Refusal, Refused, Seal, Sealed, Side, Signer, Stored, VERSION, Whole, WholeNote,
@@ -72,8 +72,10 @@ pub enum Wrong {
     Contradicts,
     /// A signature does not hold.
     Forged,
-    /// It claims less than the call has lasted here, and here it is still up.
+    /// Here the call is still up.
     StillUp,
+    /// Signatures about this call, or of this peer, did not hold of late: for a while nothing of it is looked at.
+    Unheard,
 }
 
 /// What costs time on the curve: what is signed in this step, and what was checked before.
@@ -170,29 +172,26 @@ impl Call {
         seal: Option<&Seal>,
     ) -> Result<Heard, Wrong> {
         match &self.state {
-            State::Open { answered } => {
-                let so_far = answered.map_or(0, |at| millis(now.mono.saturating_duration_since(at)));
-                // The call is up here: less than we have measured is a part of it, and no end (RCPT-5). The claim has waited
-                // for its batch.
-                let claimed_at = so_far.saturating_sub(millis(BATCH));
-                // Who has measured nothing ends nothing either: the receipt would be of what was talked until he said so.
-                let is_less =
-                    theirs.duration_ms.map_or(answered.is_some(), |theirs| !is_within(claimed_at, theirs));
-                if is_less {
-                    return Err(Wrong::StillUp);
-                }
+            // RCPT-5a: what the other side says ends no call that is up here, whatever it says.
+            State::Open { answered: Some(_) } => Err(Wrong::StillUp),
+            State::Open { answered: None } => {
                 let mut ended = self.clone();
-                ended.end(now, so_far, None);
+                ended.end(now, 0, None);
                 let heard = ended.on_claim(now, curve, signed, theirs, seal);
                 if heard != Err(Wrong::Forged) {
                     *self = ended;
                 }
                 heard
             }
-            // RCPT-5: a side that has not claimed yet claims the lower of both measurements.
+            // RCPT-5: a side that has not claimed yet claims the lower of both measurements; but where it saw the end itself
+            // (RCPT-6a), the other's may be lower only by what a BYE can be late.
             State::Ended { duration_ms, cause } => {
-                let lower = duration_ms.map(|own| own.min(theirs.duration_ms.unwrap_or(own)));
-                let claim = self.claim(lower, *cause);
+                let claimed = duration_ms.map(|own| {
+                    let lower = own.min(theirs.duration_ms.unwrap_or(own));
+                    let is_far = *cause == Some(EndCause::Bye) && own - lower > millis(BYE_LATE_MAX);
+                    if is_far { own } else { lower }
+                });
+                let claim = self.claim(claimed, *cause);
                 let own = claim.sign(curve.signer);
                 self.sign(now, curve, (own, &claim), (signed, theirs), seal)
             }

@@ -9,7 +9,10 @@ use super::{
     bundle::Say,
     call::{Call, Curve, Heard, State, Wrong},
 };
-use crate::receipt::{Close, CloseNote, Message, Refusal, Refused, Signer, Stored, read_bundle};
+use crate::{
+    limits::FORGED,
+    receipt::{Close, CloseNote, Message, Refusal, Refused, Signer, Stored, read_bundle},
+};
 use dots_wire::{Hash, Now, PeerId};
 use std::collections::BTreeSet;
 
@@ -81,7 +84,12 @@ impl ReceiptCore {
     fn take_in(&mut self, now: Now, heard: Vec<(Hash, Message)>, is_ours: bool) -> Vec<Say> {
         let (mut list, mut trials) = (Signer::listing(), Vec::with_capacity(heard.len()));
         for (key, message) in &heard {
+            let is_heard = self.listens(now, key);
             let mut trial = self.calls.get(key).expect("a call that we know").call.clone();
+            if !is_heard {
+                trials.push((trial, Err(Wrong::Unheard)));
+                continue;
+            }
             let mut signer = Signer::listing();
             let mut curve = Curve { signer: &mut signer, checked: &mut self.checked };
             let result = trial.hear(now, &mut curve, message);
@@ -98,6 +106,13 @@ impl ReceiptCore {
         says
     }
 
+    /// RCPT-7a: is this call, and its other peer, worth another look at a signature?
+    fn listens(&self, now: Now, key: &Hash) -> bool {
+        let entry = self.calls.get(key).expect("a call that we know");
+        let toward = self.toward.get(&entry.call.other());
+        !entry.is_deaf(now.mono) && toward.is_none_or(|t| t.forged.has(now.mono, FORGED, 1.0))
+    }
+
     fn conclude(
         &mut self,
         now: Now,
@@ -111,7 +126,7 @@ impl ReceiptCore {
         let Some(entry) = self.calls.get_mut(key) else {
             return Say::This(refused(*key, Refusal::UnknownCall));
         };
-        let (was_open, was_whole) = (entry.call.is_open(), matches!(entry.call.state, State::Whole { .. }));
+        let was_whole = matches!(entry.call.state, State::Whole { .. });
         if result == Ok(Heard::Changed) {
             let mut curve = Curve { signer, checked: &mut self.checked };
             result = entry.call.hear(now, &mut curve, message);
@@ -119,9 +134,6 @@ impl ReceiptCore {
         } else {
             // Nothing was signed for it; that a call has ended here may be seen all the same.
             entry.call = trial;
-        }
-        if was_open && !entry.call.is_open() {
-            self.open = self.open.checked_sub(1).expect("every open call was counted");
         }
         match result {
             Ok(Heard::Same) => Say::State(*key),
@@ -156,10 +168,22 @@ impl ReceiptCore {
             }
             Wrong::Forged => {
                 self.tally("receipt_bad_signature");
+                if let Some(entry) = self.calls.get_mut(key) {
+                    entry.deafen(now.mono);
+                    let peer = entry.call.other();
+                    self.toward.entry(peer).or_default().forged.charge(now.mono, FORGED, 1.0);
+                }
                 Say::Nothing
             }
-            // It is asked again later: by then the call has ended here too, or the claim has grown.
+            Wrong::Unheard => {
+                self.tally("receipt_not_heard");
+                Say::Nothing
+            }
+            // It is asked again later: by then the call has ended here too.
             Wrong::StillUp => {
+                if let Some(entry) = self.calls.get_mut(key) {
+                    entry.was_claimed = true;
+                }
                 self.tally("receipt_claim_too_early");
                 Say::Nothing
             }

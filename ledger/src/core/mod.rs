@@ -25,12 +25,15 @@ mod view;
 pub use view::{ReceiptState, ReceiptView};
 
 use crate::{
-    limits::{BATCH, KEPT_MAX, OPEN_MAX, TURN, UNFINISHED_MAX, UNFINISHED_PER_PEER_MAX},
+    limits::{BATCH, KEPT_MAX, RETRY_MAX, TURN, UNFINISHED},
     receipt::{Close, EndCause, Facts},
 };
 use bundle::{Asked, Inbound, Toward};
 use call::{Call, State};
-use dots_wire::{Checked, Hash, Now, Outbox, PeerId, SecretKey, Timers, Timestamp};
+use dots_wire::{
+    Checked, Hash, Now, Outbox, PeerId, SecretKey, Timers, Timestamp,
+    bounded::{Book, Cause, Standing},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
@@ -57,6 +60,8 @@ pub struct CallAnswered {
     pub nonce_caller: Hash,
     pub nonce_callee: Hash,
     pub start: Timestamp,
+    /// Who called, and so has a share of the table. [`Standing::Own`] is not for phones: it knows no shares.
+    pub cause: Cause,
 }
 
 impl CallAnswered {
@@ -122,6 +127,8 @@ pub struct ReceiptCore {
     me: PeerId,
     network: String,
     calls: BTreeMap<Hash, Entry>,
+    /// What unfinished calls are charged to.
+    book: Book,
     /// By start, for [`ReceiptCore::list`].
     listed: BTreeSet<(u64, Hash)>,
     /// Calls that need nothing more, in the order in which they came to that.
@@ -142,7 +149,6 @@ pub struct ReceiptCore {
     /// When the claims of calls that end now are stated.
     batch_at: Option<Instant>,
     checked: Checked,
-    open: usize,
     whole: usize,
     next_request: u64,
     next_token: u64,
@@ -157,6 +163,7 @@ impl ReceiptCore {
             key,
             network,
             calls: BTreeMap::new(),
+            book: Book::new(UNFINISHED),
             listed: BTreeSet::new(),
             finished: VecDeque::new(),
             toward: BTreeMap::new(),
@@ -170,7 +177,6 @@ impl ReceiptCore {
             timers: Timers::default(),
             batch_at: None,
             checked: Checked::default(),
-            open: 0,
             whole: 0,
             next_request: 0,
             next_token: 0,
@@ -182,7 +188,7 @@ impl ReceiptCore {
 
     /// Notes the call, so that its receipt survives a restart. Where the table is full it will have none.
     pub fn call_answered(&mut self, now: Now, call: CallAnswered) {
-        let (key, other, start) = (call.key, call.other, call.start);
+        let (key, other, start, cause) = (call.key, call.other, call.start, call.cause);
         let facts = call.facts(&self.network);
         let side = facts.side(self.me).filter(|s| facts.peer(s.other()) == other);
         let Some(side) = side.filter(|_| facts.check().is_ok()) else {
@@ -191,13 +197,12 @@ impl ReceiptCore {
         if self.calls.contains_key(&key) {
             return;
         }
-        let toward = self.toward.get(&other).map_or(0, |t| t.calls.len());
-        let unfinished = self.calls.len().saturating_sub(self.finished.len());
-        if self.open >= OPEN_MAX || unfinished >= UNFINISHED_MAX || toward >= UNFINISHED_PER_PEER_MAX {
-            return self.tally("receipt_table_full");
+        // RCPT-12: nothing is taken back, so whose share is used up is told before anything is noted.
+        if self.book.admits(cause, self.book.weight(0)).is_err() {
+            return self.tally("receipt_over_share");
         }
         let call = Call::open(facts, side, start, Some(now.mono));
-        self.insert(now, call);
+        self.insert(now, call, cause);
         self.note(&key);
     }
 
@@ -206,9 +211,14 @@ impl ReceiptCore {
         let Some(entry) = self.calls.get_mut(&end.key).filter(|e| e.call.is_open()) else {
             return self.tally("receipt_end_unknown");
         };
-        self.open = self.open.checked_sub(1).expect("every open call was counted");
         entry.call.end(now, end.duration_ms, Some(end.cause));
-        let next = if end.propose { self.batch(now) } else { now.mono + TURN };
+        // Who has claimed while it was up here saw the end that we did not see, and asks again.
+        let knows_less = end.cause != EndCause::Bye && entry.was_claimed;
+        let next = match end.propose {
+            _ if knows_less => now.mono + RETRY_MAX + RETRY_MAX / 8 + TURN,
+            true => self.batch(now),
+            false => now.mono + TURN,
+        };
         if let Some(entry) = self.calls.get_mut(&end.key) {
             entry.next = next;
         }
@@ -267,13 +277,19 @@ impl ReceiptCore {
         self.whole
     }
 
-    fn insert(&mut self, now: Now, call: Call) {
+    fn insert(&mut self, now: Now, call: Call, cause: Cause) {
         let (key, other) = (call.facts.call_id, call.other());
-        self.open += usize::from(call.is_open());
+        self.book.charge(cause, self.book.weight(0));
         self.toward.entry(other).or_default().calls.insert(key);
-        self.calls.insert(key, Entry::new(now, call));
+        let before = self.calls.insert(key, Entry::new(now, call, cause));
+        debug_assert!(before.is_none(), "a call is charged once");
         self.relist(&key);
         self.rearm(now, &key);
+    }
+
+    /// Whom a call is charged to that an earlier life has noted: its other peer, for its caller is known by a hash alone.
+    fn cause_of(other: PeerId) -> Cause {
+        Cause::new(Standing::Other).by(&other.to_bytes())
     }
 
     fn respond(&mut self, id: u64, body: Option<Vec<u8>>) {
@@ -283,8 +299,6 @@ impl ReceiptCore {
     /// Closes it for good; `why` is on disk before anybody hears of it.
     fn close(&mut self, now: Now, key: &Hash, why: Close) {
         let Some(entry) = self.calls.get_mut(key).filter(|e| !e.call.is_finished()) else { return };
-        self.open =
-            self.open.checked_sub(usize::from(entry.call.is_open())).expect("every open call was counted");
         let is_whole = matches!(entry.call.state, State::Whole { .. });
         entry.call.close(why);
         self.tally(match why {
@@ -306,7 +320,8 @@ impl ReceiptCore {
             self.whole += 1;
         }
         if entry.call.is_finished() && !std::mem::replace(&mut entry.is_finished, true) {
-            let other = entry.call.other();
+            let (other, cause) = (entry.call.other(), entry.cause);
+            self.book.discharge(cause, self.book.weight(0));
             self.stop_asking(key);
             if let Some(toward) = self.toward.get_mut(&other) {
                 let was_there = toward.calls.remove(key);

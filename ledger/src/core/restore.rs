@@ -83,16 +83,16 @@ impl ReceiptCore {
     fn take_up(&mut self, now: Now, facts: &Facts, start: Timestamp, change: impl FnOnce(&mut Call)) {
         let Some(side) = facts.side(self.me).filter(|_| facts.network == self.network) else { return };
         if !self.calls.contains_key(&facts.call_id) {
-            self.insert(now, Call::open(facts.clone(), side, start, None));
+            let call = Call::open(facts.clone(), side, start, None);
+            let cause = ReceiptCore::cause_of(call.other());
+            self.insert(now, call, cause);
         }
         self.change(now, &facts.call_id, change);
     }
 
     fn change(&mut self, now: Now, key: &Hash, change: impl FnOnce(&mut Call)) {
         let Some(entry) = self.calls.get_mut(key) else { return };
-        let was_open = entry.call.is_open();
         change(&mut entry.call);
-        self.open = self.open.saturating_sub(usize::from(was_open && !entry.call.is_open()));
         entry.is_announced = matches!(entry.call.state, State::Whole { .. });
         self.settle(now, key);
     }

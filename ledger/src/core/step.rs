@@ -6,10 +6,10 @@ use super::{
     call::{Call, State},
 };
 use crate::{
-    limits::{DURATION_MAX, RETRY_FIRST, RETRY_FOR, RETRY_MAX, TURN},
+    limits::{DEAF_FIRST, DEAF_MAX, DURATION_MAX, RETRY_FIRST, RETRY_FOR, RETRY_MAX, TURN},
     receipt::{Close, Signer, Stored},
 };
-use dots_wire::{Hash, Now};
+use dots_wire::{Hash, Now, bounded::Cause};
 use std::time::{Duration, Instant};
 
 /// One call and what is under way for it.
@@ -31,10 +31,16 @@ pub struct Entry {
     pub is_announced: bool,
     pub is_counted: bool,
     pub is_finished: bool,
+    pub cause: Cause,
+    /// The other side has claimed while the call was up here.
+    pub was_claimed: bool,
+    /// Signatures about it that did not hold, and until when it is not listened to.
+    forged: u32,
+    deaf_until: Option<Instant>,
 }
 
 impl Entry {
-    pub fn new(now: Now, call: Call) -> Entry {
+    pub fn new(now: Now, call: Call, cause: Cause) -> Entry {
         let lapse = lapse(now, &call);
         Entry {
             call,
@@ -48,7 +54,21 @@ impl Entry {
             is_announced: false,
             is_counted: false,
             is_finished: false,
+            cause,
+            was_claimed: false,
+            forged: 0,
+            deaf_until: None,
         }
+    }
+
+    /// RCPT-7a: a signature about it does not hold.
+    pub fn deafen(&mut self, now: Instant) {
+        let pause = DEAF_FIRST.saturating_mul(1 << self.forged.min(16)).min(DEAF_MAX);
+        (self.forged, self.deaf_until) = (self.forged.saturating_add(1), Some(now + pause));
+    }
+
+    pub fn is_deaf(&self, now: Instant) -> bool {
+        self.deaf_until.is_some_and(|until| now < until)
     }
 
     fn deadline(&self) -> Option<Instant> {

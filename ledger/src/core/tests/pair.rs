@@ -112,6 +112,7 @@ impl Pair {
             nonce_caller,
             nonce_callee,
             start: self.now.wall,
+            cause: Cause::new(Standing::Other).by(b"caller"),
         }
     }
 

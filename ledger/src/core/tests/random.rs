@@ -171,7 +171,7 @@ proptest! {
             prop_assert_eq!(core.poll_timeout(), None);
             prop_assert!(core.toward.is_empty() && core.requests.is_empty() && core.writes.is_empty());
             prop_assert!(core.inbound.is_empty() && core.ready.is_empty() && core.unwritten.is_empty());
-            prop_assert_eq!(core.open, 0);
+            prop_assert_eq!(core.book.bytes(), 0);
             prop_assert_eq!(core.finished.len(), core.calls.len());
         }
     }

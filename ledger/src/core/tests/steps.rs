@@ -3,7 +3,7 @@
 use super::super::*;
 use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, talked};
 use crate::{
-    limits::{BATCH, DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR, UNFINISHED_PER_PEER_MAX},
+    limits::{BATCH, DURATION_MAX, KEPT_MAX, REQUESTS_PER_PEER, RETRY_FOR},
     receipt::Side,
 };
 use dots_wire::sha256;
@@ -60,7 +60,10 @@ fn the_lower_measurement_counts_and_an_excessive_claim_gets_no_signature() {
         ("nor from the callee", 100_000, 102_001, CALLEE, None),
         ("1 % of a long call", 1_010_000, 1_000_000, CALLER, Some(1_000_000)),
         ("more than 1 % of it", 1_010_001, 1_000_000, CALLER, None),
-        ("far less than measured is signed: it costs the claimant", 10_000, 100_000, CALLER, Some(10_000)),
+        ("a BYE can be late", 60_000, 100_000, CALLER, Some(60_000)),
+        ("but not so late: who pays could say what he likes", 59_999, 100_000, CALLER, None),
+        ("nor from the callee", 100_000, 10_000, CALLEE, None),
+        ("nothing at all", 0, 100_000, CALLER, None),
         ("nothing was said", 0, 0, CALLEE, Some(0)),
         ("a claim beyond all bounds", u64::MAX, 100_000, CALLER, None),
     ];
@@ -99,23 +102,46 @@ fn the_proposal_comes_before_the_bye() {
     let mut net = talked();
     net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
     net.run(MINUTE);
-    net.ended(CALLEE, 1, 160_000, EndCause::Bye, false);
-    net.settle();
+    net.ended(CALLEE, 1, 130_000, EndCause::Bye, false);
+    net.run(MINUTE);
     assert_eq!(net.both_whole(1).duration_ms, 100_000);
-    assert_eq!(net.counted(CALLEE, "receipt_end_unknown"), 1);
 }
 
-/// RCPT-5: the payer cannot end a call for the other side by claiming that it lasted no time.
+/// No BYE came to the callee's peer: the caller's knows when it was, and is asked before the longer measurement is stated.
 #[test]
-fn a_lower_claim_while_the_call_is_up_ends_nothing_and_is_asked_again() {
+fn who_lost_the_call_waits_for_who_saw_its_end() {
     let mut net = talked();
-    net.ended(CALLER, 1, 0, EndCause::Bye, true);
-    net.run(MINUTE);
-    assert_eq!(net.whole(CALLEE, 1), None, "nothing is signed while it is up here");
-    assert!(net.counted(CALLEE, "receipt_claim_too_early") >= 1);
-    net.ended(CALLEE, 1, 160_000, EndCause::Bye, false);
-    net.run(RETRY_FOR / 24);
-    assert_eq!(net.both_whole(1).duration_ms, 0, "once it has ended here too, the lower of both");
+    net.ended(CALLER, 1, 100_000, EndCause::Bye, true);
+    net.run(MINUTE * 20);
+    assert_eq!(net.whole(CALLEE, 1), None, "still up there");
+    net.ended(CALLEE, 1, 1_300_000, EndCause::Expired, true);
+    net.run(MINUTE * 15);
+    let receipt = net.both_whole(1);
+    assert_eq!((receipt.duration_ms, receipt.cause), (100_000, EndCause::Bye));
+}
+
+/// RCPT-5a, RCPT-6a: who pays cannot end a call for the other side, nor make it a short one, whatever it claims and when.
+#[test]
+fn a_claim_while_the_call_is_up_ends_nothing_and_makes_no_short_receipt() {
+    let after = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(6), TALK, TALK * 36];
+    let claims =
+        [(0, "nothing"), (1, "next to nothing"), (2_000, "the tolerance"), (30_000, "half a minute")];
+    for (after, (claimed_ms, why)) in after.into_iter().flat_map(|a| claims.map(|c| (a, c))) {
+        let mut net = Pair::new();
+        net.answered(1);
+        net.settle();
+        net.pass(after);
+        net.ended(CALLER, 1, claimed_ms, EndCause::Bye, true);
+        net.run(MINUTE);
+        assert_eq!(net.whole(CALLEE, 1), None, "{why}, claimed after {after:?}: still up at the callee's");
+        assert_eq!(net.counted(CALLEE, "receipt_signatures_made"), 0, "{why}, after {after:?}");
+        assert!(net.counted(CALLEE, "receipt_claim_too_early") >= 1);
+        let talked_ms = 6 * 3_600_000;
+        net.ended(CALLEE, 1, talked_ms, EndCause::Bye, false);
+        net.run(RETRY_FOR / 24);
+        assert_eq!((net.whole(CALLEE, 1), net.whole(CALLER, 1)), (None, None), "{why}, after {after:?}");
+        assert_eq!(net.state(CALLEE, 1), Some(ReceiptState::Refused), "and who looks sees that");
+    }
 }
 
 #[test]
@@ -259,7 +285,7 @@ fn fifty_calls_that_end_together_cost_few_signatures_and_few_requests() {
 fn few_requests_are_under_way_to_one_peer() {
     let mut net = Pair::new();
     let calls = (REQUESTS_PER_PEER + 4) * crate::limits::BUNDLE_MAX;
-    let keys = many(&mut net, calls as u32, 0);
+    let keys = many(&mut net, calls as u32, 0, |n| Cause::new(Standing::Other).by(&n.to_be_bytes()));
     net.pass(TALK);
     for key in keys {
         let end = CallEnded { key, duration_ms: 100_000, cause: EndCause::Bye, propose: true };
@@ -303,31 +329,61 @@ fn a_whole_receipt_counts_though_its_other_side_has_given_up() {
     net.both_whole(1);
 }
 
-fn many(net: &mut Pair, count: u32, first: u32) -> Vec<Hash> {
+fn many(net: &mut Pair, count: u32, first: u32, cause: impl Fn(u32) -> Cause) -> Vec<Hash> {
     let mut keys = Vec::new();
     for n in first..first + count {
         let mut call = net.call(CALLER, 0);
         call.nonce_caller.0[..4].copy_from_slice(&n.to_be_bytes());
         call.key = sha256(&[call.nonce_caller.0, call.nonce_callee.0].concat());
         keys.push(call.key);
+        call.cause = cause(n);
         net.with(CALLER, |core, now| core.call_answered(now, call));
     }
     keys
 }
 
+/// RCPT-12: one account, one realm or one network of peers that never sign leaves everybody else room, our own phones first.
 #[test]
-fn the_tables_have_limits() {
+fn whoever_holds_much_is_refused_alone() {
+    let stranger = Cause { network: 7, ..Cause::new(Standing::Other).of_realm(b"evil.test") };
+    let by = |n: u32| n.to_be_bytes();
+    type Flood = fn(Cause, u32) -> Cause;
+    let floods: [(&str, Flood); 3] = [
+        ("one account", |c, _| c.by(b"eve")),
+        ("many accounts of one realm, from many networks", |c, n| {
+            Cause { network: u64::from(n), ..c }.by(&n.to_be_bytes())
+        }),
+        ("many realms of one network", |c, n| c.of_realm(&n.to_be_bytes())),
+    ];
+    for (why, flood) in floods {
+        let mut net = Pair::new();
+        net.machines[CALLEE].core = None;
+        many(&mut net, 3_000, 0, |n| flood(stranger, n));
+        let refused = net.counted(CALLER, "receipt_over_share");
+        assert!((1_800..2_600).contains(&refused), "{why}: {refused}");
+        let honest = Cause { network: 8, ..Cause::new(Standing::Other).of_realm(b"a.test") };
+        many(&mut net, 50, 1 << 24, |n| honest.by(&by(n)));
+        assert_eq!(net.counted(CALLER, "receipt_over_share"), refused, "{why}: others have room");
+        // Our own phones, one of which calls without end.
+        many(&mut net, 1_000, 2 << 24, |_| Cause::new(Standing::Trusted).by(b"wild"));
+        let wild = net.counted(CALLER, "receipt_over_share") - refused;
+        assert!((300..900).contains(&wild), "{why}: {wild}");
+        many(&mut net, 50, 3 << 24, |n| Cause::new(Standing::Trusted).by(&by(n)));
+        assert_eq!(net.counted(CALLER, "receipt_over_share"), refused + wild, "{why}: our other phones");
+    }
+}
+
+#[test]
+fn what_is_done_gives_its_room_back() {
     let mut net = Pair::new();
     net.machines[CALLEE].core = None;
-    for round in 0..4u32 {
-        many(&mut net, UNFINISHED_PER_PEER_MAX as u32 + 10, round << 24);
-        assert_eq!(net.counted(CALLER, "receipt_table_full"), 10 * (round as usize + 1));
-        assert_eq!(net.machines[CALLER].writing.len(), UNFINISHED_PER_PEER_MAX);
-        net.machines[CALLER].writing.clear();
+    for round in 0..22u32 {
+        many(&mut net, 1_000, round << 24, |_| Cause::OWN);
         net.pass(DURATION_MAX + RETRY_FOR);
         net.machines[CALLER].writing.clear();
     }
+    assert_eq!(net.counted(CALLER, "receipt_over_share"), 0);
     let core = net.machines[CALLER].core.as_ref().expect("up");
-    assert_eq!((core.calls.len(), core.finished.len(), core.open), (KEPT_MAX, KEPT_MAX, 0));
+    assert_eq!((core.calls.len(), core.finished.len(), core.book.bytes()), (KEPT_MAX, KEPT_MAX, 0));
     assert!(core.toward.is_empty() && core.timers.is_empty() && core.listed.is_empty());
 }

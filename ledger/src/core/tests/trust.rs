@@ -1,7 +1,7 @@
 //! What strangers, liars and noise get: nothing.
 
 use super::super::*;
-use super::pair::{CALLEE, CALLER, Packet, Pair, TALK, key, talked};
+use super::pair::{CALLEE, CALLER, Machine, Packet, Pair, TALK, key, talked};
 use crate::{
     limits::{BATCH, KEPT_MAX},
     receipt::{Claim, Message, Refusal, Refused, Side, read_bundle, sealing, write_bundle},
@@ -61,19 +61,38 @@ fn a_call_that_makes_no_sense_is_not_taken() {
 /// The answer of a machine to `from`.
 fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> {
     let now = net.now;
-    let core = net.machines[at].core.as_mut().expect("up");
+    let Machine { core, counts, .. } = &mut net.machines[at];
+    let core = core.as_mut().expect("up");
     core.on_request(now, from, 1 << 40, body);
-    loop {
-        match core.poll_output().expect("an answer") {
-            ReceiptOutput::Respond { id, body } if id == 1 << 40 => return body,
+    let mut answer = None;
+    while let Some(output) = core.poll_output() {
+        match output {
+            ReceiptOutput::Respond { id, body } if id == 1 << 40 => answer = Some(body),
             ReceiptOutput::Append { token, .. } => core.durable(now, token),
+            ReceiptOutput::Count(name) => *counts.entry(name).or_default() += 1,
             _ => {}
         }
     }
+    answer.expect("an answer")
 }
 
 fn one(body: Option<Vec<u8>>) -> Option<Message> {
     read_bundle(&body?)?.pop()?
+}
+
+/// Call 1 has ended at the callee's.
+fn over() -> Pair {
+    let mut net = talked();
+    net.ended(CALLEE, 1, 100_000, EndCause::Bye, false);
+    net.sync(CALLEE, usize::MAX);
+    net
+}
+
+/// What the caller's side says of a call that lasted so long.
+fn claim_of(net: &Pair, n: u8, duration_ms: u64) -> Claim {
+    let (facts, start) = (net.facts(n), Timestamp(1_700_000_000_000));
+    let (duration_ms, cause) = (Some(duration_ms), Some(EndCause::Bye));
+    Claim { version: 1, facts, side: Side::Caller, start, duration_ms, cause }
 }
 
 fn proposal(net: &mut Pair) -> Vec<u8> {
@@ -86,7 +105,7 @@ fn proposal(net: &mut Pair) -> Vec<u8> {
 
 #[test]
 fn a_stranger_learns_nothing_about_the_calls_of_others() {
-    let mut net = talked();
+    let mut net = over();
     let body = proposal(&mut net);
     let call_id = net.id(1);
     let unknown = Message::Refused(Refused { call_id, reason: Refusal::UnknownCall });
@@ -100,9 +119,9 @@ fn a_stranger_learns_nothing_about_the_calls_of_others() {
 
 #[test]
 fn a_changed_byte_gets_no_signature() {
-    let body = proposal(&mut talked());
+    let body = proposal(&mut over());
     for at in 0..body.len() {
-        let mut net = talked();
+        let mut net = over();
         let mut body = body.clone();
         body[at] ^= 1;
         let caller = net.peer(CALLER);
@@ -125,7 +144,7 @@ fn noise_is_answered_by_nothing() {
 
 #[test]
 fn what_is_settled_is_not_signed_again_nor_lost_when_it_is_said_twice() {
-    let mut net = talked();
+    let mut net = over();
     let body = proposal(&mut net);
     let caller = net.peer(CALLER);
     let first = ask(&mut net, CALLEE, caller, &body);
@@ -149,19 +168,61 @@ fn our_own_claim_said_back_to_us_is_nothing() {
 /// Whoever has two claims of one call taken in at once would find two receipts of it under one signature.
 #[test]
 fn two_claims_of_one_call_in_one_request_get_no_signature() {
-    let mut net = talked();
-    let claim = |duration_ms| {
-        let (facts, start) = (net.facts(1), Timestamp(1_700_000_000_000));
-        let (duration_ms, cause) = (Some(duration_ms), Some(EndCause::Bye));
-        let claim = Claim { version: 1, facts, side: Side::Caller, start, duration_ms, cause };
-        Message::Claim(sealing(&key(1), |signer| claim.sign(signer)))
-    };
+    let mut net = over();
+    let claim = |ms| Message::Claim(sealing(&key(1), |signer| claim_of(&net, 1, ms).sign(signer)));
     let body = write_bundle(&[Some(claim(100_000)), Some(claim(99_000))]);
     let single = write_bundle(&[Some(claim(100_000))]);
     let caller = net.peer(CALLER);
     assert_eq!(ask(&mut net, CALLEE, caller, &body), None);
     assert_eq!(net.counted(CALLEE, "receipt_signatures_made"), 0);
     assert!(matches!(one(ask(&mut net, CALLEE, caller, &single)), Some(Message::Half(_))), "one does");
+}
+
+/// RCPT-7a: a forged claim costs one look; then its call is deaf for a second, and for two, and so on.
+#[test]
+fn a_forged_claim_makes_its_call_deaf() {
+    let mut net = over();
+    let good = proposal(&mut net);
+    let forged = |n: u64| {
+        let claim = claim_of(&net, 1, 100_000 - n);
+        write_bundle(&[Some(Message::Claim(sealing(&key(7), |signer| claim.sign(signer))))])
+    };
+    let caller = net.peer(CALLER);
+    let lies: Vec<Vec<u8>> = (0..100).map(forged).collect();
+    for (round, deaf_ms) in [1_000, 2_000, 4_000, 8_000].into_iter().enumerate() {
+        for lie in &lies {
+            assert_eq!(one(ask(&mut net, CALLEE, caller, lie)), None);
+        }
+        assert_eq!(net.counted(CALLEE, "receipt_bad_signature"), round + 1, "one look for a hundred lies");
+        assert_eq!(one(ask(&mut net, CALLEE, caller, &good)), None, "nor anything else of this call");
+        net.pass(Duration::from_millis(deaf_ms));
+    }
+    assert!(matches!(one(ask(&mut net, CALLEE, caller, &good)), Some(Message::Half(_))), "heard again");
+}
+
+/// … and a peer with many calls is not listened to when many lies are of it.
+#[test]
+fn many_lies_of_one_peer_cost_few_looks() {
+    let mut net = Pair::new();
+    for n in 0..=200 {
+        net.answered(n);
+        net.ended(CALLEE, n, 0, EndCause::Bye, false);
+    }
+    net.settle();
+    let caller = net.peer(CALLER);
+    let lie = |n: u8| Some(Message::Claim(sealing(&key(7), |signer| claim_of(&net, n, 0).sign(signer))));
+    let bundles: Vec<Vec<u8>> =
+        (0..6).map(|b| write_bundle(&(b * 32..b * 32 + 32).map(lie).collect::<Vec<_>>())).collect();
+    for body in &bundles {
+        ask(&mut net, CALLEE, caller, body);
+    }
+    let looks = net.counted(CALLEE, "receipt_bad_signature");
+    assert!((40..=72).contains(&looks), "{looks} of 192");
+    // Whoever else has a call is heard.
+    net.pass(Duration::from_secs(60));
+    net.ended(CALLER, 200, 0, EndCause::Bye, true);
+    net.run(MINUTE);
+    net.both_whole(200);
 }
 
 /// A side that has measured nothing would make a receipt of the first second of a call that goes on for hours.

@@ -10,7 +10,7 @@ pub enum Standing {
     Own,
     /// Pinned realms, and realms with stake.
     Trusted,
-    /// A phone of ours called one of theirs or was called, or one of theirs is registered here.
+    /// A phone of ours called one of theirs.
     Met,
     Other,
 }
