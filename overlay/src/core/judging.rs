@@ -47,7 +47,7 @@ impl OverlayCore {
             return self.count("directory_full");
         }
         if self.treasury.pays(now, cause) {
-            self.chains.pay(binding.2, realm);
+            self.chains.pay(binding.2, realm, cause);
         }
         self.watch(now, binding);
     }
@@ -61,6 +61,7 @@ impl OverlayCore {
     /// The binding of a [`OverlayOutput::NewBind`]: no home of its realm says so. It is dropped.
     pub fn refused(&mut self, now: Now, binding: Binding) {
         self.latest = now;
+        self.chains.refuse(now, binding.2);
         self.directory.refused(binding);
         self.count("directory_refused");
         self.tell_changes();
@@ -68,10 +69,16 @@ impl OverlayCore {
 
     /// The record of this realm is known now, or a newer one: its bindings can be judged.
     pub fn realm_known(&mut self, now: Now, realm: Label20) {
+        self.chains.know(realm);
         if self.judging.realms.len() < REALMS_MAX && !self.judging.realms.iter().any(|(r, _)| *r == realm) {
             self.judging.realms.push_back((realm, 0));
             self.judging.at.get_or_insert(now.mono);
         }
+    }
+
+    /// A realm of our own, or one that the operator vouches for: what is said of it is never too much.
+    pub fn favour(&mut self, realm: Label20) {
+        self.chains.favour(realm);
     }
 
     pub(super) fn judge_due(&mut self, now: Now) {

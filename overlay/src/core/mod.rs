@@ -310,6 +310,7 @@ impl OverlayCore {
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono + SWEEP;
             self.directory.sweep(now);
+            self.chains.lapse(&self.directory.granted_by_author());
             self.desk.sweep(now);
             self.tell_changes();
         }

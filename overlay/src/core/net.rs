@@ -4,15 +4,14 @@ use super::{OverlayCore, OverlayOutput, gossip};
 use crate::{
     dht,
     directory::Source,
-    log::{Accepted, Head, sync},
+    log::{Accepted, FORWARD_MAX, Head, sync},
     records::{
-        Entry, Event, Incarnation, Said,
+        Entry, Incarnation, Said,
         entry::{ENTRY_MAX, life_of},
     },
     transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
 };
-use dots_wire::{Allowance, Hash, Now, PeerId, Timestamp, bounded::Standing};
-use std::sync::Arc;
+use dots_wire::{Allowance, Hash, Now, PeerId, bounded::Standing};
 
 /// Entries out of order that one neighbour may pass on to us: each makes us ask for more.
 const GAPS: Allowance = Allowance::new(5.0, 1_000.0);
@@ -86,25 +85,37 @@ impl OverlayCore {
             }
             return;
         }
-        let brought = self.sync.on_response(now, id >> 1, body.as_deref(), &mut self.chains);
-        let Some(from) = brought.from else { return };
+        let Some(brought) = self.sync.on_response(now, id >> 1, body.as_deref(), &mut self.chains) else {
+            return;
+        };
+        let before = self.chains.work();
+        let (is_new, last) = self.accept_all(now, &brought);
         let full =
             brought.entries.iter().map(|e| e.len()).sum::<usize>() + ENTRY_MAX > sync::ANSWER_BYTES_MAX;
-        let mut last: Option<Arc<Entry>> = None;
+        let work = self.chains.work() - before;
+        let more = last.as_ref().filter(|_| full);
+        self.sync.settle(now, &brought, &sync::Settled { is_new, work, more }, &mut self.chains);
+    }
+
+    /// What a neighbour brought, in order. Was something of it new, and how far are we now?
+    fn accept_all(&mut self, now: Now, brought: &sync::Brought) -> (bool, Option<Head>) {
+        let (from, mut is_new, mut last) = (brought.from, false, None);
         for bytes in &brought.entries {
             // LOG-11: an answer counts only for what was asked.
-            if life_of(bytes).map(|(author, _)| author) != brought.author {
+            if life_of(bytes).map(|(author, _)| author) != Some(brought.author) {
                 self.count("log_unasked");
                 break;
             }
             match self.chains.accept(now, bytes) {
                 Accepted::New { entry, restart } => {
                     self.on_entry(now, from, &entry, restart);
-                    last = Some(entry);
+                    is_new = true;
+                    last = Some(head_of(&entry));
                 }
-                Accepted::Filled { author, later } => self.on_filled(now, from, author, &later),
+                Accepted::Filled { .. } => is_new = true,
                 Accepted::Known { .. } | Accepted::Older => {}
                 Accepted::Equivocation { author, first, second } => {
+                    is_new = true;
                     self.on_proof(now, author, &first, &second)
                 }
                 Accepted::RunsTwice => self.out.push_back(OverlayOutput::RunsTwice),
@@ -123,16 +134,11 @@ impl OverlayCore {
                 }
             }
         }
-        if let Some(last) = last.filter(|_| full) {
-            let head = Head {
-                author: last.header.author,
-                shard: String::new(),
-                incarnation: last.header.incarnation,
-                seq: last.header.seq,
-                hash: last.hash,
-            };
-            self.sync.accepted(now, from, &head, &mut self.chains);
+        for (time, events) in self.chains.take_filled(now, brought.author) {
+            let said = Said { author: brought.author, time, events: &events, dropped: 0, lost: &[] };
+            self.hear(now, from, said);
         }
+        (is_new, last)
     }
 
     fn on_gossip(&mut self, now: Now, from: PeerId, id: GossipId, body: &[u8]) {
@@ -159,12 +165,8 @@ impl OverlayCore {
         match self.chains.accept_whole(now, bytes) {
             Accepted::New { entry, restart } => {
                 self.on_entry(now, from, &entry, restart);
-                Some(true)
-            }
-            // Whoever needs the rest asks for it.
-            Accepted::Filled { author, later } => {
-                self.on_filled(now, from, author, &later);
-                None
+                // LOG-6: what we take at the edge of our clock another one would not.
+                (entry.header.time.since(now.wall) <= FORWARD_MAX).then_some(true)
             }
             Accepted::Known { news } => news.then_some(true),
             Accepted::Gap { author, incarnation, from: seq } => {
@@ -191,7 +193,7 @@ impl OverlayCore {
                 self.count("log_early");
                 None
             }
-            Accepted::Older | Accepted::Refused => None,
+            Accepted::Older | Accepted::Refused | Accepted::Filled { .. } => None,
             Accepted::Invalid => {
                 self.count("log_invalid");
                 Some(false)
@@ -217,13 +219,6 @@ impl OverlayCore {
             self.directory.restarts(now, entry.header.author);
         }
         self.hear(now, from, entry.said());
-    }
-
-    /// Groups of an entry that we had in part.
-    fn on_filled(&mut self, now: Now, from: PeerId, author: PeerId, later: &[(Timestamp, Vec<Event>)]) {
-        for (time, events) in later {
-            self.hear(now, from, Said { author, time: *time, events, dropped: 0 });
-        }
     }
 
     fn hear(&mut self, now: Now, from: PeerId, said: Said<'_>) {
@@ -258,6 +253,9 @@ impl OverlayCore {
         self.count("log_equivocation");
         let mattered = self.directory.has_author(author) || self.chains.is_trusted(author);
         self.directory.drop_author(author);
+        for pardoned in self.chains.take_pardoned() {
+            self.directory.pardon(pardoned);
+        }
         if keep && mattered && self.proofs_kept < PROOFS_KEPT_MAX {
             self.proofs_kept += 1;
             self.note(first.to_vec());
@@ -288,4 +286,10 @@ impl OverlayCore {
             None => self.count("dht_offer_refused"),
         }
     }
+}
+
+fn head_of(entry: &Entry) -> Head {
+    let header = &entry.header;
+    let (author, incarnation, seq) = (header.author, header.incarnation, header.seq);
+    Head { author, shard: String::new(), incarnation, seq, hash: entry.hash }
 }

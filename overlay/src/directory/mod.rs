@@ -76,6 +76,8 @@ pub struct Directory {
     claims: Vec<Claim>,
     /// Bindings that follow an author's last checkpoint, said again; when all have come, the rest is void.
     restating: BTreeMap<PeerId, u32>,
+    /// Realms whose part in that did not reach us: their bindings do not lapse for it.
+    spared: BTreeMap<PeerId, BTreeSet<Label20>>,
     dead: BTreeSet<PeerId>,
     revoked: Revoked,
     /// Convicted: as many as the log convicts.
@@ -94,6 +96,7 @@ impl Directory {
             table: Table::new(kept, waiting),
             claims: Vec::new(),
             restating: BTreeMap::new(),
+            spared: BTreeMap::new(),
             dead: BTreeSet::new(),
             revoked: Revoked::default(),
             liars: BTreeSet::new(),
@@ -124,6 +127,7 @@ impl Directory {
                 Event::Presence(_) => {}
             }
         }
+        self.spare(author, said.lost);
         // Not before the whole entry was heard: its events come realm by realm, not as they were said.
         self.restated(author, bound);
         refused

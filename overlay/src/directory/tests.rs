@@ -254,3 +254,31 @@ fn what_a_complete_checkpoint_does_not_say_again_has_gone() {
     assert_eq!(say(22, &[bind(other, 90_000)], false), both, "what is said later is new");
     assert_eq!(say(30, &[checkpoint(0)], true), BTreeSet::new(), "an empty life");
 }
+
+/// LOG-9a: what we dropped ourselves, or a neighbour on the way to us, was not taken back by its author.
+#[test]
+fn bindings_of_a_realm_whose_words_did_not_reach_us_do_not_lapse() {
+    let of = |realm: u8, n: u8| {
+        let (aor_id, instance, until) = (Hash([realm; 32]), Hash([n; 32]), Timestamp(1_000_000));
+        Event::Bind(Bind { aor_id, realm: Label20([realm; 20]), instance, until, grant: None })
+    };
+    let restart = |count: u32| Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count });
+    // Whether all that was announced comes, or the author's time passes.
+    for (count, sweep_at) in [(2, 20), (3, 30_020)] {
+        let mut dir = Directory::default();
+        dir.hear(at(10), &entry(1, 10, &[of(4, 1), of(4, 2), of(9, 1), of(9, 2)]), true, STRANGER);
+        let whole = entry(1, 20, &[restart(count), of(4, 1), of(9, 1)]);
+        let part = whole.without(&[Label20([9; 20])].into()).expect("it is in it");
+        dir.hear(at(20), &part, true, STRANGER);
+        dir.sweep(at(sweep_at));
+        let holds = |realm: u8, n: u8| dir.holds((Hash([realm; 32]), Hash([n; 32]), key(1).peer_id()));
+        assert!(holds(4, 1) && !holds(4, 2), "what was not said again has gone");
+        assert!(holds(9, 1) && holds(9, 2), "of these nobody knows");
+        // Said whole the next time, it counts as ever.
+        dir.hear(at(sweep_at + 1), &entry(1, 30, &[restart(1), of(9, 1)]), true, STRANGER);
+        assert!(dir.holds((Hash([9; 32]), Hash([1; 32]), key(1).peer_id())));
+        assert!(!dir.holds((Hash([9; 32]), Hash([2; 32]), key(1).peer_id())));
+        dir.sweep(at(2_000_000));
+        assert!(dir.is_empty() && dir.spared.is_empty() && dir.restating.is_empty());
+    }
+}

@@ -26,7 +26,7 @@ const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 const UNWRITTEN_MAX: usize = 256;
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);
 pub const CHECKPOINT_ENTRIES: u64 = 10_000;
-/// Also after this much, so that what others must keep of us stays bounded.
+/// Also after this much beside what the last one said again, so that what others must keep of us stays bounded.
 const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
 /// Revocations said again at a checkpoint; at the limit the oldest goes.
 const REVOKES_MAX: usize = 10_000;
@@ -55,6 +55,13 @@ struct Live {
     grant: Option<SharedBytes>,
 }
 
+impl Live {
+    /// About what its event takes, with its place in an entry.
+    fn bytes(&self) -> usize {
+        112 + self.grant.as_ref().map_or(0, |grant| grant.len())
+    }
+}
+
 pub struct AuthorLog {
     key: SecretKey,
     incarnation: Incarnation,
@@ -66,9 +73,13 @@ pub struct AuthorLog {
     flush_at: Option<Instant>,
     /// By (aor_id, instance).
     live: BTreeMap<(Hash, Hash), Live>,
+    /// What it takes to say these again.
+    live_bytes: usize,
     revokes: BTreeMap<Hash, Timestamp>,
     since_entries: u64,
     since_bytes: usize,
+    /// Of these, what the last checkpoint said again.
+    restated_bytes: usize,
     checkpoint_at: Instant,
     unwritten: VecDeque<(u64, Arc<Entry>, bool)>,
     next_token: u64,
@@ -86,9 +97,11 @@ impl AuthorLog {
             pending_bytes: 0,
             flush_at: None,
             live: BTreeMap::new(),
+            live_bytes: 0,
             revokes: BTreeMap::new(),
             since_entries: 0,
             since_bytes: 0,
+            restated_bytes: 0,
             checkpoint_at: now.mono + CHECKPOINT_EVERY,
             unwritten: VecDeque::new(),
             next_token: 0,
@@ -126,11 +139,15 @@ impl AuthorLog {
         match event {
             Event::Bind(bind) => {
                 let Bind { aor_id, realm, instance, until, grant } = bind;
-                self.live.insert((aor_id, instance), Live { realm, until, grant });
+                let live = Live { realm, until, grant };
+                self.live_bytes += live.bytes();
+                let before = self.live.insert((aor_id, instance), live);
+                self.live_bytes -= before.map_or(0, |live| live.bytes());
             }
             Event::Unbind(unbind) => {
                 // With the word that it takes back, so that they stay in order and go together.
                 let bound = self.live.remove(&(unbind.aor_id, unbind.instance));
+                self.live_bytes -= bound.as_ref().map_or(0, Live::bytes);
                 realm = bound.map_or(realm, |live| live.realm);
             }
             Event::Revoke(revoke) => self.recall(&revoke),
@@ -232,7 +249,7 @@ impl AuthorLog {
     fn checkpoint_if_due(&mut self, now: Now) {
         let due = now.mono >= self.checkpoint_at
             || self.since_entries >= CHECKPOINT_ENTRIES
-            || self.since_bytes >= CHECKPOINT_BYTES.max(self.live.len().saturating_mul(2 * 512));
+            || self.since_bytes >= (self.restated_bytes + CHECKPOINT_BYTES).max(2 * self.live_bytes);
         if due {
             self.checkpoint(now);
         }
@@ -242,6 +259,7 @@ impl AuthorLog {
         self.checkpoint_at = now.mono + CHECKPOINT_EVERY;
         (self.since_entries, self.since_bytes) = (0, 0);
         self.live.retain(|_, b| b.until > now.wall);
+        self.live_bytes = self.live.values().map(Live::bytes).sum();
         let bind = |((aor_id, instance), live): (&(Hash, Hash), &Live)| {
             let Live { realm, until, grant } = live;
             let (aor_id, instance, grant) = (*aor_id, *instance, grant.clone());
@@ -258,6 +276,7 @@ impl AuthorLog {
         let revokes = revokes
             .map(|(aor_id, before)| (entry::NO_REALM, encode(&Event::Revoke(Revoke { aor_id, before }))));
         let restated: Vec<(Label20, Vec<u8>)> = restated.into_iter().chain(revokes).collect();
+        self.restated_bytes = restated.iter().map(|(_, bytes)| bytes.len() + 3).sum();
         for (realm, bytes) in restated {
             self.push(realm, bytes, false);
         }

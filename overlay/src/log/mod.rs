@@ -6,17 +6,26 @@ pub mod author;
 pub mod chains;
 mod defence;
 mod desk;
+mod filling;
+mod heads;
+mod liars;
+mod order;
 mod payers;
 mod proofs;
 pub mod quota;
+mod room;
+mod serving;
+mod set_hash;
 pub mod sync;
 #[cfg(test)]
 mod tests;
 mod treasury;
 
 pub use author::AuthorLog;
-pub use chains::{Accepted, Chains, Head};
+pub use chains::{Accepted, Chains, Head, Later};
 pub use defence::Defence;
 pub use desk::Desk;
+pub use order::FORWARD_MAX;
+pub use room::AUTHORS_MAX;
 pub use sync::Sync;
 pub use treasury::Treasury;

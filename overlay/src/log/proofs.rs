@@ -1,6 +1,6 @@
 //! Two entries of one number are a proof against their author (LOG-7).
 
-use super::chains::{CONVICTED_MAX, Chains};
+use super::chains::Chains;
 use crate::records::{Entry, Unverified};
 use dots_wire::PeerId;
 
@@ -9,14 +9,27 @@ impl Chains {
     /// hold nothing proves nothing: keys cost nothing to make up.
     pub fn check_proof(&mut self, first: &[u8], second: &[u8]) -> Option<PeerId> {
         let author = Entry::read(first)?.header().author;
-        if author != self.me() && self.head(author).is_none() {
+        if author != self.me && self.head(author).is_none() {
             return None;
         }
-        self.convict_by(first, second)
+        let author = self.proved(first, second)?;
+        if author != self.me {
+            self.convict(author);
+        }
+        Some(author)
     }
 
-    /// The same for a proof from our own disk: its author was known when it was written.
+    /// The same for a proof from our own disk: its author was known when it was written, and mattered.
     pub fn convict_by(&mut self, first: &[u8], second: &[u8]) -> Option<PeerId> {
+        let author = self.proved(first, second)?;
+        if author != self.me {
+            self.pardoned.extend(self.liars.insert(author, true));
+            self.forget(author);
+        }
+        Some(author)
+    }
+
+    fn proved(&mut self, first: &[u8], second: &[u8]) -> Option<PeerId> {
         let (a, b) = (Entry::read(first)?, Entry::read(second)?);
         let place = |e: &Unverified| {
             let h = e.header();
@@ -26,19 +39,24 @@ impl Chains {
             return None;
         }
         let author = a.header().author;
-        if self.convicted.contains(&author) || self.convicted.len() >= CONVICTED_MAX {
+        if self.liars.contains(&author) {
             return None;
         }
+        self.work += 2;
         a.verify()?;
         b.verify()?;
-        if author != self.me() {
-            self.convict(author);
-        }
         Some(author)
     }
 
+    /// LOG-7a.
     pub(super) fn convict(&mut self, author: PeerId) {
-        self.convicted.insert(author);
+        let mattered = self.matters(author);
+        self.pardoned.extend(self.liars.insert(author, mattered));
         self.forget(author);
+    }
+
+    /// Who was convicted and is forgotten for others: of keys that nobody pays for only the newest are known.
+    pub fn take_pardoned(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.pardoned)
     }
 }

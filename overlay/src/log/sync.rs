@@ -5,22 +5,18 @@
 //! us back. The same happens at once with a peer that has just connected, with whoever passed on an entry that left a
 //! gap, and shortly after we have published something, in case gossip lost it.
 //!
-//! Neighbours are served in turn, each with a few places among the questions under way and a queue of its own; one that
-//! does not deliver what it told of loses its turn. What it says of an author keeps nobody else from being asked for him.
+//! Neighbours are served in turn (`holders`), each with a few places among the questions under way; one that does not deliver
+//! what it told of loses its turn. What it says of an author keeps nobody else from being asked for him.
 
 use super::chains::{Chains, Head};
 use crate::records::Incarnation;
-use dots_wire::{
-    Allowance, Hash, Now, PeerId, TokenBucket,
-    bounded::{Cache, Cause, Limits, Standing},
-    decode, encode,
-};
+use dots_wire::{Hash, Now, PeerId, TokenBucket, bounded::Cache, decode, encode};
+use holders::{Holders, Loads};
 use rand::{Rng, seq::IteratorRandom};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
     time::{Duration, Instant},
 };
 
@@ -29,25 +25,15 @@ pub const EVERY: Duration = Duration::from_secs(10);
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// A head is about 110 bytes in CBOR, a shard at most 32 more.
 const HEADS_PER_ANSWER: usize = 1_800;
-/// Questions under way in all, and chains waiting to be asked for.
+/// Heads of an answer that cost as much as one entry.
+const HEADS_PER_STEP: usize = 16;
+/// Questions under way that are not overdue, and those of them for heads.
 const ASKED_MAX: usize = 16;
-/// Of these, of one neighbour; and of one that has just failed to deliver.
-const ASKED_PER_PEER: usize = 4;
-const ASKED_OF_IDLE: usize = 1;
-/// Chains that wait to be asked for at one neighbour; what is beyond, its next answer tells again.
-const WANTED_PER_PEER: usize = 2_000;
-/// Answers without anything new, in a row, after which what a neighbour told of is forgotten.
-const IDLE_MAX: u32 = 3;
-/// Chains of one neighbour looked at for one that nobody fetches.
-const LOOKED_AT: usize = 32;
-/// Bytes of answers to one neighbour.
-const ANSWERS: Allowance = Allowance::new(2.0 * 1024.0 * 1024.0, 16.0 * 1024.0 * 1024.0);
-/// Neighbours whose answers are counted.
-const ANSWERED: Limits = Limits::new(1024 * 1024, 4_096);
+const HEADS_ASKED_MAX: usize = ASKED_MAX / 2;
 /// A question without an answer for this long is forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Without an answer for this long, doubled each time, it is asked again: one lost packet must not hide a chain until
-/// the request times out.
+/// Without an answer for this long, doubled each time, it is asked again, and has no place any more: one lost packet must not
+/// hide a chain until the request times out, nor one mute neighbour hold what others need.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN_MAX: u32 = 3;
 /// Who differs from us is asked back, but not more often than this: some differences stay (a convicted author).
@@ -59,6 +45,9 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 const TELL_ROUNDS: u8 = 3;
 const TELL_AUTHORS: u32 = 32;
 const VERSION: u8 = 2;
+
+mod answering;
+mod holders;
 
 #[cfg(test)]
 mod golden;
@@ -91,14 +80,14 @@ pub struct Ask {
 #[derive(Clone)]
 enum Asked {
     Heads { peer: PeerId, after: Option<Place> },
-    Range { peer: PeerId, author: PeerId, incarnation: Incarnation, from: u64 },
+    Range { peer: PeerId, wanted: Wanted },
 }
 
 impl Asked {
     fn author(&self) -> Option<PeerId> {
         match self {
             Asked::Heads { .. } => None,
-            Asked::Range { author, .. } => Some(*author),
+            Asked::Range { wanted, .. } => Some(wanted.author),
         }
     }
 
@@ -124,14 +113,24 @@ impl Open {
     }
 }
 
-/// What an answer brought.
-#[derive(Default)]
+/// What an answer brought: accept it, and tell [`Sync::settle`] what became of it.
 pub struct Brought {
-    pub from: Option<PeerId>,
+    pub from: PeerId,
     /// Whose entries were asked for: others say nothing.
-    pub author: Option<PeerId>,
+    pub author: PeerId,
     /// Entries to be accepted, in order.
     pub entries: Vec<ByteBuf>,
+    place: Option<(Incarnation, u64)>,
+}
+
+/// What became of it.
+pub struct Settled<'a> {
+    /// It said something that we did not know.
+    pub is_new: bool,
+    /// Steps that it cost.
+    pub work: u64,
+    /// The answer was full, and moved the chain on to here: there may be more where it came from.
+    pub more: Option<&'a Head>,
 }
 
 /// A chain to fetch.
@@ -144,26 +143,13 @@ struct Wanted {
     place: Option<(Incarnation, u64)>,
 }
 
-/// What one neighbour told of, and how well it delivers.
-#[derive(Default)]
-struct Holder {
-    wanted: VecDeque<Wanted>,
-    /// Answers without anything new, in a row.
-    idle: u32,
-}
-
 pub struct Sync {
     neighbours: BTreeSet<PeerId>,
     asked: BTreeMap<u64, Open>,
     asked_back: BTreeMap<PeerId, Instant>,
     tell: Option<(Instant, u8)>,
-    /// Chains to fetch, by whoever has them.
-    holders: BTreeMap<PeerId, Holder>,
-    /// Who was asked last: the next one is asked next.
-    turn: Option<PeerId>,
+    holders: Holders,
     answered: Cache<PeerId, TokenBucket>,
-    /// Peers whose heads are to be asked for next.
-    greet: VecDeque<(PeerId, Option<Place>)>,
     next_at: Instant,
     next_id: u64,
     out: VecDeque<Ask>,
@@ -177,10 +163,8 @@ impl Sync {
             asked: BTreeMap::new(),
             asked_back: BTreeMap::new(),
             tell: None,
-            holders: BTreeMap::new(),
-            turn: None,
-            answered: Cache::new(ANSWERED),
-            greet: VecDeque::new(),
+            holders: Holders::default(),
+            answered: Cache::new(answering::ANSWERED),
             next_at: now.mono + jitter.min(EVERY),
             next_id: 0,
             out: VecDeque::new(),
@@ -191,18 +175,19 @@ impl Sync {
     /// For a simulation: neighbours are not asked in turn.
     pub fn disarm(&mut self) {
         self.is_disarmed = true;
+        self.holders.disarm();
     }
 
+    /// LOG-12: to each peer at once when it connects.
     pub fn on_connected(&mut self, now: Now, peer: PeerId, chains: &mut Chains) {
         self.neighbours.insert(peer);
-        self.greet(peer, None);
+        self.holders.greet(peer, None);
         self.ask_more(now, chains);
     }
 
     pub fn on_disconnected(&mut self, peer: PeerId) {
         self.neighbours.remove(&peer);
-        self.greet.retain(|(p, _)| *p != peer);
-        self.holders.remove(&peer);
+        self.holders.remove(peer);
         self.asked_back.remove(&peer);
     }
 
@@ -216,12 +201,6 @@ impl Sync {
         &self.neighbours
     }
 
-    fn greet(&mut self, peer: PeerId, after: Option<Place>) {
-        if !self.greet.iter().any(|(p, _)| *p == peer) {
-            self.greet.push_back((peer, after));
-        }
-    }
-
     /// `holder` has entries of `author` that we have not.
     pub fn want(
         &mut self,
@@ -232,70 +211,22 @@ impl Sync {
         from: u64,
         chains: &mut Chains,
     ) {
-        let queue = &mut self.holders.entry(holder).or_default().wanted;
-        if queue.len() < WANTED_PER_PEER && !queue.iter().any(|w| w.author == author) {
-            queue.push_back(Wanted { author, incarnation, from, place: chains.place(author) });
-        }
+        let place = chains.place(author);
+        self.holders.want(holder, Wanted { author, incarnation, from, place });
         self.ask_more(now, chains);
     }
 
+    /// LOG-12c.
     fn ask_more(&mut self, now: Now, chains: &mut Chains) {
-        while self.asked.len() < ASKED_MAX {
-            let asked = match self.is_disarmed {
-                false => self.next_greeting().or_else(|| self.next_wanted(chains)),
-                true => self.next_wanted(chains).or_else(|| self.next_greeting()),
-            };
-            let Some(asked) = asked else { return };
-            self.turn = Some(asked.peer());
+        let mut loads = Loads::default();
+        for open in self.asked.values() {
+            loads.add(&open.asked, open.tries == 0 || self.is_disarmed);
+        }
+        while loads.quick < ASKED_MAX {
+            let Some(asked) = self.holders.next(now, &loads, HEADS_ASKED_MAX, chains) else { return };
+            loads.add(&asked, true);
             self.ask(now, asked, 0, chains);
         }
-    }
-
-    /// Has this neighbour a place left among the questions under way?
-    fn has_place(&self, peer: PeerId) -> bool {
-        if self.is_disarmed {
-            return true;
-        }
-        let idle = self.holders.get(&peer).is_some_and(|h| h.idle > 0);
-        let places = if idle { ASKED_OF_IDLE } else { ASKED_PER_PEER };
-        self.asked.values().filter(|open| open.asked.peer() == peer).count() < places
-    }
-
-    /// Heads never wait behind ranges.
-    fn next_greeting(&mut self) -> Option<Asked> {
-        let at = self.greet.iter().position(|(peer, _)| self.has_place(*peer))?;
-        let (peer, after) = self.greet.remove(at)?;
-        Some(Asked::Heads { peer, after })
-    }
-
-    /// The next neighbour's next chain: one that is not being fetched from somebody who answers.
-    fn next_wanted(&mut self, chains: &Chains) -> Option<Asked> {
-        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.holders.range((after, Bound::Unbounded)).map(|(peer, _)| *peer);
-        let earlier =
-            self.holders.range((Bound::Unbounded, self.turn.map_or(Bound::Unbounded, Bound::Included)));
-        let mut peers: Vec<PeerId> = later.collect();
-        if self.turn.is_some() {
-            peers.extend(earlier.map(|(peer, _)| *peer));
-        }
-        for peer in peers.into_iter().filter(|peer| self.has_place(*peer)).collect::<Vec<_>>() {
-            let is_fetched = |w: &Wanted| {
-                self.asked
-                    .values()
-                    .any(|o| o.asked.author() == Some(w.author) && (o.tries == 0 || o.asked.peer() == peer))
-            };
-            let holder = self.holders.get_mut(&peer).expect("it is in the table");
-            holder.wanted.retain(|w| chains.place(w.author) == w.place);
-            let queue = &self.holders.get(&peer).expect("it is in the table").wanted;
-            let at = queue.iter().take(LOOKED_AT).position(|w| !is_fetched(w));
-            let holder = self.holders.get_mut(&peer).expect("it is in the table");
-            let Some(Wanted { author, incarnation, from, .. }) = at.and_then(|at| holder.wanted.remove(at))
-            else {
-                continue;
-            };
-            return Some(Asked::Range { peer, author, incarnation, from });
-        }
-        None
     }
 
     fn ask(&mut self, now: Now, asked: Asked, tries: u32, chains: &mut Chains) {
@@ -305,7 +236,7 @@ impl Sync {
             Asked::Heads { after, .. } => {
                 Question::Heads { version, root: chains.root(), after: after.clone() }
             }
-            Asked::Range { author, incarnation, from, .. } => Question::Range {
+            Asked::Range { wanted: Wanted { author, incarnation, from, .. }, .. } => Question::Range {
                 version,
                 author: *author,
                 shard: String::new(),
@@ -318,8 +249,7 @@ impl Sync {
         self.out.push_back(Ask { id: self.next_id, peer, body: encode(&question) });
     }
 
-    /// What has waited long enough is asked again, of the same peer, in its place among the questions under way. The
-    /// last time waits for as long as it takes.
+    /// What has waited long enough is asked again, of the same peer. The last time waits for as long as it takes.
     fn ask_again(&mut self, now: Now, chains: &mut Chains) {
         let due = |open: &Open| open.again().is_some_and(|at| at <= now.mono);
         let due: Vec<u64> = self.asked.iter().filter(|(_, open)| due(open)).map(|(id, _)| *id).collect();
@@ -349,12 +279,12 @@ impl Sync {
             self.forget_unanswered(now);
             self.want_holes(now, chains);
             if let Some(peer) = self.neighbours.iter().copied().choose(rng) {
-                self.greet(peer, None);
+                self.holders.greet(peer, None);
             }
         }
         if let Some((at, rounds)) = self.tell.filter(|(at, _)| *at <= now.mono) {
             for peer in self.neighbours.iter().copied().choose_multiple(rng, TELL_PEERS) {
-                self.greet(peer, None);
+                self.holders.greet(peer, None);
             }
             self.tell = (rounds > 1).then(|| (at.max(now.mono) + tell_after(chains.authors()), rounds - 1));
         }
@@ -376,101 +306,95 @@ impl Sync {
             self.asked.iter().filter(|(_, open)| open.at + PATIENCE <= now.mono).map(|(id, _)| *id).collect();
         for id in lost {
             if let Some(open) = self.asked.remove(&id) {
-                self.delivered(open.asked.peer(), false);
+                self.unanswered(now, &open.asked);
             }
         }
     }
 
-    /// Whether a neighbour's answer brought something that it had told of. One that does not deliver loses its turn.
-    fn delivered(&mut self, peer: PeerId, something: bool) {
-        let Some(holder) = self.holders.get_mut(&peer) else { return };
-        holder.idle = if something { 0 } else { holder.idle.saturating_add(1) };
-        if holder.idle >= IDLE_MAX && !self.is_disarmed {
-            holder.wanted.clear();
-        }
-        if holder.wanted.is_empty() && holder.idle == 0 {
-            self.holders.remove(&peer);
+    fn unanswered(&mut self, now: Now, asked: &Asked) {
+        match asked {
+            Asked::Heads { peer, .. } => self.holders.was_silent(now, *peer),
+            Asked::Range { peer, .. } => self.holders.failed(now, *peer),
         }
     }
 
-    /// Our answer to a question; `None`: not one of this protocol.
-    pub fn answer(&mut self, now: Now, from: PeerId, body: &[u8], chains: &mut Chains) -> Option<Vec<u8>> {
-        if self.answered.get(&from).is_some_and(|bucket| !bucket.has(now.mono, ANSWERS, 1.0)) {
-            return None;
-        }
-        let answer = match decode::<Question>(body).ok()? {
-            Question::Heads { version: VERSION, root, .. } if root == chains.root() => Answer::Same,
-            Question::Heads { version: VERSION, after, .. } => {
-                self.ask_back(now, from, chains);
-                let above = |h: &Head| {
-                    after.as_ref().is_none_or(|(author, shard)| (h.author, &h.shard) > (*author, shard))
-                };
-                let mut heads: Vec<Head> = chains.heads().filter(above).take(HEADS_PER_ANSWER + 1).collect();
-                let more = heads.len() > HEADS_PER_ANSWER;
-                heads.truncate(HEADS_PER_ANSWER);
-                Answer::Heads { heads, more }
-            }
-            Question::Range { version: VERSION, author, shard, incarnation, from } if shard.is_empty() => {
-                let entries = chains.range(author, incarnation, from, ANSWER_BYTES_MAX);
-                Answer::Entries { entries: entries.iter().map(|e| ByteBuf::from(e.to_vec())).collect() }
-            }
-            _ => return None,
-        };
-        let answer = encode(&answer);
-        self.charge(now, from, answer.len());
-        Some(answer)
-    }
-
-    fn charge(&mut self, now: Now, peer: PeerId, bytes: usize) {
-        let mut bucket = self.answered.get(&peer).copied().unwrap_or_default();
-        bucket.charge(now.mono, ANSWERS, bytes as f64);
-        self.answered.insert(Cause::new(Standing::Other).by(&peer.to_bytes()), peer, bucket);
-    }
-
+    /// LOG-12b.
     fn ask_back(&mut self, now: Now, peer: PeerId, chains: &mut Chains) {
         let recently = self.asked_back.get(&peer).is_some_and(|at| *at + ASK_BACK > now.mono);
         if !recently && self.neighbours.contains(&peer) {
             self.asked_back.insert(peer, now.mono);
-            self.greet(peer, None);
+            self.holders.greet(peer, None);
             self.ask_more(now, chains);
         }
     }
 
-    /// An answer to [`Ask`] `id`, or that there is none. The caller accepts what it brought, and if the
-    /// answer was full calls [`Sync::accepted`].
-    pub fn on_response(&mut self, now: Now, id: u64, body: Option<&[u8]>, chains: &mut Chains) -> Brought {
-        let Some(Open { asked, .. }) = self.asked.remove(&id) else { return Brought::default() };
+    /// An answer to [`Ask`] `id`, or that there is none. What it brought the caller accepts and [`Sync::settle`]s.
+    pub fn on_response(
+        &mut self,
+        now: Now,
+        id: u64,
+        body: Option<&[u8]>,
+        chains: &mut Chains,
+    ) -> Option<Brought> {
+        let Open { asked, .. } = self.asked.remove(&id)?;
         let answer = body.and_then(|b| decode::<Answer>(b).ok());
-        let mut brought = Brought::default();
         match (asked, answer) {
-            (Asked::Heads { peer, .. }, Some(Answer::Heads { heads, more })) => {
-                let last = heads.last().map(|h| (h.author, h.shard.clone()));
-                for head in heads.iter().take(HEADS_PER_ANSWER) {
-                    if let Some(from) = chains.missing(now, peer, head) {
-                        self.want(now, peer, head.author, head.incarnation, from, chains);
-                    }
-                }
-                if more {
-                    self.greet(peer, last);
-                }
+            (Asked::Heads { peer, .. }, Some(Answer::Same)) => self.holders.spoke(peer),
+            (Asked::Heads { peer, after }, Some(Answer::Heads { heads, more })) => {
+                self.holders.spoke(peer);
+                self.on_heads(now, peer, after, &heads, more, chains);
             }
-            (Asked::Range { peer, author, .. }, answer) => {
-                let entries = match answer {
-                    Some(Answer::Entries { entries }) => entries,
-                    _ => Vec::new(),
-                };
-                self.delivered(peer, !entries.is_empty());
-                brought = Brought { from: Some(peer), author: Some(author), entries };
+            (Asked::Range { peer, wanted }, Some(Answer::Entries { entries })) if !entries.is_empty() => {
+                let Wanted { author, place, .. } = wanted;
+                return Some(Brought { from: peer, author, entries, place });
             }
-            _ => {}
+            (asked, _) => self.unanswered(now, &asked),
         }
         self.ask_more(now, chains);
-        brought
+        None
     }
 
-    /// A full answer moved a chain on to `head`: there may be more where it came from.
-    pub fn accepted(&mut self, now: Now, from: PeerId, head: &Head, chains: &mut Chains) {
-        self.want(now, from, head.author, head.incarnation, head.seq.saturating_add(1), chains);
+    /// LOG-12a: it says where its chains stand.
+    fn on_heads(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        after: Option<Place>,
+        heads: &[Head],
+        more: bool,
+        chains: &mut Chains,
+    ) {
+        let heads = &heads[..heads.len().min(HEADS_PER_ANSWER)];
+        self.holders.charge(now, peer, (heads.len() / HEADS_PER_STEP) as u64);
+        for head in heads {
+            if let Some(from) = chains.missing(now, peer, head) {
+                let (author, incarnation, place) = (head.author, head.incarnation, chains.place(head.author));
+                self.holders.want(peer, Wanted { author, incarnation, from, place });
+            }
+        }
+        let last = heads.last().map(|h| (h.author, h.shard.clone()));
+        // Heads are sorted, so who goes back has no more.
+        if more && last > after {
+            self.holders.greet(peer, last);
+        }
+    }
+
+    /// What came was accepted. LOG-12c: an answer delivers only where it said something new; where somebody else was quicker
+    /// nobody is to blame.
+    pub fn settle(&mut self, now: Now, brought: &Brought, settled: &Settled<'_>, chains: &mut Chains) {
+        let Brought { from, author, place, .. } = brought;
+        self.holders.charge(now, *from, settled.work);
+        if settled.is_new {
+            self.holders.delivered(*from);
+        } else if chains.place(*author) == *place {
+            self.holders.failed(now, *from);
+        }
+        if let Some(head) = settled.more {
+            let (from, next, place) = (*from, head.seq.saturating_add(1), chains.place(head.author));
+            let wanted = Wanted { author: head.author, incarnation: head.incarnation, from: next, place };
+            self.holders.want(from, wanted);
+        }
+        self.ask_more(now, chains);
     }
 }
 

@@ -2,12 +2,20 @@
 
 use super::{sync::Ask, *};
 use crate::records::{Bind, Entry, Event, Header, Incarnation, entry::VERSION};
-use dots_wire::{Hash, Label20, Now, PeerId, SecretKey, Timestamp, encode};
+use dots_wire::{
+    Hash, Label20, Now, PeerId, SecretKey, Timestamp,
+    bounded::{Cause, Standing},
+    encode,
+};
 use proptest::prelude::*;
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
+
+mod filling;
+mod shares;
+mod turns;
 
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).expect("a scalar")
@@ -60,6 +68,11 @@ fn checkpoint() -> Event {
     Event::Checkpoint(crate::records::Checkpoint { root: Hash([0; 32]), count: 0 })
 }
 
+/// A stranger's realm.
+fn pay(chains: &mut Chains, author: PeerId, realm: Label20) {
+    chains.pay(author, realm, Cause::new(Standing::Other).of_realm(&realm.0));
+}
+
 fn chains() -> Chains {
     Chains::new(key(9).peer_id(), Incarnation { started: Timestamp(100), random: 0 })
 }
@@ -97,7 +110,7 @@ fn what_becomes_of_an_entry() {
     let mut ours = Pen::new(9, 99);
     let mut twice = Pen::new(9, 101);
     let mut future = Pen::new(2, 1);
-    future.header.time = Timestamp(1_060_001);
+    future.header.time = Timestamp(1_090_001);
     let mut shard = Pen::new(2, 1);
     shard.header.shard = "0".into();
     let mut forged = Pen::new(2, 1);
@@ -206,13 +219,12 @@ fn a_chain_is_checked_by_headers_alone_and_filled_in_later() {
     assert_eq!(chains.missing(now(), author, &head), Some(0), "its author has the rest");
     let third = pen.write(&[of(9, 5)]);
     assert_eq!(name(&chains.accept(now(), &third.bytes)), "new");
-    match chains.accept(now(), &first.bytes) {
-        Accepted::Filled { later, .. } => {
-            let said: Vec<Event> = later.into_iter().flat_map(|(_, events)| events).collect();
-            assert_eq!(said, [of(9, 2), of(9, 5)], "what came, and what was said of it since");
-        }
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(name(&chains.accept_whole(now(), &first.bytes)), "known", "what is gossiped fills nothing");
+    assert_eq!(name(&chains.accept(now(), &first.bytes)), "filled");
+    let later = chains.take_filled(now(), author);
+    let said: Vec<Event> = later.into_iter().flat_map(|(_, events)| events).collect();
+    assert_eq!(said, [of(9, 2), of(9, 5)], "what came, and what was said of it since");
+    assert!(chains.take_filled(now(), author).is_empty(), "once");
     assert_eq!(chains.range(author, life, 0, 1 << 20)[0], first.bytes);
     assert_eq!(name(&chains.accept(now(), &first.bytes)), "known");
 }
@@ -316,7 +328,7 @@ fn a_grant_pays_for_its_binding_and_sixteen_events_more() {
         }
         said += many.len();
         // Each of these phones has a home that says so.
-        many.iter().for_each(|_| chains.pay(key(1).peer_id(), Label20([4; 20])));
+        many.iter().for_each(|_| pay(&mut chains, key(1).peer_id(), Label20([4; 20])));
     }
     assert_eq!(said, 20_000, "twenty thousand phones that roam at one stranger");
 }
@@ -338,7 +350,7 @@ fn a_realm_that_nobody_grants_is_dropped_and_the_others_are_heard() {
         }
     };
     assert_eq!(heard(&mut chains, clock, &phones(4, 20), quiet), 20);
-    (0..20).for_each(|_| chains.pay(author, quiet));
+    (0..20).for_each(|_| pay(&mut chains, author, quiet));
     let kept: u32 = (0..50).map(|_| heard(&mut chains, clock, &phones(9, 200), loud)).sum();
     assert!(kept < 1_000, "{kept}");
     for _ in 0..10 {
@@ -357,8 +369,8 @@ fn a_crowd_of_made_up_authors_keeps_no_newcomer_out_and_displaces_nobody_who_is_
         let mut chains = chains();
         let honest = Pen::new(1, 50).write(&[bind(1)]);
         assert_eq!(name(&chains.accept(now(), &honest.bytes)), "restart");
-        chains.pay(key(1).peer_id(), Label20([0; 20]));
-        for n in 0..(chains::AUTHORS_MAX as u32 + 500) {
+        pay(&mut chains, key(1).peer_id(), Label20([0; 20]));
+        for n in 0..(AUTHORS_MAX as u32 + 500) {
             let mut bytes = [3; 32];
             bytes[..4].copy_from_slice(&n.to_be_bytes());
             let key = SecretKey::from_bytes(&bytes).expect("a scalar");
@@ -367,10 +379,10 @@ fn a_crowd_of_made_up_authors_keeps_no_newcomer_out_and_displaces_nobody_who_is_
             (pen.header.author, pen.key) = (author, key);
             assert_eq!(name(&chains.accept(now(), &pen.write(&[bind(1)]).bytes)), "restart");
             if let Some(realm) = payer {
-                chains.pay(author, realm);
+                pay(&mut chains, author, realm);
             }
         }
-        assert_eq!(chains.authors(), chains::AUTHORS_MAX);
+        assert_eq!(chains.authors(), AUTHORS_MAX);
         assert!(chains.head(key(1).peer_id()).is_some(), "who is paid for by another stays");
         let newcomer = Pen::new(4, 50).write(&[checkpoint()]);
         assert_eq!(name(&chains.accept(now(), &newcomer.bytes)), "restart", "and who comes late gets in");
@@ -385,7 +397,7 @@ fn a_flood_of_log_costs_its_author_and_nobody_elses_chain() {
     let kept: Vec<Entry> = (0..20).map(|_| honest.write(&vec![bind(1); 20])).collect();
     for entry in &kept {
         chains.accept(now(), &entry.bytes);
-        chains.pay(key(1).peer_id(), Label20([0; 20]));
+        pay(&mut chains, key(1).peer_id(), Label20([0; 20]));
     }
     let mut pen = Pen::new(2, 50);
     for _ in 0..100 {
@@ -442,7 +454,7 @@ fn answers_to_one_neighbour_are_limited_in_bytes_and_another_still_gets_its_own(
         let junk = vec![vec![b'x'; 4_000]; 10];
         let entry = Entry::seal(&pen.key, pen.header.clone(), junk);
         (pen.header.seq, pen.header.prev) = (pen.header.seq + 1, entry.hash);
-        there.pay(key(1).peer_id(), Label20([0; 20]));
+        pay(&mut there, key(1).peer_id(), Label20([0; 20]));
         there.accept(now(), &entry.bytes);
     }
     let mut asker = Sync::new(now(), sync::EVERY);
@@ -488,10 +500,12 @@ fn sync_all(here: &mut Chains, there: &mut Chains, me: PeerId) {
     for _ in 0..100 {
         let Some(ask) = sync.poll_ask() else { return };
         let answer = other.answer(now(), me, &ask.body, there);
-        let brought = sync.on_response(now(), ask.id, answer.as_deref(), here);
-        for bytes in brought.entries {
-            here.accept(now(), &bytes);
+        let Some(brought) = sync.on_response(now(), ask.id, answer.as_deref(), here) else { continue };
+        for bytes in &brought.entries {
+            here.accept(now(), bytes);
         }
+        let settled = sync::Settled { is_new: true, work: 0, more: None };
+        sync.settle(now(), &brought, &settled, here);
     }
     panic!("it does not end");
 }

@@ -163,8 +163,9 @@ pub struct Entry {
     pub header: Header,
     /// Those that are here and that this version knows, in order.
     pub events: Vec<Event>,
-    /// How many were dropped on the way here.
+    /// How many were dropped on the way here, and of which realms.
     pub dropped: u32,
+    pub lost: Vec<Label20>,
     /// Of each realm that has events here, how many.
     pub counts: Vec<(Label20, Counts)>,
     /// SHA-256 of the signed header.
@@ -191,6 +192,8 @@ impl Entry {
     }
 
     fn of(header: Header, hash: Hash, wire: &Wire) -> Entry {
+        let lost = wire.groups.iter().filter(|group| group.dropped_count() > 0);
+        let lost: Vec<Label20> = lost.map(|group| group.realm).collect();
         let dropped = wire.groups.iter().map(Group::dropped_count).sum();
         let here = wire.groups.iter().filter(|group| group.dropped_count() == 0);
         let of_realms: Vec<(Label20, Vec<Event>, usize)> =
@@ -198,7 +201,7 @@ impl Entry {
         let counts = of_realms.iter().map(|(realm, known, count)| (*realm, Counts::of(known, *count)));
         let counts = counts.collect();
         let events = of_realms.into_iter().flat_map(|(_, known, _)| known).collect();
-        Entry { header, events, dropped, counts, hash, bytes: encode(wire).into() }
+        Entry { header, events, dropped, lost, counts, hash, bytes: encode(wire).into() }
     }
 
     /// Reads all but the signature: `None` where it is not an entry or its events are not those of its header.
@@ -263,7 +266,7 @@ impl Entry {
 
     pub fn said(&self) -> Said<'_> {
         let (author, time) = (self.header.author, self.header.time);
-        Said { author, time, events: &self.events, dropped: self.dropped }
+        Said { author, time, events: &self.events, dropped: self.dropped, lost: &self.lost }
     }
 
     /// What it says of these realms.
@@ -308,6 +311,10 @@ impl Unverified {
     }
     pub fn bytes(&self) -> &[u8] {
         &self.entry.bytes
+    }
+    /// What it says there is in it, and for whom.
+    pub fn counts(&self) -> &[(Label20, Counts)] {
+        &self.entry.counts
     }
     /// Nothing of it was dropped.
     pub fn is_whole(&self) -> bool {

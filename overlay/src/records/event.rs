@@ -24,8 +24,9 @@ pub struct Said<'a> {
     pub author: PeerId,
     pub time: Timestamp,
     pub events: &'a [Event],
-    /// How many more there were.
+    /// How many more there were, and of which realms.
     pub dropped: u32,
+    pub lost: &'a [Label20],
 }
 
 /// "This phone is registered here." The author is the serving peer.
