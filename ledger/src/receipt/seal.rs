@@ -6,8 +6,7 @@
 //! in both forms: this key signed these bytes, under this domain.
 
 use dots_wire::{
-    CborError, Checked, Hash, PublicKey, SecretKey, Signature, decode, encode, merkle_path, merkle_root,
-    merkle_verify,
+    CborError, Checked, Hash, MerkleTree, PublicKey, SecretKey, Signature, decode, encode, merkle_verify,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -46,10 +45,11 @@ impl Seal {
             return vec![Seal::Alone(key.sign(domain, one.as_ref()))];
         }
         let count = u32::try_from(records.len()).expect("a batch is small");
-        let root = merkle_root(records);
+        let tree = MerkleTree::of(records);
+        let root = tree.root();
         let signature = key.sign(&batch_domain(domain), &root_bytes(count, &root));
         let place = |index: u32| {
-            let path = merkle_path(records, index as usize);
+            let path = tree.path(index as usize);
             Seal::Batch(Box::new(Place { index, count, path, root, signature }))
         };
         (0..count).map(place).collect()

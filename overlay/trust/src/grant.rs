@@ -11,9 +11,9 @@ use crate::records::{
     },
 };
 use dots_wire::{
-    Checked, Hash, Label20, PeerId, SecretKey, Signed, Timestamp,
+    Checked, Hash, Label20, MerkleTree, PeerId, SecretKey, Signed, Timestamp,
     bounded::{Cause, Limits, Promises, Standing},
-    decode, encode, merkle_path, merkle_root, merkle_verify, sha256,
+    decode, encode, merkle_verify, sha256,
 };
 use serde_bytes::ByteBuf;
 use std::{
@@ -81,17 +81,18 @@ impl<Tag> GrantBatcher<Tag> {
 /// One signature over all `grants`.
 pub fn sign(home: &SecretKey, grants: &[Grant]) -> Vec<GrantProof> {
     let leaves: Vec<Vec<u8>> = grants.iter().map(encode).collect();
+    let tree = MerkleTree::of(&leaves);
     let root = GrantRoot {
         version: GRANT_VERSION,
         home: home.peer_id(),
-        root: merkle_root(&leaves),
+        root: tree.root(),
         count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
     };
     let root = Signed::new(home, GRANT_DOMAIN, &root);
     let proof = |(index, leaf): (usize, &Vec<u8>)| GrantProof {
         grant: ByteBuf::from(leaf.clone()),
         index: u32::try_from(index).unwrap_or(u32::MAX),
-        path: merkle_path(&leaves, index),
+        path: tree.path(index),
         root: root.clone(),
     };
     leaves.iter().enumerate().map(proof).collect()
