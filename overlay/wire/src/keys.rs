@@ -4,7 +4,7 @@ use crate::{CborError, Label20, bytes::fixed_bytes, decode, encode, sha256};
 use k256::ecdsa::{self, SigningKey, VerifyingKey, signature::Signer, signature::Verifier};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, fmt, str::FromStr};
 
 fixed_bytes!(
     /// A compressed secp256k1 public key.
@@ -19,7 +19,7 @@ impl PublicKey {
     }
 
     pub fn verify(&self, domain: &str, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
-        let key = VerifyingKey::from_sec1_bytes(&self.0).map_err(|_| BadSignature)?;
+        let key = on_curve(&self.0).ok_or(BadSignature)?;
         let sig = ecdsa::Signature::from_slice(&signature.0).map_err(|_| BadSignature)?;
         key.verify(&message(domain, bytes), &sig).map_err(|_| BadSignature)
     }
@@ -39,7 +39,7 @@ impl PeerId {
     pub fn from_bytes(bytes: &[u8]) -> Option<PeerId> {
         let key = bytes.strip_prefix(&PEER_ID_PREFIX[..])?;
         let key = <[u8; 33]>::try_from(key).ok()?;
-        VerifyingKey::from_sec1_bytes(&key).ok()?;
+        on_curve(&key)?;
         Some(PeerId(PublicKey(key)))
     }
     /// The host that stands for this peer in SIP headers: `p<base32>.peer.dots`.
@@ -73,9 +73,40 @@ impl Serialize for PeerId {
 impl<'de> Deserialize<'de> for PeerId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<PeerId, D::Error> {
         let key = PublicKey::deserialize(d)?;
-        VerifyingKey::from_sec1_bytes(&key.0).map_err(|_| D::Error::custom("not a secp256k1 key"))?;
+        on_curve(&key.0).ok_or_else(|| D::Error::custom("not a secp256k1 key"))?;
         Ok(PeerId(key))
     }
+}
+
+/// Keys whose point was found lately, each in the one place that it may have: 64 KiB for a thread.
+const POINTS: usize = 512;
+
+#[derive(Clone)]
+struct Point {
+    of: [u8; 33],
+    found: VerifyingKey,
+}
+
+thread_local! {
+    static FOUND: RefCell<Vec<Option<Point>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The point of a compressed key, if it is one. To find it takes a square root, a tenth of a check of a signature, and the same
+/// few peers come in every record; so the last ones are remembered. The answer depends on the key alone. Who sends many keys
+/// pushes others out, and they cost a square root again.
+fn on_curve(key: &[u8; 33]) -> Option<VerifyingKey> {
+    FOUND.with_borrow_mut(|found| {
+        found.resize(POINTS, None);
+        let place = found.get_mut(usize::from(u16::from_be_bytes([key[31], key[32]])) % POINTS)?;
+        if let Some(point) = place
+            && point.of == *key
+        {
+            return Some(point.found);
+        }
+        let found = VerifyingKey::from_sec1_bytes(key).ok()?;
+        *place = Some(Point { of: *key, found });
+        Some(found)
+    })
 }
 
 fixed_bytes!(
@@ -168,5 +199,22 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.host().len(), 1 + 32 + ".peer.dots".len());
         assert_eq!(decode::<PeerId>(&encode(&id)), Ok(id));
+    }
+
+    /// Keys that share a place push each other out, and each has its own point all the same.
+    #[test]
+    fn a_remembered_point_is_never_that_of_another_key() {
+        let keys: Vec<SecretKey> = (1..=255u8).filter_map(|n| SecretKey::from_bytes(&[n; 32])).collect();
+        for _ in 0..2 {
+            for key in &keys {
+                let point = on_curve(&key.public().0).expect("a key");
+                assert_eq!(Some(point), VerifyingKey::from_sec1_bytes(&key.public().0).ok());
+                let mut changed = key.public().0;
+                changed[0] ^= 1;
+                assert_ne!(on_curve(&changed), Some(point), "the other root");
+                changed[0] = 9;
+                assert_eq!(on_curve(&changed), None, "no key");
+            }
+        }
     }
 }
