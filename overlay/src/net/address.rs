@@ -14,7 +14,7 @@ enum Scope {
     Public,
 }
 
-/// Whether `address`, said by a peer that we see at `seen`, may be dialled and told to others.
+/// NET-9: whether `address`, said by a peer that we see at `seen`, may be dialled and told to others.
 pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
     let Some(said) = scope(address) else { return false };
     scope(seen).is_none_or(|seen| said >= seen)
@@ -69,6 +69,7 @@ fn is_shared(ip: Ipv4Addr) -> bool {
 mod tests {
     use super::*;
 
+    /// NET-9.
     #[test]
     fn addresses_count_from_where_they_can_be_reached() {
         let cases = [

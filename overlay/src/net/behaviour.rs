@@ -1,4 +1,4 @@
-//! The swarm: which transports and protocols, and what is changed of their defaults.
+//! NET-2, NET-3, NET-7: the swarm: which transports and protocols, and what is changed of their defaults.
 
 use super::{NetError, codec::Codec, identity, limits::*, streams};
 use crate::transport::{KADEMLIA, LOG_TOPIC, Protocol, SIP_STREAM, for_each_protocol};
@@ -185,7 +185,7 @@ fn kademlia(me: libp2p::PeerId, name: StreamProtocol) -> kad::Behaviour<kad::sto
 /// The protocol keeps libp2p's name, for with another it is version 1.1 at most, and only from 1.2 on a peer can say that
 /// it has a message already; the topic carries the network's name.
 ///
-/// Messages carry no sender and no signature: what is in them is signed by its author. The id is the hash of the
+/// NET-6: messages carry no sender and no signature: what is in them is signed by its author. The id is the hash of the
 /// content, so one entry is one message, whoever publishes it.
 fn gossip(network: &str) -> Result<gossipsub::Behaviour, NetError> {
     let fail = |e: &dyn std::fmt::Display| NetError::Transport(e.to_string());

@@ -1,4 +1,4 @@
-//! Bodies on the wire of a request/response protocol: a big-endian `u32` length, then that many bytes.
+//! NET-4: bodies on the wire of a request/response protocol: a big-endian `u32` length, then that many bytes.
 
 use super::limits::RESPONSE_MAX;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -1,4 +1,4 @@
-//! Whom to dial, and when: bootstrap addresses for ever, neighbours until there are enough. Pure.
+//! NET-8: whom to dial, and when: bootstrap addresses for ever, neighbours until there are enough. Pure.
 
 use super::limits::*;
 use dots_wire::PeerId;

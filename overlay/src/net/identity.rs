@@ -1,4 +1,4 @@
-//! One key, two types: a peer's secp256k1 key as ours and as libp2p's.
+//! NET-1: one key, two types: a peer's secp256k1 key as ours and as libp2p's.
 
 use dots_wire::{PeerId, SecretKey};
 use libp2p::identity::{Keypair, secp256k1};

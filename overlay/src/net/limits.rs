@@ -23,7 +23,7 @@ pub const LISTEN_MAX: Duration = Duration::from_secs(5);
 
 // Connections.
 
-/// QUIC and TCP, each dialled from both sides.
+/// NET-10: QUIC and TCP, each dialled from both sides.
 pub const CONNECTIONS_PER_PEER: u32 = 4;
 /// About 130 KiB each.
 pub const CONNECTIONS_MAX: u32 = 1_024;

@@ -2,13 +2,14 @@
 //!
 //! One task owns the swarm. Commands come in and events go out through bounded queues; while the program does not take
 //! events, the swarm is not polled, and the senders at the other end wait. What an event means is decided elsewhere:
-//! here is only who is connected, whom to dial, and how bytes travel.
+//! here is only who is connected, whom to dial, and how bytes travel. Frames of an open stream go to its own task and come from
+//! there: to wake the driver for each would have it look at everything that the swarm does, six times for a call.
 //!
 //! ```text
 //!   program ──NetCommand──▶ Driver ──▶ Swarm: kad, gossipsub, requests, streams, identify, ping, mdns
-//!           ◀──NetEvent────   │  ◀──
-//!                   ▲         └─▶ one task per open stream
-//!                   └───────────────┘
+//!     │  ▲  ◀──NetEvent────   │  ◀──
+//!     │  └── frames ───────   └─▶ one task per open stream
+//!     └───── frames ──────────────▶
 //! ```
 
 mod address;
@@ -24,12 +25,13 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use crate::transport::{NetCommand, NetEvent};
+use crate::transport::{NetCommand, NetEvent, StreamId};
 use counters::Counters;
 use dots_wire::SecretKey;
 use driver::Driver;
 use limits::{COMMANDS_MAX, EVENTS_MAX, SHUTDOWN_MAX};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+use streams::{Said, task::Writer};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub struct NetConfig {
@@ -59,7 +61,9 @@ pub enum NetError {
 /// A peer's place in the network.
 pub struct Net {
     commands: mpsc::Sender<NetCommand>,
-    events: mpsc::Receiver<NetEvent>,
+    events: mpsc::Receiver<Said>,
+    /// Of each open stream.
+    writers: HashMap<StreamId, Writer>,
     listen_addrs: Vec<String>,
     counters: Arc<Counters>,
     task: JoinHandle<()>,
@@ -81,7 +85,7 @@ impl Net {
         let counters = Arc::new(Counters::default());
         let driver = Driver::new(swarm, &config, bootstrap, commands_out, events_in, counters.clone());
         let task = tokio::spawn(driver.run());
-        Ok(Net { commands, events, listen_addrs, counters, task })
+        Ok(Net { commands, events, writers: HashMap::new(), listen_addrs, counters, task })
     }
 
     /// Where we listen: concrete addresses, each with our peer id.
@@ -90,17 +94,55 @@ impl Net {
     }
 
     /// `false`: the queue is full (counted), or the driver is gone. Never waits.
-    pub fn send(&self, command: NetCommand) -> bool {
-        let sent = self.commands.try_send(command).is_ok();
-        if !sent {
-            self.counters.commands_full.add();
+    pub fn send(&mut self, command: NetCommand) -> bool {
+        match command {
+            NetCommand::StreamSend { stream, frame } => self.send_frame(stream, frame),
+            NetCommand::StreamClose { stream } => {
+                self.writers.remove(&stream);
+            }
+            command => {
+                let sent = self.commands.try_send(command).is_ok();
+                if !sent {
+                    self.counters.commands_full.add();
+                }
+                return sent;
+            }
         }
-        sent
+        true
+    }
+
+    /// On a stream that is gone it is lost; that it is gone was said, or will be.
+    fn send_frame(&mut self, stream: StreamId, frame: Vec<u8>) {
+        let Some(writer) = self.writers.get(&stream) else { return };
+        if !writer.send(frame) {
+            self.counters.streams_full.add();
+            self.writers.remove(&stream);
+        }
     }
 
     /// The next event. Cancel safe. `None`: the driver is gone.
     pub async fn recv(&mut self) -> Option<NetEvent> {
-        self.events.recv().await
+        let said = self.events.recv().await?;
+        Some(self.heard(said))
+    }
+
+    /// An event that is there already.
+    pub fn try_recv(&mut self) -> Option<NetEvent> {
+        let said = self.events.try_recv().ok()?;
+        Some(self.heard(said))
+    }
+
+    fn heard(&mut self, said: Said) -> NetEvent {
+        match (&said.event, said.writer) {
+            (NetEvent::StreamOpened { stream, .. }, Some(writer)) => {
+                self.writers.insert(*stream, writer);
+            }
+            (NetEvent::StreamClosed { stream }, _) => {
+                self.writers.remove(stream);
+            }
+            (_, writer) => debug_assert!(writer.is_none(), "a writer comes with its stream"),
+        }
+        said.event
     }
 
     /// What was refused and dropped since the start: name, count.
@@ -110,8 +152,8 @@ impl Net {
 
     /// Closes streams after what is queued, then connections, so that others know at once. Afterwards the ports are free.
     pub async fn shutdown(self) {
-        let Net { commands, mut events, listen_addrs, task, .. } = self;
-        drop(commands);
+        let Net { commands, mut events, writers, listen_addrs, task, .. } = self;
+        drop((commands, writers));
         let drain = async { while events.recv().await.is_some() {} };
         let _ = tokio::time::timeout(SHUTDOWN_MAX * 2, drain).await;
         let _ = tokio::time::timeout(SHUTDOWN_MAX, task).await;

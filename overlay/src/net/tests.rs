@@ -105,7 +105,7 @@ impl Peer {
         timeout(PATIENCE, count).await.unwrap_or_else(|_| panic!("{name} was not counted"));
     }
 
-    pub fn say(&self, command: NetCommand) {
+    pub fn say(&mut self, command: NetCommand) {
         assert!(self.net.send(command), "the queue has room");
     }
 

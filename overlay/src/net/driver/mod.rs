@@ -9,8 +9,10 @@ mod requests;
 mod streams;
 mod swarm;
 
-use super::{NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*};
-use crate::transport::{NetCommand, NetEvent, SIP_STREAM};
+use super::{
+    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*, streams::Said,
+};
+use crate::transport::{NetCommand, Protocol, SIP_STREAM};
 use dots_wire::PeerId;
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, multiaddr};
@@ -23,13 +25,13 @@ use tokio::{
 pub struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<NetCommand>,
-    events: mpsc::Sender<NetEvent>,
+    events: mpsc::Sender<Said>,
     out: out::Out,
     counters: Arc<Counters>,
     me: PeerId,
     version: String,
-    /// By this protocol a peer of our version is known.
-    known_by: libp2p::StreamProtocol,
+    /// By these protocols a peer of our version is known: who lacks one is of another.
+    known_by: Vec<libp2p::StreamProtocol>,
     dialer: Dialer,
     peers: peers::Peers,
     reach: reach::Reach,
@@ -46,7 +48,7 @@ impl Driver {
         config: &NetConfig,
         bootstrap: Vec<Multiaddr>,
         commands: mpsc::Receiver<NetCommand>,
-        events: mpsc::Sender<NetEvent>,
+        events: mpsc::Sender<Said>,
         counters: Arc<Counters>,
     ) -> Driver {
         let me = config.key.peer_id();
@@ -59,6 +61,7 @@ impl Driver {
             });
             dialer.bootstrap(now, address, peer);
         }
+        let names = Protocol::ALL.iter().map(|protocol| protocol.name()).chain([SIP_STREAM]);
         Driver {
             swarm,
             commands,
@@ -67,7 +70,9 @@ impl Driver {
             counters,
             me,
             version: super::behaviour::network_version(&config.network),
-            known_by: super::behaviour::name(SIP_STREAM, &config.network).expect("the swarm speaks it"),
+            known_by: names
+                .map(|name| super::behaviour::name(name, &config.network).expect("the swarm speaks it"))
+                .collect(),
             dialer,
             peers: peers::Peers::default(),
             reach: reach::Reach::default(),
@@ -85,15 +90,15 @@ impl Driver {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(event) = self.out.take() {
-                if let Err(full) = self.events.try_send(event) {
-                    self.out.put_back(full.into_inner());
+                if let Err(full) = self.events.try_send(event.into()) {
+                    self.out.put_back(full.into_inner().event);
                     break;
                 }
             }
             let room = self.out.len() < OUT_HIGH;
             tokio::select! {
                 place = events.reserve(), if !self.out.is_empty() => match (place, self.out.take()) {
-                    (Ok(place), Some(event)) => place.send(event),
+                    (Ok(place), Some(event)) => place.send(event.into()),
                     // Nobody listens any more.
                     _ => break,
                 },
@@ -115,8 +120,9 @@ impl Driver {
             NetCommand::Request { id, peer, protocol, body } => self.on_request(id, peer, protocol, body),
             NetCommand::Respond { id, body } => self.on_respond(id, body),
             NetCommand::OpenStream { peer } => self.on_open_stream(peer),
-            NetCommand::StreamSend { stream, frame } => self.on_stream_send(stream, frame),
-            NetCommand::StreamClose { stream } => self.on_stream_close(stream),
+            NetCommand::StreamSend { .. } | NetCommand::StreamClose { .. } => {
+                debug_assert!(false, "what is about an open stream goes to its own task");
+            }
             NetCommand::Publish { body } => self.on_publish(body),
             NetCommand::GossipVerdict { id, accept } => self.on_verdict(id, accept),
             NetCommand::DhtGet { id, key } => self.on_dht_get(id, key),
@@ -141,9 +147,8 @@ impl Driver {
         self.sweep_records(now);
     }
 
-    /// Streams end after what is queued, then connections close, so that the others need not wait for a timeout.
+    /// The program has let go of its streams: they end after what is queued, then connections close, so that the others need not wait for a timeout.
     async fn close(&mut self) {
-        self.streams.close_all();
         let _ =
             timeout(SHUTDOWN_MAX, async { while self.streams.tasks.join_next().await.is_some() {} }).await;
         let peers: Vec<libp2p::PeerId> = self.swarm.connected_peers().copied().collect();

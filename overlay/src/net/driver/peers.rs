@@ -159,7 +159,8 @@ impl Driver {
             self.counters.foreign_network.add();
             return self.on_foreign(peer_id, ours, &info.protocol_version);
         }
-        if !info.protocols.contains(&self.known_by) {
+        // NET-3a: with the same name for one thing and another for the next it would be half a neighbour.
+        if !self.known_by.iter().all(|name| info.protocols.contains(name)) {
             self.counters.other_version.add();
             self.out.say(NetEvent::OtherVersion { peer: ours });
             return self.on_foreign(peer_id, ours, &info.agent_version);

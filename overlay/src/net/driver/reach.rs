@@ -1,4 +1,4 @@
-//! Reaching peers that are not connected.
+//! NET-11: reaching peers that are not connected.
 //!
 //! Work for such a peer waits: its known addresses are dialled; where there are none, or none answers, Kademlia is asked
 //! for it once, then what it says is dialled. What is not done after five seconds is given up.

@@ -1,11 +1,11 @@
-//! `/dots/sip/2` streams: opening them, their writers, their ends.
+//! `/dots/sip/3` streams: opening them, and their ends. What is written on them does not pass here.
 
 use super::Driver;
 use crate::{
     net::{
         driver::reach::Work,
         limits::{STREAMS_MAX, STREAMS_PER_PEER},
-        streams::{Event, task},
+        streams::{Event, Said, task},
     },
     transport::{NetEvent, StreamId},
 };
@@ -15,7 +15,6 @@ use tokio::task::{JoinError, JoinSet};
 
 #[derive(Default)]
 pub struct Streams {
-    writers: HashMap<StreamId, task::Writer>,
     per_peer: HashMap<PeerId, usize>,
     /// Whose stream each running task is.
     owners: HashMap<StreamId, PeerId>,
@@ -23,27 +22,9 @@ pub struct Streams {
     next: StreamId,
 }
 
-impl Streams {
-    pub fn close_all(&mut self) {
-        self.writers.clear();
-    }
-}
-
 impl Driver {
     pub(super) fn on_open_stream(&mut self, peer: PeerId) {
         self.reach(peer, Work::Stream);
-    }
-
-    pub(super) fn on_stream_send(&mut self, stream: StreamId, frame: Vec<u8>) {
-        let Some(writer) = self.streams.writers.get(&stream) else { return };
-        if !writer.send(frame) {
-            self.counters.streams_full.add();
-            self.streams.writers.remove(&stream);
-        }
-    }
-
-    pub(super) fn on_stream_close(&mut self, stream: StreamId) {
-        self.streams.writers.remove(&stream);
     }
 
     pub(super) fn on_streams(&mut self, event: Event) {
@@ -74,16 +55,15 @@ impl Driver {
         self.streams.next += 1;
         let id = self.streams.next;
         let (writer, queue) = task::queue();
-        self.streams.writers.insert(id, writer);
         self.streams.owners.insert(id, peer);
-        let opened = NetEvent::StreamOpened { peer, stream: id, outbound };
+        let opened =
+            Said { event: NetEvent::StreamOpened { peer, stream: id, outbound }, writer: Some(writer) };
         self.streams.tasks.spawn(task::run(opened, id, stream, queue, self.events.clone()));
     }
 
     pub(super) fn on_stream_ended(&mut self, ended: Result<StreamId, JoinError>) {
         // A task neither panics nor is aborted before the driver ends.
         let Ok(id) = ended else { return };
-        self.streams.writers.remove(&id);
         let Some(peer) = self.streams.owners.remove(&id) else { return };
         if let Some(count) = self.streams.per_peer.get_mut(&peer) {
             *count = count.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! `/dots/sip/2`: opening and accepting streams, and the frames on them.
+//! `/dots/sip/3`: opening and accepting streams, and the frames on them.
 //!
 //! `libp2p-stream` would do, but it drops streams that arrive in a burst without a word to either side, and keeps a
 //! queue for every connection there ever was. This is the same thing in small: [`Behaviour`] knows connections,
@@ -9,3 +9,17 @@ mod handler;
 pub mod task;
 
 pub use behaviour::{Behaviour, Event};
+
+use crate::transport::NetEvent;
+
+/// What the program hears, and, where a stream was opened, the way into it.
+pub struct Said {
+    pub event: NetEvent,
+    pub writer: Option<task::Writer>,
+}
+
+impl From<NetEvent> for Said {
+    fn from(event: NetEvent) -> Said {
+        Said { event, writer: None }
+    }
+}

@@ -1,11 +1,14 @@
-//! The frames of one open stream: a big-endian `u32` length, then that many bytes.
+//! NET-5: the frames of one open stream: a big-endian `u32` length, then that many bytes.
 //!
 //! Reading waits for the program (its queue is bounded, and so is the window of the sender); writing never makes the
 //! driver wait: a queue that is full ends the stream, and the link above sends what was lost on the next one.
 
 use crate::{
     link::FRAME_MAX,
-    net::limits::{STREAM_QUEUE_BYTES, STREAM_QUEUE_FRAMES, STREAM_STALL, STREAM_WRITE},
+    net::{
+        limits::{STREAM_QUEUE_BYTES, STREAM_QUEUE_FRAMES, STREAM_STALL, STREAM_WRITE},
+        streams::Said,
+    },
     transport::{NetEvent, StreamId},
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, io::BufReader};
@@ -21,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The driver's end. Dropped: the stream closes after what is queued.
+/// The program's end. Dropped: the stream closes after what is queued.
 pub struct Writer {
     frames: mpsc::Sender<Vec<u8>>,
     queued: Arc<AtomicUsize>,
@@ -63,11 +66,11 @@ pub fn queue() -> (Writer, Queue) {
 
 /// Says that the stream is open, then its frames, then that it is gone.
 pub async fn run(
-    opened: NetEvent,
+    opened: Said,
     id: StreamId,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     queue: Queue,
-    events: mpsc::Sender<NetEvent>,
+    events: mpsc::Sender<Said>,
 ) -> StreamId {
     if events.send(opened).await.is_err() {
         return id;
@@ -80,15 +83,11 @@ pub async fn run(
         () = cut.notified() => Err(io::Error::other("cut")),
     };
     tracing::debug!(stream = id, ?end, "stream closed");
-    let _ = events.send(NetEvent::StreamClosed { stream: id }).await;
+    let _ = events.send(NetEvent::StreamClosed { stream: id }.into()).await;
     id
 }
 
-async fn read_frames(
-    stream: StreamId,
-    read: impl AsyncRead,
-    events: &mpsc::Sender<NetEvent>,
-) -> io::Result<()> {
+async fn read_frames(stream: StreamId, read: impl AsyncRead, events: &mpsc::Sender<Said>) -> io::Result<()> {
     let mut read = std::pin::pin!(BufReader::with_capacity(STREAM_WRITE, read));
     loop {
         let mut prefix = [0; 4];
@@ -99,7 +98,7 @@ async fn read_frames(
         }
         let mut frame = vec![0; length];
         read.read_exact(&mut frame).await?;
-        if events.send(NetEvent::StreamFrame { stream, frame }).await.is_err() {
+        if events.send(NetEvent::StreamFrame { stream, frame }.into()).await.is_err() {
             return Ok(());
         }
     }
@@ -133,4 +132,57 @@ async fn write_frames(
         bytes.clear();
     }
     timeout(STREAM_STALL, write.close()).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    /// How often it was written to, and flushed.
+    #[derive(Default)]
+    struct Wire {
+        writes: usize,
+        flushes: usize,
+        bytes: usize,
+    }
+
+    impl AsyncWrite for &mut Wire {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes += 1;
+            self.bytes += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What the program says in one turn is one write, however many frames it is, and each write is one flush.
+    #[tokio::test]
+    async fn frames_of_one_turn_are_one_write() {
+        for (frames, length, writes) in [(1, 900, 1), (50, 900, 1), (100, 1_300, 2)] {
+            let (writer, queue) = queue();
+            for n in 0..frames {
+                assert!(writer.send(vec![n; length]));
+            }
+            drop(writer);
+            let mut wire = Wire::default();
+            write_frames(&mut wire, queue.frames, &queue.queued).await.expect("it takes all");
+            assert_eq!((wire.writes, wire.flushes), (writes, writes), "{frames} frames of {length} bytes");
+            assert_eq!(wire.bytes, usize::from(frames) * (length + 4));
+            assert_eq!(queue.queued.load(Ordering::Relaxed), 0, "nothing is left");
+        }
+    }
 }

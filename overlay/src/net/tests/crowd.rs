@@ -103,6 +103,7 @@ fn a_peer_that_hangs_is_missed() {
     }
 }
 
+/// NET-8.
 #[tokio::test]
 async fn a_peer_that_restarts_is_found_again() {
     let a = peer(1, &[]).await;
@@ -132,6 +133,7 @@ async fn addresses(n: u8) -> Vec<String> {
     addresses
 }
 
+/// NET-10: whoever dialled whom.
 #[tokio::test]
 async fn two_peers_that_call_each_other_at_once_are_connected_once() {
     let (of_a, of_b) = (addresses(1).await, addresses(2).await);
@@ -168,6 +170,7 @@ async fn a_bootstrap_address_needs_no_peer_id() {
     }
 }
 
+/// NET-3: a name of another network is another protocol.
 #[tokio::test]
 async fn networks_do_not_mix() {
     let mut a = peer(1, &[]).await;
@@ -182,6 +185,7 @@ async fn networks_do_not_mix() {
     assert_eq!(a.event("a connection", |_| true).await, NetEvent::Connected { peer: b.id });
 }
 
+/// NET-6.
 #[tokio::test]
 async fn who_passes_on_invalid_messages_is_no_longer_heard() {
     // b refuses what a says. c passes on none of that (who does is as bad), and so is believed in the end.

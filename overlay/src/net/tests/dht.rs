@@ -39,15 +39,17 @@ impl Peer {
         .await
     }
 
-    fn put(&self, value: Vec<u8>) {
+    fn put(&mut self, value: Vec<u8>) {
         self.say(NetCommand::DhtPut { key: KEY.to_vec(), value, ttl_secs: 60 });
     }
 
-    fn store(&self, value: Vec<u8>, ttl_secs: u32) {
-        self.say(NetCommand::DhtStore { from: self.id, granted: false, key: KEY.to_vec(), value, ttl_secs });
+    fn store(&mut self, value: Vec<u8>, ttl_secs: u32) {
+        let from = self.id;
+        self.say(NetCommand::DhtStore { from, granted: false, key: KEY.to_vec(), value, ttl_secs });
     }
 }
 
+/// NET-7.
 #[tokio::test]
 async fn a_value_is_held_only_once_the_core_says_so() {
     let mut a = peer(1, &[]).await;
@@ -139,7 +141,7 @@ async fn values_up_to_the_limit_travel_and_longer_ones_do_not() {
 async fn a_flood_of_values_takes_room_from_itself() {
     let mut a = peer(1, &[]).await;
     let id = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar").peer_id();
-    let store = |from: PeerId, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32| {
+    let mut store = |from: PeerId, key: Vec<u8>, value: Vec<u8>, ttl_secs: u32| {
         a.say(NetCommand::DhtStore { from, granted: false, key, value, ttl_secs });
     };
     store(id(2), KEY.to_vec(), value(1), 600);

@@ -221,29 +221,60 @@ async fn both_families_share_a_port() {
     }
 }
 
-/// A program of this network and of version 1: it says who it is and speaks none of our protocols.
+/// A peer of this network that speaks `Streams` of these names, and says so.
+#[derive(libp2p::swarm::NetworkBehaviour)]
+#[behaviour(prelude = "libp2p::swarm::derive_prelude")]
+struct Other {
+    identify: libp2p::identify::Behaviour,
+    requests: libp2p::request_response::Behaviour<crate::net::codec::Codec>,
+    streams: crate::net::streams::Behaviour,
+}
+
+/// NET-3a: programs of other versions say who they are, and each lacks a name of ours: one speaks what came before all of them,
+/// one has all that is asked and answered and an older stream for SIP.
 #[tokio::test]
 async fn a_peer_of_another_version_is_counted_and_left() {
     let mut a = peer(1, &[]).await;
-    let key = SecretKey::from_bytes(&[66; 32]).expect("a scalar");
-    let mut old = libp2p::SwarmBuilder::with_existing_identity(identity::keypair(&key))
-        .with_tokio()
-        .with_quic()
-        .with_behaviour(|k| {
-            let version = behaviour::network_version("test");
-            libp2p::identify::Behaviour::new(libp2p::identify::Config::new(version, k.public()))
-        })
-        .expect("a behaviour")
-        .build();
-    let address = a.net.listen_addrs().iter().find(|l| l.contains("/quic-v1")).expect("it listens");
-    old.dial(address.parse::<Multiaddr>().expect("a multiaddr")).expect("dialled");
-    let old = tokio::spawn(async move {
-        loop {
-            old.select_next_some().await;
-        }
-    });
-    let event = a.event("who it is", |_| true).await;
-    assert_eq!(event, NetEvent::OtherVersion { peer: key.peer_id() });
-    assert_eq!(a.count("net_other_version"), 1);
-    old.abort();
+    let same: Vec<&str> = Protocol::ALL.iter().map(|p| p.name()).collect();
+    let older = ["/dots/auth/1", "/dots/log/1"].to_vec();
+    let but_one: Vec<&str> = same.iter().skip(1).copied().collect();
+    let cases =
+        [(66, older, "/dots/sip/1"), (67, same, "/dots/sip/2"), (68, but_one, crate::transport::SIP_STREAM)];
+    for (count, (n, requests, streams)) in (1..).zip(cases) {
+        let key = SecretKey::from_bytes(&[n; 32]).expect("a scalar");
+        let named = |what: &str| behaviour::name(what, "test").expect("a name");
+        let mut old = libp2p::SwarmBuilder::with_existing_identity(identity::keypair(&key))
+            .with_tokio()
+            .with_quic()
+            .with_behaviour(|k| {
+                use libp2p::request_response::{Behaviour, Config, ProtocolSupport};
+                let version = behaviour::network_version("test");
+                let names = requests.iter().map(|name| (named(name), ProtocolSupport::Full));
+                Other {
+                    identify: libp2p::identify::Behaviour::new(libp2p::identify::Config::new(
+                        version,
+                        k.public(),
+                    )),
+                    requests: Behaviour::with_codec(
+                        crate::net::codec::Codec { request_max: 1 },
+                        names,
+                        Config::default(),
+                    ),
+                    streams: crate::net::streams::Behaviour::new(named(streams)),
+                }
+            })
+            .expect("a behaviour")
+            .build();
+        let address = a.net.listen_addrs().iter().find(|l| l.contains("/quic-v1")).expect("it listens");
+        old.dial(address.parse::<Multiaddr>().expect("a multiaddr")).expect("dialled");
+        let old = tokio::spawn(async move {
+            loop {
+                old.select_next_some().await;
+            }
+        });
+        let event = a.event("who it is", |_| true).await;
+        assert_eq!(event, NetEvent::OtherVersion { peer: key.peer_id() }, "{streams}");
+        assert_eq!(a.count("net_other_version"), count);
+        old.abort();
+    }
 }

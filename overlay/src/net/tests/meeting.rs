@@ -23,6 +23,7 @@ async fn two_peers_meet_and_speak_each_protocol() {
     }
 }
 
+/// NET-4.
 #[tokio::test]
 async fn bodies_up_to_the_limits_pass() {
     let mut a = peer(1, &[]).await;
@@ -53,6 +54,7 @@ async fn a_refusal_arrives_as_one() {
     assert_eq!(answer, NetEvent::Response { id: 9, result: Err(RequestError::Refused) });
 }
 
+/// NET-11.
 #[tokio::test]
 async fn a_peer_that_nobody_knows_is_unreachable() {
     let nobody = SecretKey::from_bytes(&[99; 32]).expect("a scalar").peer_id();

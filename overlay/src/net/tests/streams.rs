@@ -95,6 +95,7 @@ async fn a_stream_whose_reader_sleeps_is_cut_not_kept() {
     a.stream().await;
 }
 
+/// NET-5.
 #[tokio::test]
 async fn a_frame_that_is_too_long_ends_the_stream() {
     let (mut a, inbound, mut b, outbound) = pair().await;
