@@ -19,10 +19,10 @@ use super::{
 };
 use dots_overlay::{
     core::OverlayCore,
-    grant::{self, GrantBatcher, Shown},
+    grant::{self, GrantBatcher},
     names::Realms,
     records::{
-        Grant, GrantProof, Permit, Scope,
+        Grant, Permit, Scope,
         grant::{BIND_LIFE_MAX, GRANT_VERSION},
     },
     transport::{InboundId, Protocol, RequestError},
@@ -60,8 +60,6 @@ pub(super) struct Auth {
     pub judge: Judge,
     pub guest: Guest<AskId>,
     pub roaming: Roaming,
-    /// Call grants that peers have shown to us.
-    pub shown: Shown,
     pub asked_for: AskedFor,
     /// Grants for other peers, each with the request that waits for it.
     granting: GrantBatcher<InboundId>,
@@ -73,7 +71,6 @@ impl Auth {
             judge: Judge::new(Lessor::new(&config.key, rng.random())),
             guest: Guest::new(Stamp::new(&config.key, rng.random())),
             roaming: Roaming::default(),
-            shown: Shown::default(),
             asked_for: AskedFor::default(),
             granting: GrantBatcher::default(),
         }
@@ -292,13 +289,6 @@ impl Authenticator<'_> {
         }
     }
 
-    /// A call grant of ours for a phone of ours, at once: the call waits for it.
-    pub fn own_call_grant(&mut self, aor: &str, method: &str, target: &str) -> Option<Vec<u8>> {
-        let signed = self.outside.random_hash();
-        self.outside.count("grant_signatures_made");
-        own_call_grant(self.config, self.realms, self.now, (aor, method, target), signed)
-    }
-
     /// Grants that are due are signed, and who has waited long enough is told.
     pub fn on_timeout(&mut self) {
         if self.auth.granting.poll_timeout().is_some_and(|due| due <= self.now.mono) {
@@ -397,7 +387,9 @@ fn grant_for(
     })
 }
 
-fn own_call_grant(
+/// REC-11: what we say as the home of a phone that we serve ourselves. It is for the ears of whoever we are connected to, and not
+/// signed.
+pub(super) fn spoken_grant(
     config: &Config,
     realms: &Realms,
     now: Now,
@@ -406,9 +398,7 @@ fn own_call_grant(
 ) -> Option<Vec<u8>> {
     let (me, target) = (config.key.peer_id(), sha256(target.as_bytes()));
     let permit = Permit::Call { method: method.to_owned(), signed, target };
-    let grant = grant_for(me, realms, now, me, aor, permit)?;
-    let proof: GrantProof = grant::sign(&config.key, &[grant]).pop()?;
-    Some(encode(&proof))
+    Some(encode(&grant_for(me, realms, now, me, aor, permit)?))
 }
 
 /// The operator of this peer asks, as somebody of our own realm: whoever wants to know is charged to a realm.
@@ -419,7 +409,7 @@ pub(super) fn operator_grant(
     target: &str,
 ) -> Option<(Vec<u8>, String)> {
     let operator = format!("operator@{}", config.realms.first()?);
-    let grant = own_call_grant(config, realms, now, (&operator, "OPTIONS", target), Hash([0; 32]))?;
+    let grant = spoken_grant(config, realms, now, (&operator, "OPTIONS", target), Hash([0; 32]))?;
     Some((grant, operator))
 }
 
@@ -475,7 +465,7 @@ impl AskedFor {
         let grant = given.or_else(|| {
             // It is for the home's eyes and opens nothing, so it need not be the only one.
             let call = (caller.aor.as_str(), caller.method.as_str(), target);
-            own_call_grant(config, realms, now, call, Hash([0; 32]))
+            spoken_grant(config, realms, now, call, Hash([0; 32]))
         });
         grant.map(|grant| (grant, caller.aor.clone()))
     }

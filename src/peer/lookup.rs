@@ -292,8 +292,8 @@ impl Finder<'_> {
         let revoked = |aor, home| overlay.directory().revoked_before(aor, home);
         let target = sha256(aor.as_bytes());
         let calls = |r: &RealmRecord| {
-            grant::verify(self.checked, proof, from, r, now, revoked)
-                .is_ok_and(|g| matches!(g.permit, Permit::Call { target: t, .. } if t == target))
+            grant::hear(self.checked, proof, from, r, now, revoked)
+                .is_ok_and(|h| matches!(h.grant().permit, Permit::Call { target: t, .. } if t == target))
         };
         realms.by_id(realm, now).any(calls)
     }

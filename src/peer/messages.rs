@@ -1,4 +1,4 @@
-//! What peers say to each other beyond the log: `/dots/auth/2`, `/dots/lookup/2` and the envelope of `/dots/sip/2`.
+//! What peers say to each other beyond the log: `/dots/auth/2`, `/dots/lookup/2` and the envelope of `/dots/sip/3`.
 //! CBOR arrays behind a version (`docs/spec/4-peer-messages.md`).
 
 use dots_trust::answer::Answer;
@@ -9,8 +9,10 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::sync::Arc;
 
 pub const VERSION: u8 = 2;
+/// Of an envelope.
+pub const ENVELOPE: u8 = 3;
 
-/// One SIP message between two serving peers. `grant` and `realm` come with every request outside a dialog;
+/// LEG-1: one SIP message between two serving peers. `grant` and `realm` come with every request outside a dialog;
 /// `nonce` with an INVITE and with its 2xx: both together name the receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Envelope {
@@ -37,7 +39,7 @@ impl With<'_> {
     pub fn envelope(&self, sip: &[u8]) -> Vec<u8> {
         let grant = self.grant.as_deref().map(Bytes::new);
         let nobody: &[Signed] = &[];
-        encode(&(VERSION, Bytes::new(sip), grant, self.realm, self.nonce, nobody))
+        encode(&(ENVELOPE, Bytes::new(sip), grant, self.realm, self.nonce, nobody))
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
     fn an_envelope_is_written_as_it_is_read() {
         let sip = b"BYE sip:a SIP/2.0\r\n\r\n".to_vec();
         let bare = Envelope {
-            version: VERSION,
+            version: ENVELOPE,
             sip: sip.clone(),
             grant: None,
             realm: None,

@@ -5,7 +5,7 @@
 //!                              │  ├──────Journal────────▶ bindings.rs ─▶ journal.rs, the signed log
 //!                              │  ├──────Resolve────────▶ lookup.rs ──▶ directory, /dots/lookup/2, DHT
 //!                              │  ├──────Call───────────▶ calls.rs ───▶ receipts.rs ─▶ /dots/receipt/1
-//!                              │  └──────SendPeer───────▶ leg.rs (envelopes, grants) ─▶ links ─▶ /dots/sip/2
+//!                              │  └──────SendPeer───────▶ leg.rs (envelopes, grants) ─▶ links ─▶ /dots/sip/3
 //!  peers ─── Input::Net ───▶ routes.rs ─▶ the core or room whose it is
 //!  HTTP ──── Input::Api ───▶ views.rs
 //! ```
@@ -55,9 +55,10 @@ use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{core::OverlayCore, link::Links, names::Realms};
-use dots_sip::{auth::AuthFailure, core::Core as Sip};
+use dots_overlay::{core::OverlayCore, grant::Shown, link::Links, names::Realms};
+use dots_sip::{Flow, auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Checked, Now, PeerId};
+use leg::Legs;
 use lookup::Finder;
 use met::Met;
 use names::{Asking, Namer};
@@ -87,6 +88,8 @@ pub struct Peer {
     realms: Realms,
     /// Signatures of grants that were checked before.
     checked: Checked,
+    /// Signed call grants that peers have shown to us.
+    shown: Shown,
     /// Challenges, answers, grants.
     auth: Auth,
     asking: Asking,
@@ -169,6 +172,11 @@ impl Peer {
         self.pump(now);
     }
 
+    /// The sender of a datagram that nobody has read yet.
+    pub fn sender(&self, flow: &Flow, bytes: &[u8]) -> Sender {
+        Sender::of(&self.sip, &self.auth.guest, flow, bytes)
+    }
+
     /// Is nothing under way that a phone or a caller of the API waits for?
     pub fn is_quiet(&self) -> bool {
         self.sip.is_idle() && self.outside.asks.is_quiet()
@@ -207,7 +215,7 @@ impl Peer {
         match output {
             Sip::Send { flow, bytes } => self.outside.put(Output::SipSend { flow, bytes }),
             Sip::SendPeer { peer, message, grant, about } => {
-                self.send_leg(now, &peer, message, grant, &about)
+                self.legs(now).send(&peer, message, grant, &about)
             }
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
             Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
@@ -248,6 +256,25 @@ impl Peer {
             neighbours: &mut self.neighbours,
             overlay: &mut self.overlay,
             rates: &mut self.rates,
+        }
+    }
+
+    /// The room of messages between peers.
+    fn legs(&mut self, now: Now) -> Legs<'_> {
+        Legs {
+            now,
+            me: self.me,
+            config: &self.config,
+            outside: &mut self.outside,
+            neighbours: &mut self.neighbours,
+            links: &mut self.links,
+            overlay: &mut self.overlay,
+            realms: &mut self.realms,
+            asking: &mut self.asking,
+            rates: &mut self.rates,
+            calls: &mut self.calls,
+            checked: &mut self.checked,
+            shown: &mut self.shown,
         }
     }
 

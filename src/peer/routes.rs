@@ -197,7 +197,7 @@ impl Peer {
     pub(super) fn on_link_output(&mut self, now: Now, output: LinkOutput) {
         match output {
             LinkOutput::Net(command) => self.outside.put(Output::Net(command)),
-            LinkOutput::Deliver { peer, body } => self.on_leg(now, peer, &body),
+            LinkOutput::Deliver { peer, body } => self.legs(now).on_frame(peer, &body),
             LinkOutput::Down { peer } => {
                 self.outside.count("link_down");
                 let peer = self.neighbours.label(peer);

@@ -1,7 +1,7 @@
 //! Who a datagram comes from, as far as can be told before it is read: asked only where more comes than can be handled.
 
-use super::Peer;
-use dots_sip::{Flow, auth::nonce_in};
+use dots_sip::{Flow, auth::nonce_in, core::Core as Sip, ids::AskId};
+use dots_trust::guest::Guest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
@@ -12,14 +12,14 @@ pub enum Sender {
     Stranger,
 }
 
-impl Peer {
+impl Sender {
     /// The sender of a message that nobody has read yet.
-    pub fn sender(&self, flow: &Flow, bytes: &[u8]) -> Sender {
-        if self.sip.knows(flow) {
+    pub(super) fn of(sip: &Sip, guest: &Guest<AskId>, flow: &Flow, bytes: &[u8]) -> Sender {
+        if sip.knows(flow) {
             return Sender::Registered;
         }
         match nonce_in(bytes) {
-            Some(nonce) if self.auth.guest.is_given_to(nonce, flow.remote.ip()) => Sender::Answering,
+            Some(nonce) if guest.is_given_to(nonce, flow.remote.ip()) => Sender::Answering,
             _ => Sender::Stranger,
         }
     }

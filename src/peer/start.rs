@@ -8,6 +8,7 @@ use super::{
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{
     core::OverlayCore,
+    grant::Shown,
     link::Links,
     names::{Belief, Realms},
     records::grant::BIND_LIFE_MAX,
@@ -51,6 +52,7 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         receipts,
         realms,
         checked: Checked::default(),
+        shown: Shown::default(),
         auth: Auth::new(&config, &mut rng),
         asking: Asking::default(),
         met: Met::default(),

@@ -1,4 +1,4 @@
-//! The bytes of `/dots/sip/2` (docs/spec/3-sip-link.md, LINK-1 to LINK-5). Integers are big-endian.
+//! The bytes of `/dots/sip/3` (docs/spec/3-sip-link.md, LINK-1 to LINK-5). Integers are big-endian.
 
 /// LINK-1: a frame, header included, is at most 64 KiB.
 pub const FRAME_MAX: usize = 64 * 1024;

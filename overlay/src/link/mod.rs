@@ -1,4 +1,4 @@
-//! Links: SIP between two peers rides on one long-lived framed stream, `/dots/sip/2` (docs/spec/3-sip-link.md).
+//! Links: SIP between two peers rides on one long-lived framed stream, `/dots/sip/3` (docs/spec/3-sip-link.md).
 //!
 //! A stream per message costs six times as much, and a stream alone loses what was in flight when its connection
 //! breaks. So each frame has a number and is kept until it is acknowledged; after a reconnect within five seconds the

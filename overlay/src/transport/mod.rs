@@ -16,7 +16,7 @@ use std::time::Duration;
 pub type RequestId = u64;
 /// Chosen by the driver for a request from outside; [`NetCommand::Respond`] names it.
 pub type InboundId = u64;
-/// One opened `/dots/sip/2` stream, chosen by the driver, never reused within a process.
+/// One opened `/dots/sip/3` stream, chosen by the driver, never reused within a process.
 pub type StreamId = u64;
 /// One gossip message, chosen by the driver.
 pub type GossipId = u64;
@@ -46,7 +46,7 @@ pub enum NetEvent {
     Request { peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8> },
     /// The answer to [`NetCommand::Request`] `id`.
     Response { id: RequestId, result: Result<Vec<u8>, RequestError> },
-    /// A `/dots/sip/2` stream is open. `outbound`: we opened it (an answer to [`NetCommand::OpenStream`]).
+    /// A `/dots/sip/3` stream is open. `outbound`: we opened it (an answer to [`NetCommand::OpenStream`]).
     StreamOpened { peer: PeerId, stream: StreamId, outbound: bool },
     /// [`NetCommand::OpenStream`] failed.
     StreamRefused { peer: PeerId },
@@ -72,7 +72,7 @@ pub enum NetCommand {
     Request { id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8> },
     /// Answer [`NetEvent::Request`]; `None` refuses (the stream is reset).
     Respond { id: InboundId, body: Option<Vec<u8>> },
-    /// Open a `/dots/sip/2` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
+    /// Open a `/dots/sip/3` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
     OpenStream { peer: PeerId },
     /// Queue one frame (<= 64 KiB) on the stream.
     StreamSend { stream: StreamId, frame: Vec<u8> },

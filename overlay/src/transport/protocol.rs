@@ -28,7 +28,7 @@ macro_rules! for_each_protocol {
 pub(crate) use for_each_protocol;
 
 /// `/dots/sip/…`: the streams between two peers.
-pub const SIP_STREAM: &str = "/dots/sip/2";
+pub const SIP_STREAM: &str = "/dots/sip/3";
 /// Kademlia's protocol.
 pub const KADEMLIA: &str = "/dots/kad/2";
 /// The topic on which log entries are gossiped.

@@ -136,13 +136,36 @@ pub fn verify(
     let proof: GrantProof = decode(proof).map_err(|_| BadGrant::Unreadable)?;
     let grant: Grant = decode(&proof.grant).map_err(|_| BadGrant::Unreadable)?;
     let root: GrantRoot = proof.root.peek().map_err(|_| BadGrant::Unreadable)?;
-    if grant.version != GRANT_VERSION || root.version != GRANT_VERSION {
+    if root.version != GRANT_VERSION {
+        return Err(BadGrant::Unreadable);
+    }
+    holds(&grant, serving, realm, now, revoked)?;
+    if grant.home != root.home {
+        return Err(BadGrant::NotHome);
+    }
+    let placed = merkle_verify(&proof.grant, proof.index, root.count, &proof.path, &root.root);
+    let Signed { payload, signature } = &proof.root;
+    if !placed || !checked.holds(&grant.home.0, GRANT_DOMAIN, payload, signature) {
+        return Err(BadGrant::Signature);
+    }
+    Ok(grant)
+}
+
+/// Everything about a grant but who says so.
+fn holds(
+    grant: &Grant,
+    serving: PeerId,
+    realm: &RealmRecord,
+    now: Timestamp,
+    revoked: impl Fn(Hash, PeerId) -> Option<Timestamp>,
+) -> Result<(), BadGrant> {
+    if grant.version != GRANT_VERSION {
         return Err(BadGrant::Unreadable);
     }
     if grant.serving != serving {
         return Err(BadGrant::OtherPeer);
     }
-    if grant.realm != realm.id() || grant.home != root.home || !realm.is_home(grant.home) {
+    if grant.realm != realm.id() || !realm.is_home(grant.home) {
         return Err(BadGrant::NotHome);
     }
     if !realm.may_serve(serving) {
@@ -159,12 +182,57 @@ pub fn verify(
     if realm.homes.iter().any(void) {
         return Err(BadGrant::Revoked);
     }
-    let placed = merkle_verify(&proof.grant, proof.index, root.count, &proof.path, &root.root);
-    let Signed { payload, signature } = &proof.root;
-    if !placed || !checked.holds(&grant.home.0, GRANT_DOMAIN, payload, signature) {
+    Ok(())
+}
+
+/// A grant that a peer has shown on its own connection, for what it does itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Signed by a home, whoever that is.
+    Signed(Grant),
+    /// The home itself says so.
+    Spoken(Grant),
+}
+
+impl Heard {
+    pub fn grant(&self) -> &Grant {
+        match self {
+            Heard::Signed(grant) | Heard::Spoken(grant) => grant,
+        }
+    }
+
+    pub fn is_signed(&self) -> bool {
+        matches!(self, Heard::Signed(_))
+    }
+}
+
+/// What the authenticated peer `from` shows: a proof as [`verify`] has it; or, REC-11, the bare word of a home for a phone that it
+/// serves itself, which is worth nothing out of any other mouth.
+pub fn hear(
+    checked: &mut Checked,
+    shown: &[u8],
+    from: PeerId,
+    realm: &RealmRecord,
+    now: Timestamp,
+    revoked: impl Fn(Hash, PeerId) -> Option<Timestamp>,
+) -> Result<Heard, BadGrant> {
+    let Some(grant) = bare(shown) else {
+        return verify(checked, shown, from, realm, now, revoked).map(Heard::Signed);
+    };
+    holds(&grant, from, realm, now, revoked)?;
+    if grant.home != from {
         return Err(BadGrant::Signature);
     }
-    Ok(grant)
+    // A home needs no word of its own to bind a phone.
+    match grant.permit {
+        Permit::Call { .. } => Ok(Heard::Spoken(grant)),
+        Permit::Bind { .. } => Err(BadGrant::Scope),
+    }
+}
+
+/// A grant without a proof around it. No bytes are both.
+fn bare(shown: &[u8]) -> Option<Grant> {
+    if shown.len() > PROOF_MAX { None } else { decode(shown).ok() }
 }
 
 /// The realm record by which the home says it granted, unchecked. Where ours is older, its homes may be others.
@@ -234,8 +302,8 @@ pub fn claimed_realm(proof: &[u8]) -> Option<Label20> {
     if proof.len() > PROOF_MAX {
         return None;
     }
-    let proof: GrantProof = decode(proof).ok()?;
-    decode::<Grant>(&proof.grant).ok().map(|grant| grant.realm)
+    let signed = || decode::<Grant>(&decode::<GrantProof>(proof).ok()?.grant).ok();
+    bare(proof).or_else(signed).map(|grant| grant.realm)
 }
 
 impl Grant {

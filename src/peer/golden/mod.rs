@@ -9,7 +9,9 @@ mod refusals;
 use super::{
     account::{self, Account, Digests},
     journal::{decode_change, encode_change},
-    messages::{AuthReply, AuthRequest, Envelope, FoundBinding, LookupReply, LookupRequest, VERSION},
+    messages::{
+        AuthReply, AuthRequest, ENVELOPE, Envelope, FoundBinding, LookupReply, LookupRequest, VERSION,
+    },
     notes::{self, Note},
 };
 use dots_overlay::{
@@ -55,7 +57,7 @@ fn envelope() -> Envelope {
     let sip = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/DOTS p.test;branch=z9hG4bK1\r\nFrom: <sip:a@a.test>;tag=1\r\n\
         To: <sip:b@a.test>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
     Envelope {
-        version: VERSION,
+        version: ENVELOPE,
         sip: sip.to_vec(),
         grant: None,
         realm: None,

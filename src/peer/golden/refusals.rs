@@ -57,7 +57,7 @@ impl Victim {
     }
 
     fn takes_frame(&mut self, body: &[u8]) -> bool {
-        self.peer.on_leg(self.now, key(2).peer_id(), body);
+        self.peer.legs(self.now).on_frame(key(2).peer_id(), body);
         bad_messages(&self.outputs()) == 0
     }
 }
@@ -104,7 +104,7 @@ fn requests_are_of_this_version_and_whole() {
 fn an_envelope_is_of_this_version_and_whole() {
     let mut victim = Victim::new();
     attack("envelope", &encode(&envelope()), |b| victim.takes_frame(b));
-    let newer = Envelope { version: VERSION + 1, ..envelope() };
+    let newer = Envelope { version: ENVELOPE + 1, ..envelope() };
     assert!(!victim.takes_frame(&encode(&newer)));
     let empty = Envelope { sip: Vec::new(), ..envelope() };
     assert!(!victim.takes_frame(&encode(&empty)));

@@ -301,4 +301,9 @@ impl Draft {
         let proof = grant::sign(&self.signer, std::slice::from_ref(&self.grant)).pop();
         ByteBuf::from(encode(&proof.expect("one grant, one proof")))
     }
+
+    /// As a home says it of a phone that it serves itself, unsigned.
+    pub fn spoken(&self) -> ByteBuf {
+        ByteBuf::from(encode(&self.grant))
+    }
 }

@@ -1,7 +1,7 @@
-//! The overlay leg: a request counts only with the caller's grant, and in a dialog only with a token.
+//! LEG-1, LEG-2: the overlay leg. A request counts only with the caller's grant, and in a dialog only with a token.
 
 use super::stage::{A, ALICE, B, BOB, Request, Stage};
-use dots::peer::messages::{Envelope, VERSION};
+use dots::peer::messages::{ENVELOPE, Envelope};
 use dots_overlay::link::FRAME_MAX;
 use dots_testnet::sim::{
     liar::{Draft, realm_record},
@@ -27,6 +27,20 @@ fn an_honest_call_from_the_liars_own_realm_rings() {
     let record = stage.liar.realm(&stage.world).1;
     stage.attempt(&Request::new("INVITE", MALLORY, BOB_AOR, "control"), Some(grant), Some(record));
     assert_eq!(stage.reached(BOB), ["INVITE"]);
+}
+
+/// REC-11, LEG-2: it is the home of its realm and says so itself; twice is two calls.
+#[test]
+fn a_home_says_of_its_own_phone_what_it_need_not_sign() {
+    let mut stage = Stage::new();
+    let spoken = mallory_may_invite_bob(&stage).spoken();
+    for (n, call_id) in ["once", "twice"].into_iter().enumerate() {
+        let record = stage.liar.realm(&stage.world).1;
+        let request = Request::new("INVITE", MALLORY, BOB_AOR, call_id);
+        stage.attempt(&request, Some(spoken.clone()), Some(record));
+        assert_eq!(stage.reached(BOB).len(), n + 1);
+    }
+    assert_eq!(stage.count(B, "grant_signatures_checked"), 0);
 }
 
 struct Attack {
@@ -79,6 +93,10 @@ fn attacks(stage: &Stage) -> Vec<Attack> {
     let mut own_word = forged.clone();
     own_word.grant.home = me;
     add("my word on A's realm", "leg_refused_grant", ALICE_AOR, Some(own_word.bytes()), None);
+    // REC-11: a bare word is worth nothing out of another mouth, and nothing of a realm that is not one's own.
+    add("A's bare word in my mouth", "leg_refused_grant", ALICE_AOR, Some(captured.spoken()), None);
+    add("A's bare word, said to be for me", "leg_refused_grant", ALICE_AOR, Some(forged.spoken()), None);
+    add("my bare word on A's realm", "leg_refused_grant", ALICE_AOR, Some(own_word.spoken()), None);
     let takeover = realm_record(world, host, "r0.test").sign(&world.hosts[host].config.realm_key);
     add(
         "with a rival record of A's realm",
@@ -208,7 +226,7 @@ fn the_tokens_of_a_call_are_worth_nothing_to_a_third_peer() {
     );
     let before = stage.count(B, "dialog_refused");
     let envelope = Envelope {
-        version: VERSION,
+        version: ENVELOPE,
         sip: sip.into_bytes(),
         grant: None,
         realm: None,
@@ -249,7 +267,7 @@ fn junk_and_oversized_frames_cost_the_liar_its_link_and_nobody_else_anything() {
         assert_eq!(stage.count(B, "bad_peer_message"), before + 1);
     }
     let not_sip = Envelope {
-        version: VERSION,
+        version: ENVELOPE,
         sip: vec![0; 500],
         grant: None,
         realm: None,
@@ -284,7 +302,7 @@ fn a_flood_of_one_peer_is_cut_and_anothers_call_passes() {
     for n in 0..2_000 {
         let sip = stage.request(&Request::new("MESSAGE", MALLORY, BOB_AOR, &format!("flood-{n}")));
         let envelope = Envelope {
-            version: VERSION,
+            version: ENVELOPE,
             sip,
             grant: Some(grant.clone()),
             realm: None,

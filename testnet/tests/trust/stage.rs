@@ -1,6 +1,6 @@
 //! Two honest peers with a phone each, and a liar who is connected to both.
 
-use dots::peer::messages::{Envelope, LookupRequest, VERSION};
+use dots::peer::messages::{ENVELOPE, Envelope, LookupRequest, VERSION};
 use dots_overlay::transport::Protocol;
 use dots_sip::message::Message;
 use dots_testnet::sim::{World, liar::Liar, phone::Phone};
@@ -115,7 +115,7 @@ impl Stage {
     /// Sends it to B and gives back the final answer.
     pub fn attempt(&mut self, draft: &Request, grant: Option<ByteBuf>, realm: Option<Signed>) -> Option<u16> {
         let sip = self.request(draft);
-        let envelope = Envelope { version: VERSION, sip, grant, realm, nonce: None, on_behalf: Vec::new() };
+        let envelope = Envelope { version: ENVELOPE, sip, grant, realm, nonce: None, on_behalf: Vec::new() };
         self.liar.send(&mut self.world, B, &envelope);
         self.wait(1);
         self.liar.status_of(&draft.call_id)

@@ -137,6 +137,57 @@ fn it_fits_only_what_it_names() {
     assert!(!call.allows_bind(AOR, Hash([7; 32])));
 }
 
+fn call(n: u8) -> Grant {
+    Grant {
+        permit: Permit::Call { method: "INVITE".into(), signed: Hash([n; 32]), target: Hash([7; 32]) },
+        not_after: NOW.plus(Duration::from_secs(60)),
+        serving: key(1).peer_id(),
+        ..grant(n)
+    }
+}
+
+/// REC-11.
+#[test]
+fn a_homes_bare_word_counts_from_its_own_mouth_only() {
+    let mut checked = Checked::default();
+    let mut heard = |grant: &Grant, from: u8, realm: &RealmRecord, at: Timestamp| {
+        hear(&mut checked, &encode(grant), key(from).peer_id(), realm, at, |_, _| None)
+    };
+    assert_eq!(heard(&call(1), 1, &realm(), NOW), Ok(Heard::Spoken(call(1))));
+    assert_eq!(heard(&call(1), 1, &realm(), NOW), Ok(Heard::Spoken(call(1))), "it may say so again");
+    let visited = Grant { serving: key(5).peer_id(), ..call(1) };
+    let other_home = Grant { home: key(2).peer_id(), ..call(1) };
+    let no_home = Grant { home: key(5).peer_id(), serving: key(5).peer_id(), ..call(1) };
+    let bind = Grant { serving: key(1).peer_id(), ..grant(1) };
+    let trunk = Grant { scope: Scope::Trunk { prefix: "+49".into() }, ..call(1) };
+    let later = NOW.plus(Duration::from_secs(60));
+    let listed = RealmRecord { serving: Serving::Homes, ..realm() };
+    let other_realm = RealmRecord { key: key(11).public(), ..realm() };
+    for (why, grant, from, realm, at, refused) in [
+        ("repeated by another peer", &call(1), 5, realm(), NOW, BadGrant::OtherPeer),
+        ("by the peer that it is said to be for", &visited, 5, realm(), NOW, BadGrant::Signature),
+        ("by a home of the same realm", &other_home, 1, realm(), NOW, BadGrant::Signature),
+        ("by no home", &no_home, 5, realm(), NOW, BadGrant::NotHome),
+        ("of another realm", &call(1), 1, other_realm, NOW, BadGrant::NotHome),
+        ("a binding", &bind, 1, realm(), NOW, BadGrant::Scope),
+        ("a trunk", &trunk, 1, realm(), NOW, BadGrant::Scope),
+        ("too late", &call(1), 1, realm(), later, BadGrant::Time),
+    ] {
+        assert_eq!(heard(grant, from, &realm, at), Err(refused), "{why}");
+    }
+    assert!(heard(&call(1), 1, &listed, NOW).is_ok(), "a home serves its own phones");
+    assert_eq!(checked.take_count(), 0, "nothing was signed, nothing is checked");
+    let revoked = |_, _| Some(Timestamp(NOW.0 + 1));
+    let said = hear(&mut checked, &encode(&call(1)), key(1).peer_id(), &realm(), NOW, revoked);
+    assert_eq!(said, Err(BadGrant::Revoked));
+    // Where a signature is asked for, none is no signature.
+    let shown = verify(&mut checked, &encode(&call(1)), key(1).peer_id(), &realm(), NOW, |_, _| None);
+    assert_eq!(shown, Err(BadGrant::Unreadable));
+    let signed = encode(&one(visited.clone(), &key(1)));
+    let shown = hear(&mut checked, &signed, key(5).peer_id(), &realm(), NOW, |_, _| None);
+    assert_eq!((shown, checked.take_count()), (Ok(Heard::Signed(visited)), 1));
+}
+
 /// A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
