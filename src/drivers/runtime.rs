@@ -42,6 +42,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
 /// Appends that wait for the disk (a sync, a rewriting) before nothing new is taken in.
 const UNWRITTEN_MAX: usize = 32_768;
+/// Events of the network in one turn: phones wait for it no longer than for one another.
+const NET_TURN: usize = 64;
 /// How often this machine's addresses are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -107,6 +109,8 @@ enum Event {
     Input(Input),
     /// Datagrams are there to be read.
     Datagrams,
+    /// From the network; more may be there.
+    Net(NetEvent),
     /// These appends are synced.
     Written(Vec<u64>),
     Api(ApiCall),
@@ -133,7 +137,7 @@ async fn strangers(api: &mut mpsc::Receiver<ApiCall>, net: &mut Net, sip: &mut S
     tokio::select! {
         Some(call) = api.recv() => Event::Api(call),
         event = net.recv() => match event {
-            Some(event) => Event::Input(Input::Net(event)),
+            Some(event) => Event::Net(event),
             None => Event::Failed("the network driver has ended".to_owned()),
         },
         input = sip.recv() => match input {
@@ -161,6 +165,7 @@ impl Node {
             match self.wait(&mut signals, stopping).await {
                 Event::Input(input) => self.peer.handle(now(), input),
                 Event::Datagrams => self.take_datagrams(),
+                Event::Net(first) => self.take_net(first),
                 Event::Written(tokens) => self.written(tokens),
                 Event::Api((request, reply)) => {
                     self.asked_next += 1;
@@ -215,6 +220,18 @@ impl Node {
             self.answer();
         }
         self.datagrams = batch;
+    }
+
+    /// What the network has said so far, in order, under one look at the clock. What it causes toward one peer leaves in one write.
+    fn take_net(&mut self, first: NetEvent) {
+        let now = now();
+        let mut next = Some(first);
+        for left in (0..NET_TURN).rev() {
+            let Some(event) = next else { return };
+            self.peer.handle(now, Input::Net(event));
+            self.answer();
+            next = if left > 0 { self.net.try_recv() } else { None };
+        }
     }
 
     fn written(&mut self, tokens: Vec<u64>) {

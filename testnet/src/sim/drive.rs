@@ -29,6 +29,9 @@ impl World {
                 if stream == dots::peer::Stream::Bindings {
                     self.changed();
                 }
+                if sync && stream == dots::peer::Stream::Receipts {
+                    *self.hosts[host].counts.entry("sim_receipts_synced").or_default() += 1;
+                }
                 let done = self.hosts[host].disk.append(self.at, stream, record, sync, &mut self.rng);
                 if let Some(done) = done {
                     self.schedule(done - self.at, Event::Written { host, life, stream, token });

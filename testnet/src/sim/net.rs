@@ -306,6 +306,7 @@ impl World {
         let Some((id, side)) = self.end(me, stream) else { return };
         let at = self.at + after;
         let Some(pipe) = self.net.pipes.get_mut(&id).filter(|p| !p.closed_by[side]) else { return };
+        *self.hosts[me].counts.entry("sim_frames").or_default() += 1;
         let (to, there) = pipe.ends[1 - side];
         pipe.last[1 - side] = pipe.last[1 - side].max(at);
         let after = pipe.last[1 - side].saturating_sub(self.at);
