@@ -4,21 +4,28 @@
 //! input with that id. The cores below number their own questions; here each is one more row, so that no id has to carry
 //! in its bits whose it is. An answer is given once: the row leaves with it, and a second answer finds nothing.
 //!
-//! Questions that strangers can cause are bounded. One that finds the table full has failed at once: its asker is told so
-//! ([`Asks::take_refused`]) and answers 503, and whatever comes back under its id is of nobody. Appends are always taken:
-//! the driver stops reading from the outside while the disk is behind, which bounds them.
+//! Questions that strangers can cause are bounded, and charged to whoever caused them ([`Pending::cause`]): the phone's network, the
+//! neighbour, the realm. One that is over the share of its cause has failed at once: its asker is told so
+//! ([`Asks::take_refused`]) and answers 503, and whatever comes back under its id is of nobody. Others do not notice. Appends are
+//! always taken: the driver stops reading from the outside while the disk is behind, which bounds them.
 
 use dots_overlay::{records::Permit, transport::InboundId};
 use dots_sip::ids::AskId;
 use dots_trust::{answer::Answer, judge::Admitted};
-use dots_wire::{Hash, PeerId, Timestamp};
+use dots_wire::{
+    Hash, PeerId, Timestamp,
+    bounded::{Book, Cause, Limits, Standing},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
 };
 
-/// Questions to peers, accounts and DNS under way. Each belongs to a SIP transaction, a peer's request or an HTTP request.
-const QUESTIONS_MAX: usize = 200_000;
+/// Questions to peers, accounts and DNS under way. Each belongs to a SIP transaction, a peer's request or an HTTP request. A
+/// quarter is for what we ask of our own accord and for our operator, a quarter for calls of who has proved an account.
+const QUESTIONS: Limits = Limits::new(128 * 1024 * 1024, 200_000).reserving([250, 0, 250, 0]);
+/// A question with its texts: an answer of a phone, an AOR.
+const QUESTION_BYTES: usize = 640;
 
 /// What an answer continues.
 pub(super) enum Pending {
@@ -63,7 +70,7 @@ pub(super) enum AuthQuestion {
     /// The account of an answer that a serving peer returned to us.
     Foreign { inbound: InboundId, admitted: Box<Admitted> },
     /// A lease of a foreign realm's home.
-    Lease { realm: String, home: PeerId },
+    Lease { realm: String, home: PeerId, phone: IpAddr },
     /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
     Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr },
 }
@@ -77,7 +84,7 @@ pub(super) enum LookupQuestion {
     /// No home answered; the same waits for the DHT.
     Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
     /// A peer asked us as the home. `is_shown`: it showed the grant of a caller.
-    Serve { inbound: InboundId, aor: String, is_shown: bool },
+    Serve { from: PeerId, inbound: InboundId, aor: String, is_shown: bool },
     /// `dots lookup` for one of our own realms.
     Api { api: u64, aor: String },
 }
@@ -98,6 +105,43 @@ pub(super) enum Waiting {
 }
 
 impl Pending {
+    /// Who is charged for it: who made us ask, as far as that costs him anything to be.
+    pub fn cause(&self) -> Cause {
+        let stranger = Cause::new(Standing::Other);
+        match self {
+            Pending::Auth(AuthQuestion::Own { phone, .. } | AuthQuestion::Home { phone, .. }) => {
+                stranger.from(*phone)
+            }
+            Pending::Auth(AuthQuestion::Foreign { admitted, .. }) => {
+                Cause { network: admitted.via.network, ..stranger }.by(&admitted.via.serving.to_bytes())
+            }
+            Pending::Auth(AuthQuestion::Lease { realm, phone, .. }) => {
+                stranger.from(*phone).of_realm(realm.as_bytes())
+            }
+            Pending::Lookup(LookupQuestion::Serve { from, .. }) => stranger.by(&from.to_bytes()),
+            // A call has passed its caller's home before anybody is looked for.
+            Pending::Lookup(
+                LookupQuestion::Own { .. }
+                | LookupQuestion::Home { who: Waiting::Call(_), .. }
+                | LookupQuestion::Dht { who: Waiting::Call(_), .. },
+            ) => Cause::new(Standing::Met),
+            Pending::Names { of } => stranger.by(&of.to_bytes()),
+            Pending::Txt { .. } => stranger,
+            Pending::Lookup(
+                LookupQuestion::Home { who: Waiting::Api(_), .. }
+                | LookupQuestion::Dht { who: Waiting::Api(_), .. }
+                | LookupQuestion::Api { .. },
+            )
+            | Pending::Overlay(_)
+            | Pending::Receipts(_)
+            | Pending::Told
+            | Pending::Account { .. }
+            | Pending::Journal { .. }
+            | Pending::Noted { .. }
+            | Pending::Written => Cause::OWN,
+        }
+    }
+
     /// Does a phone, a peer or a caller of the API wait for the answer?
     fn is_waited_for(&self) -> bool {
         use Pending::{Names, Overlay, Receipts, Told, Txt};
@@ -111,47 +155,59 @@ impl Pending {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Asks {
-    open: BTreeMap<u64, Pending>,
-    /// Rows of `open` that are no appends.
-    questions: usize,
+    open: BTreeMap<u64, Row>,
+    book: Book,
     /// DNS questions among them.
     txt: usize,
     last: u64,
     refused: VecDeque<Pending>,
 }
 
+struct Row {
+    what: Pending,
+    /// Of a question, as it was when it was asked. An append is charged to nobody.
+    cause: Option<Cause>,
+}
+
+impl Default for Asks {
+    fn default() -> Asks {
+        Asks { open: BTreeMap::new(), book: Book::new(QUESTIONS), txt: 0, last: 0, refused: VecDeque::new() }
+    }
+}
+
 impl Asks {
     /// A new question; its id goes out with it.
     pub fn ask(&mut self, what: Pending) -> u64 {
-        if self.questions >= QUESTIONS_MAX {
+        let (cause, weight) = (what.cause(), self.book.weight(QUESTION_BYTES));
+        if self.book.admits(cause, weight).is_err() {
             self.refused.push_back(what);
             self.last += 1;
             return self.last;
         }
-        self.questions += 1;
+        self.book.charge(cause, weight);
         self.txt += usize::from(matches!(what, Pending::Txt { .. }));
-        self.insert(what)
+        self.insert(what, Some(cause))
     }
 
     /// A record that goes to the disk.
     pub fn append(&mut self, what: Pending) -> u64 {
-        self.questions += 1;
-        self.insert(what)
+        self.insert(what, None)
     }
 
-    fn insert(&mut self, what: Pending) -> u64 {
+    fn insert(&mut self, what: Pending, cause: Option<Cause>) -> u64 {
         self.last += 1;
-        let before = self.open.insert(self.last, what);
+        let before = self.open.insert(self.last, Row { what, cause });
         debug_assert!(before.is_none(), "an id is given once");
         self.last
     }
 
     /// The answer is there: what it continues. `None`: nobody waits for it (any more).
     pub fn answered(&mut self, id: u64) -> Option<Pending> {
-        let what = self.open.remove(&id)?;
-        self.questions = self.questions.checked_sub(1).expect("every open question was counted");
+        let Row { what, cause } = self.open.remove(&id)?;
+        if let Some(cause) = cause {
+            self.book.discharge(cause, self.book.weight(QUESTION_BYTES));
+        }
         if matches!(what, Pending::Txt { .. }) {
             self.txt = self.txt.checked_sub(1).expect("every open DNS question was counted");
         }
@@ -160,11 +216,11 @@ impl Asks {
 
     /// A question whose answer comes in parts.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Pending> {
-        self.open.get_mut(&id)
+        self.open.get_mut(&id).map(|row| &mut row.what)
     }
 
     pub fn get(&self, id: u64) -> Option<&Pending> {
-        self.open.get(&id)
+        self.open.get(&id).map(|row| &row.what)
     }
 
     /// A question that found no room: it has failed.
@@ -177,13 +233,14 @@ impl Asks {
     }
 
     pub fn is_quiet(&self) -> bool {
-        !self.open.values().any(Pending::is_waited_for)
+        !self.open.values().any(|row| row.what.is_waited_for())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dots_wire::SecretKey;
 
     #[test]
     fn an_answer_is_taken_once() {
@@ -194,21 +251,41 @@ mod tests {
         assert!(matches!(asks.answered(first), Some(Pending::Overlay(7))));
         assert!(asks.answered(first).is_none());
         assert!(matches!(asks.answered(second), Some(Pending::Txt { .. })));
-        assert_eq!((asks.dns_questions(), asks.questions), (0, 0));
+        assert_eq!((asks.dns_questions(), asks.book.bytes()), (0, 0));
+    }
+
+    fn peer(n: u8) -> PeerId {
+        SecretKey::from_bytes(&[n; 32]).expect("a scalar").peer_id()
+    }
+
+    fn lease(network: u8, realm: u32) -> Pending {
+        let (realm, phone) = (format!("{realm}.test"), [10, 0, network, 1].into());
+        Pending::Auth(AuthQuestion::Lease { realm, home: peer(1), phone })
     }
 
     #[test]
-    fn a_full_table_refuses_the_newcomer_and_still_takes_appends() {
+    fn a_full_table_refuses_who_filled_it_and_still_takes_appends() {
         let mut asks = Asks::default();
-        let ids: Vec<u64> = (0..QUESTIONS_MAX).map(|_| asks.ask(Pending::Told)).collect();
-        let late = asks.ask(Pending::Receipts(9));
-        assert!(matches!(asks.take_refused(), Some(Pending::Receipts(9))));
-        assert!(asks.take_refused().is_none());
+        let ids: Vec<u64> = (0..300_000).map(|n| asks.ask(lease(1, n))).collect();
+        let refused = std::iter::from_fn(|| asks.take_refused()).count();
+        let kept = ids.len() - refused;
+        assert!((80_000..100_000).contains(&kept), "a network alone has most of what is no reserve: {kept}");
+        let late = asks.ask(lease(1, 400_000));
+        assert!(matches!(asks.take_refused(), Some(Pending::Auth(AuthQuestion::Lease { .. }))));
         assert!(asks.answered(late).is_none(), "nobody waits for a refused question");
+        // Nobody else notices.
+        let serve = LookupQuestion::Serve { from: peer(2), inbound: 1, aor: String::new(), is_shown: false };
+        let own = LookupQuestion::Own { ask: AskId::new(0, 1), aor: String::new() };
+        for other in [lease(2, 1), Pending::Lookup(serve), Pending::Lookup(own), Pending::Overlay(1)] {
+            asks.ask(other);
+            assert!(asks.take_refused().is_none());
+        }
         let append = asks.append(Pending::Written);
         assert!(matches!(asks.answered(append), Some(Pending::Written)));
-        assert!(asks.answered(ids[0]).is_some());
-        asks.ask(Pending::Told);
+        for id in ids {
+            asks.answered(id);
+        }
+        asks.ask(lease(1, 1));
         assert!(asks.take_refused().is_none(), "room again");
     }
 

@@ -98,7 +98,7 @@ impl Authenticator<'_> {
     /// The phone at this address needs a challenge of a realm that has a home.
     pub fn on_challenge(&mut self, id: AskId, realm: String, phone: IpAddr) {
         if self.auth.guest.wants_lease(self.now.mono, &realm, phone) {
-            self.ask_lease(&realm);
+            self.ask_lease(&realm, phone);
         }
         match self.auth.guest.challenge(self.now.mono, &realm, phone, id) {
             Offer::Nonce(nonce) => self.challenged(id, Ok(Challenge { realm, nonce })),
@@ -120,14 +120,14 @@ impl Authenticator<'_> {
         Homes::of(self.realms, realm, self.me, self.now.wall, is_connected).to_ask().first().copied()
     }
 
-    fn ask_lease(&mut self, realm: &str) {
+    fn ask_lease(&mut self, realm: &str, phone: IpAddr) {
         if self.config.is_home(realm) {
             let lease = self.auth.judge.lease(self.me, self.now.wall, self.outside.rng.random());
             return self.leased(realm, self.me, Some(lease));
         }
         let Some(home) = self.home_of(realm) else { return self.leased(realm, self.me, None) };
         let body = encode(&AuthRequest::Lease { version: VERSION, realm: realm.to_owned() });
-        let asked = Pending::Auth(AuthQuestion::Lease { realm: realm.to_owned(), home });
+        let asked = Pending::Auth(AuthQuestion::Lease { realm: realm.to_owned(), home, phone });
         self.outside.request(asked, home, Protocol::Auth, body);
     }
 
@@ -212,7 +212,7 @@ impl Authenticator<'_> {
                 self.auth.judge.not_judged(self.now, &admitted);
                 self.outside.respond(inbound, &AuthReply::Unavailable);
             }
-            AuthQuestion::Lease { realm, home } => self.leased(&realm, home, None),
+            AuthQuestion::Lease { realm, home, .. } => self.leased(&realm, home, None),
         }
     }
 
@@ -306,7 +306,7 @@ impl Authenticator<'_> {
     pub fn on_reply(&mut self, asked: AuthQuestion, result: Result<Vec<u8>, RequestError>) {
         let reply = result.ok().and_then(|body| decode::<AuthReply>(&body).ok());
         match asked {
-            AuthQuestion::Lease { realm, home } => {
+            AuthQuestion::Lease { realm, home, .. } => {
                 let lease = match reply {
                     Some(AuthReply::Lease { lease }) => Lease::read(&lease).filter(Lease::is_known),
                     _ => None,

@@ -110,8 +110,8 @@ impl Legs<'_> {
             About::Other => {}
         }
         let is_initial = matches!(about, About::Initial { .. });
-        if self.links.send(self.now, peer, with.envelope(message.raw()), is_initial).is_err() {
-            self.outside.count("link_full");
+        if let Err(why) = self.links.send(self.now, peer, with.envelope(message.raw()), is_initial) {
+            self.outside.count(why.counter());
             self.outside.sip(dots_sip::Input::OverlayRefused { message });
         }
     }
@@ -216,8 +216,8 @@ impl Legs<'_> {
             _ => ResponseBuilder::new(request, 403, "Forbidden"),
         };
         let response = response.to_tag(tag).finish();
-        if self.links.send(self.now, to, With::default().envelope(response.raw()), false).is_err() {
-            self.outside.count("link_full");
+        if let Err(why) = self.links.send(self.now, to, With::default().envelope(response.raw()), false) {
+            self.outside.count(why.counter());
         }
     }
 

@@ -18,10 +18,10 @@ use dots_clients::types::{AttestInfo, LookupBinding, LookupInfo};
 use dots_overlay::{
     core::OverlayCore,
     dht,
-    directory::{Found, State},
+    directory::{Binding, Claim, Found, State},
     grant,
     names::{Belief, Realms},
-    records::{Life, Permit, RealmRecord},
+    records::{Grant, Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
 };
 use dots_sip::{
@@ -37,6 +37,7 @@ use dots_wire::{
     decode, encode, sha256,
 };
 use serde_bytes::ByteBuf;
+use std::time::Duration;
 
 /// Homes asked, one after the other, for one AOR.
 const HOMES_ASKED: usize = 2;
@@ -45,6 +46,23 @@ const PEERS_MAX: usize = 32;
 /// Phones that answer ring together; peers that nobody can reach are tried after them.
 const Q_LIVE: u16 = 1_000;
 const Q_STALE: u16 = 1;
+
+/// A serving peer that names no grant names no record either: it may be a home by one that we do not have.
+const SEQ_UNSAID: u64 = u64::MAX;
+/// Clocks of honest homes differ by less.
+const CLOCKS: Duration = Duration::from_secs(60);
+
+/// What is known of a binding that another peer says it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// This home of its realm says so.
+    Granted {
+        home: PeerId,
+    },
+    Refused,
+    /// Nobody can say yet: a newer record than ours may name another home.
+    Unknown,
+}
 
 /// One step of a search, with what it may look at. The searches themselves stand in the table of questions.
 pub(super) struct Finder<'a> {
@@ -152,7 +170,11 @@ impl Finder<'_> {
         let Some(record) = realms.lookup(realm_of(aor), self.now.wall) else { return Vec::new() };
         let aor_id = record.aor_id(aor);
         let mut found = self.overlay.lookup(aor_id, record.id());
-        found.retain(|f| self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref()));
+        // LOG-14: what nobody has judged, or nobody can yet, waits; it is not checked anew for each call. What was granted is, for
+        // it may have been revoked since.
+        found.retain(|f| {
+            f.is_granted && self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref())
+        });
         found
     }
 
@@ -169,13 +191,20 @@ impl Finder<'_> {
         instance: Hash,
         proof: Option<&[u8]>,
     ) -> bool {
+        record.is_home(serving) || self.granted(record, (aor_id, instance, serving), proof).is_some()
+    }
+
+    /// The home's word on this binding, if it is good.
+    fn granted(
+        &mut self,
+        record: &RealmRecord,
+        (aor_id, instance, serving): Binding,
+        proof: Option<&[u8]>,
+    ) -> Option<Grant> {
         let overlay = self.overlay;
         let revoked = |aor, home| overlay.directory().revoked_before(aor, home);
-        record.is_home(serving)
-            || proof.is_some_and(|proof| {
-                grant::verify(self.checked, proof, serving, record, self.now.wall, revoked)
-                    .is_ok_and(|g| g.allows_bind(aor_id, instance))
-            })
+        let grant = grant::verify(self.checked, proof?, serving, record, self.now.wall, revoked).ok()?;
+        grant.allows_bind(aor_id, instance).then_some(grant)
     }
 
     pub(super) fn on_lookup_account(&mut self, asked: LookupQuestion, exists: Result<bool, StoreDown>) {
@@ -188,7 +217,7 @@ impl Finder<'_> {
                 let none = peers.is_empty();
                 self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
             }
-            LookupQuestion::Serve { inbound, aor, is_shown } => {
+            LookupQuestion::Serve { inbound, aor, is_shown, .. } => {
                 self.serve(inbound, &aor, is_shown.then_some(exists))
             }
             LookupQuestion::Api { api, aor } => self.reply_lookup(api, &aor, Some(exists), &[]),
@@ -213,38 +242,50 @@ impl Finder<'_> {
         }
     }
 
-    /// A binding that another peer says it has: whatever we know of its realm decides. `None`: nobody can say yet, for a
-    /// newer record than ours may name another home.
-    pub(super) fn judge(
-        &mut self,
-        realm: Label20,
-        (aor_id, instance, serving): (Hash, Hash, PeerId),
-        proof: Option<&[u8]>,
-    ) -> Option<bool> {
+    /// A binding that another peer says it has: whatever we know of its realm decides.
+    pub(super) fn judge(&mut self, claim: &Claim) -> Verdict {
         let (realms, now) = (self.realms, self.now.wall);
-        let records = || realms.by_id(realm, now);
-        if records().any(|r| self.is_granted(r, aor_id, serving, instance, proof)) {
-            return Some(true);
+        let (serving, proof) = (claim.binding.2, claim.grant.as_deref());
+        let mut newest = None;
+        for record in realms.by_id(claim.realm, now) {
+            if record.is_home(serving) {
+                return Verdict::Granted { home: serving };
+            }
+            let granted = self.granted(record, claim.binding, proof);
+            // The grant says when it ends, not who shows it.
+            if let Some(grant) = granted.filter(|grant| claim.until <= grant.not_after) {
+                return Verdict::Granted { home: grant.home };
+            }
+            let is_own = realms.get(&record.name).is_some_and(|known| known.belief == Belief::Own);
+            // Of a realm of ours nobody has a newer record than we.
+            newest = newest.max(Some(if is_own { u64::MAX } else { record.seq }));
         }
-        let newest = records().map(|r| r.seq).max()?;
-        let seq = proof.map_or(Some(u64::MAX), grant::claimed_seq);
-        (seq <= Some(newest)).then_some(false)
+        let Some(newest) = newest else { return Verdict::Unknown };
+        match proof.map_or(Some(SEQ_UNSAID), grant::claimed_seq) {
+            // Records are numbered by the clock of their home: one from so far ahead will never come.
+            Some(seq) if seq > newest && (proof.is_none() || seq <= now.plus(CLOCKS).0) => Verdict::Unknown,
+            _ => Verdict::Refused,
+        }
     }
 
-    /// LOG-13: who is charged for what a home of this realm grants: the realm, behind the network in which we reach that home,
-    /// for names are free and addresses are not. One that we do not reach shares with all the others like it.
-    pub(super) fn payer(&self, realm: Label20) -> Cause {
+    /// LOG-13: who is charged for what this home of the realm grants: the realm, behind the network in which we reach that very
+    /// home, for names are free and addresses are not: a record may name honest homes beside its own. One that we do not reach
+    /// pays with the network of whoever brought the realm's record; where we do not reach him either, it shares with all the
+    /// others like it.
+    pub(super) fn payer(&self, realm: Label20, home: PeerId) -> Cause {
         let newest = self.realms.by_id(realm, self.now.wall).max_by_key(|record| record.seq);
         let Some(record) = newest else { return Cause::new(Standing::Other) };
-        let belief = self.realms.get(&record.name).map(|known| known.belief);
+        let known = self.realms.get(&record.name);
+        let belief = known.map(|known| known.belief);
         let standing = match belief {
             Some(Belief::Own) => Standing::Own,
             Some(Belief::Pinned) => Standing::Trusted,
             _ if self.met.is_met(&record.name, self.now) => Standing::Met,
             _ => Standing::Other,
         };
-        let mut reached = record.homes.iter().filter_map(|home| self.neighbours.get(*home)?.ip());
-        let network = reached.next().map_or(0, network_of);
+        let reached = |peer: PeerId| self.neighbours.get(peer)?.ip().map(network_of);
+        let brought = || reached(known?.announcer?);
+        let network = reached(home).or_else(brought).unwrap_or_default();
         Cause { standing, network, realm: 0, who: 0 }.of_realm(&realm.0)
     }
 
@@ -281,8 +322,10 @@ impl Finder<'_> {
             return self.outside.respond(inbound, &LookupReply::NotHome);
         }
         let is_shown = grant.is_some_and(|grant| self.is_called(from, &aor, grant));
-        self.outside
-            .account(Pending::Lookup(LookupQuestion::Serve { inbound, aor: aor.clone(), is_shown }), aor);
+        self.outside.account(
+            Pending::Lookup(LookupQuestion::Serve { from, inbound, aor: aor.clone(), is_shown }),
+            aor,
+        );
     }
 
     /// Is this the grant of a call to `aor`, given to the peer that shows it?
@@ -330,12 +373,9 @@ impl Finder<'_> {
         };
         let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return };
         let aor_id = record.aor_id(aor);
-        let good: Vec<Elsewhere> = dht::read(value, self.now.wall)
+        let good: Vec<Elsewhere> = dht::read(value, aor_id, self.now.wall, self.checked)
             .into_iter()
-            .filter(|b| {
-                b.aor_id == aor_id
-                    && self.is_granted(record, aor_id, b.serving, b.instance, b.grant.as_deref())
-            })
+            .filter(|b| self.is_granted(record, aor_id, b.serving, b.instance, b.grant.as_deref()))
             .map(|b| Elsewhere { serving: b.serving, instance: Some(b.instance), until: b.until, q: Q_LIVE })
             .collect();
         if let Some(Pending::Lookup(LookupQuestion::Dht { found, .. })) = self.outside.asks.get_mut(id) {

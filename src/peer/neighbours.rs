@@ -16,6 +16,8 @@ use std::{
 const LABELS_MAX: usize = 100_000;
 /// A clock that differs from the median of its neighbours' by so much makes grants fail.
 const CLOCK_WARNING: Duration = Duration::from_secs(10);
+/// The operator reads it once in this time, however often neighbours tell theirs.
+const CLOCK_WARNED_FOR: Duration = Duration::from_secs(600);
 /// Peers of another version of this program, and how long each is counted: the driver does not dial it before that.
 const OTHER_VERSIONS: Limits = Limits::new(256 * 1024, 1_000);
 const OTHER_VERSION_FOR: Duration = Duration::from_secs(15 * 60);
@@ -46,6 +48,7 @@ pub struct Neighbours {
     labels_by_age: VecDeque<PeerLabel>,
     /// When each was met last.
     other_versions: Cache<PeerId, Instant>,
+    clock_warned: Option<Timestamp>,
 }
 
 impl Default for Neighbours {
@@ -55,6 +58,7 @@ impl Default for Neighbours {
             labels: BTreeMap::new(),
             labels_by_age: VecDeque::new(),
             other_versions: Cache::new(OTHER_VERSIONS),
+            clock_warned: None,
         }
     }
 }
@@ -116,11 +120,16 @@ impl Neighbours {
         self.connected.len()
     }
 
-    /// The peer told the time: the median of all is what our clock is measured by. Returns a warning for the operator.
+    /// The peer told the time: the median of all is what our clock is measured by. Returns a warning for the log, now and then:
+    /// anybody may tell his time as often as he likes, and `dots status` shows what is so.
     pub fn clock_told(&mut self, peer: PeerId, time_ms: u64, now: Timestamp) -> Option<String> {
         let neighbour = self.connected.get_mut(&peer)?;
         neighbour.clock_ahead_ms = Some(i128::from(time_ms) - i128::from(now.0));
-        self.clock_warning()
+        let warned_lately = |at: Timestamp| now.since(at) < CLOCK_WARNED_FOR && at <= now;
+        if self.clock_warned.is_some_and(warned_lately) {
+            return None;
+        }
+        self.clock_warning().inspect(|_| self.clock_warned = Some(now))
     }
 
     pub fn clock_warning(&self) -> Option<String> {
@@ -201,6 +210,11 @@ mod tests {
         }
         let warning = n.clock_warning().expect("two of three say so");
         assert!(warning.contains("30 s behind"), "{warning}");
+        let said = |n: &mut Neighbours, at: u64| {
+            (0..1_000).filter(|_| n.clock_told(peer(3), at + 31_000, Timestamp(at)).is_some()).count()
+        };
+        assert_eq!(said(&mut n, 1_000_001), 0, "it was said, and a neighbour does not write our log");
+        assert_eq!(said(&mut n, 1_000_000 + 600_000), 1);
         n.disconnected(peer(3));
         n.clock_told(peer(2), 1_000_000, Timestamp(1_000_000));
         assert_eq!(n.clock_warning(), None);

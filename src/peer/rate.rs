@@ -1,4 +1,5 @@
-//! What one peer may ask of us per second. A bucket per (peer, kind) that fills with time; an empty one refuses.
+//! What one peer may ask of us per second. A bucket per (peer, kind) that fills with time; an empty one refuses. What costs a
+//! signature without anybody's grant has a bucket per network besides.
 
 use dots_overlay::transport::Protocol;
 use dots_wire::{
@@ -45,13 +46,19 @@ impl Weight for Kind {
     }
 }
 
+/// LOG-23: binds of DHT offers that are looked at for one network, each up to a check of a signature: less than a hundredth of
+/// a core. One peer puts 20 AORs per second at most.
+const OFFERED: Allowance = Allowance::new(100.0, 1_000.0);
+const NETWORKS: Limits = Limits::new(512 * 1024, 4_096);
+
 pub struct Buckets {
     used: Cache<(PeerId, Kind), TokenBucket>,
+    of_networks: Cache<u64, TokenBucket>,
 }
 
 impl Default for Buckets {
     fn default() -> Buckets {
-        Buckets { used: Cache::new(BUCKETS) }
+        Buckets { used: Cache::new(BUCKETS), of_networks: Cache::new(NETWORKS) }
     }
 }
 
@@ -68,9 +75,21 @@ impl Buckets {
         taken
     }
 
+    /// May this network have so many binds more looked at?
+    pub fn take_of_network(&mut self, now: Instant, network: u64, binds: f64) -> bool {
+        if let Some(bucket) = self.of_networks.get_mut(&network) {
+            return bucket.take(now, OFFERED, binds);
+        }
+        let mut bucket = TokenBucket::default();
+        let taken = bucket.take(now, OFFERED, binds);
+        self.of_networks.insert(Cause { network, ..Cause::new(Standing::Other) }, network, bucket);
+        taken
+    }
+
     /// Forgets buckets that are full again.
     pub fn sweep(&mut self, now: Instant) {
         self.used.retain(|(_, kind), bucket| !bucket.is_full(now, kind.allowance()));
+        self.of_networks.retain(|_, bucket| !bucket.is_full(now, OFFERED));
     }
 }
 
@@ -92,5 +111,18 @@ mod tests {
         assert!(buckets.take(t0 + Duration::from_millis(10), peer(1), Kind::Initial));
         buckets.sweep(t0 + Duration::from_secs(60));
         assert!(buckets.used.is_empty());
+    }
+
+    #[test]
+    fn many_names_of_one_network_have_one_share_of_checks() {
+        let (mut buckets, t0) = (Buckets::default(), Instant::now());
+        let seconds = 10u64;
+        let passed = (0..10_000u64)
+            .filter(|n| buckets.take_of_network(t0 + Duration::from_millis(n * seconds / 10), 7, 8.0))
+            .count();
+        assert!((245..=255).contains(&passed), "1,000 at once and 100 per second, by eight: {passed}");
+        assert!(buckets.take_of_network(t0, 8, 8.0), "another network has its own");
+        buckets.sweep(t0 + Duration::from_secs(60));
+        assert!(buckets.of_networks.is_empty());
     }
 }

@@ -3,7 +3,9 @@
 use super::{
     Output, Peer, Pending,
     api::{Request, TOO_BUSY},
+    lookup::Verdict,
     messages::{LookupReply, LookupRequest, VERSION},
+    neighbours::Neighbour,
     output::Stream,
     rate::Kind,
 };
@@ -11,13 +13,13 @@ use dots_clients::types::Changed;
 use dots_ledger::core::ReceiptOutput;
 use dots_overlay::{
     core::OverlayOutput,
-    directory::Claim,
+    dht,
     link::LinkOutput,
     records::RealmRecord,
     transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
 };
 use dots_trust::{account::Account, judge::StoreDown};
-use dots_wire::{Now, PeerId, decode};
+use dots_wire::{Now, PeerId, bounded::network_of, decode};
 
 impl Peer {
     pub(super) fn on_net(&mut self, now: Now, event: NetEvent) {
@@ -46,14 +48,30 @@ impl Peer {
             | NetEvent::StreamClosed { .. } => self.links.handle_net(now, &event),
             NetEvent::DhtValue { id, value } => self.finder(now).on_dht_value(id, &value),
             NetEvent::DhtDone { id } => self.finder(now).on_dht_done(id),
-            NetEvent::Gossip { from, .. } | NetEvent::DhtOffer { from, .. } => {
-                if self.rates.take(now.mono, from, Kind::Gossip) {
+            NetEvent::Gossip { .. } | NetEvent::DhtOffer { .. } => {
+                if self.may_tell(now, &event) {
                     self.overlay.handle_net(now, event);
                 } else {
                     // No verdict: it is not passed on, and nobody is blamed.
                     self.outside.count("peer_throttled");
                 }
             }
+        }
+    }
+
+    /// May this neighbour make us look at what others say? An offer costs a check for each of its binds, and is charged to the
+    /// neighbour's whole network: names of peers are free.
+    fn may_tell(&mut self, now: Now, event: &NetEvent) -> bool {
+        match event {
+            NetEvent::Gossip { from, .. } => self.rates.take(now.mono, *from, Kind::Gossip),
+            NetEvent::DhtOffer { from, value, .. } => {
+                let network = self.neighbours.get(*from).and_then(Neighbour::ip).map_or(0, network_of);
+                let checks = dht::count(value) as f64;
+                *from == self.me
+                    || (self.rates.take(now.mono, *from, Kind::Gossip)
+                        && self.rates.take_of_network(now.mono, network, checks))
+            }
+            _ => true,
         }
     }
 
@@ -223,15 +241,15 @@ impl Peer {
                 }
                 None => self.overlay.pinged(now, id, false),
             },
-            OverlayOutput::NewBind(Claim { binding, realm, grant, .. }) => {
+            OverlayOutput::NewBind(claim) => {
                 let mut finder = self.finder(now);
-                match finder.judge(realm, binding, grant.as_deref()) {
-                    Some(true) => {
-                        let payer = finder.payer(realm);
-                        self.overlay.granted(now, binding, payer);
+                match finder.judge(&claim) {
+                    Verdict::Granted { home } => {
+                        let payer = finder.payer(claim.realm, home);
+                        self.overlay.granted(now, claim.binding, payer);
                     }
-                    Some(false) => self.overlay.refused(now, binding),
-                    None => {}
+                    Verdict::Refused => self.overlay.refused(now, claim.binding),
+                    Verdict::Unknown => {}
                 }
             }
             OverlayOutput::DirectoryChanged { .. } => {}

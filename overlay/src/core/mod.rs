@@ -11,6 +11,7 @@
 //!
 //! Nothing here reads a clock, a socket or a disk, and the seed makes every random choice repeatable.
 
+mod asks;
 mod gossip;
 mod judging;
 mod net;
@@ -25,7 +26,8 @@ use crate::{
     transport::{NetCommand, Protocol},
     verify::{Pinger, Verifier},
 };
-use dots_wire::{Hash, Label20, Now, PeerId, SecretKey, TokenBucket, bounded::Standing};
+use asks::{Asks, Pending};
+use dots_wire::{Checked, Hash, Label20, Now, PeerId, SecretKey, TokenBucket, bounded::Standing};
 use judging::Judging;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -38,8 +40,6 @@ use std::{
 const SWEEP: Duration = Duration::from_secs(30);
 /// Stored records looked at after a start, from the newest back: enough to find our last life.
 const RESTORED_MAX: usize = 10_000;
-/// Tokens of records that nobody waits for.
-const NOTE: u64 = 1 << 55;
 
 /// What the core asks of whoever holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,9 @@ pub struct OverlayCore {
     proofs: TokenBucket,
     proofs_kept: usize,
     sweep_at: Instant,
-    next_note: u64,
+    /// Signatures of DHT records that were checked before.
+    checked: Checked,
+    asks: Asks,
     out: VecDeque<OverlayOutput>,
 }
 
@@ -129,7 +131,8 @@ impl OverlayCore {
             proofs: TokenBucket::default(),
             proofs_kept: 0,
             sweep_at: now.mono + SWEEP,
-            next_note: NOTE,
+            checked: Checked::default(),
+            asks: Asks::default(),
             out: VecDeque::new(),
             key,
             rng,
@@ -204,7 +207,12 @@ impl OverlayCore {
     /// `Append` with this token is on disk.
     pub fn durable(&mut self, now: Now, token: u64) {
         self.latest = now;
-        for entry in self.author.durable(token) {
+        let entries = match self.asks.answered(token) {
+            Some(Pending::Entry(token)) => self.author.durable(token),
+            Some(Pending::Note) | None => return,
+            Some(other) => return debug_assert!(false, "an append is no {other:?}"),
+        };
+        for entry in entries {
             let restart = entry.header.seq == 0 || entry.is_checkpoint();
             self.chains.put_own(&entry);
             if restart {
@@ -213,7 +221,10 @@ impl OverlayCore {
             self.directory.apply(now, entry.said(), Source { standing: Standing::Own, from: self.me });
             for event in &entry.events {
                 match event {
-                    Event::Bind(b) => self.puts.changed(now, b.aor_id),
+                    Event::Bind(b) => {
+                        self.puts.changed(now, b.aor_id);
+                        self.pinger.on_bound(b.aor_id, b.instance);
+                    }
                     Event::Unbind(u) => self.puts.changed(now, u.aor_id),
                     _ => {}
                 }
@@ -319,7 +330,8 @@ impl OverlayCore {
     fn write_due(&mut self, now: Now) {
         for write in self.author.seal_due(now) {
             let record = write.entry.bytes.to_vec();
-            self.out.push_back(OverlayOutput::Append { token: write.token, record });
+            let token = self.asks.append(Pending::Entry(write.token));
+            self.out.push_back(OverlayOutput::Append { token, record });
         }
     }
 
@@ -327,10 +339,7 @@ impl OverlayCore {
         while let Some(aor_id) = self.puts.take_due(now) {
             let live = self.directory.of_author(self.me, aor_id).filter(|b| b.until > now.wall);
             let value = dht::value(&self.key, live, now.wall);
-            if dht::read(&value, now.wall).is_empty() {
-                continue;
-            }
-            let ttl_secs = dht::ttl_secs(&value, now.wall);
+            let Some(ttl_secs) = dht::ttl_secs(&value, now.wall) else { continue };
             self.puts.put(now, aor_id);
             self.net(NetCommand::DhtPut { key: aor_id.0.to_vec(), value, ttl_secs });
         }
@@ -338,15 +347,27 @@ impl OverlayCore {
 
     fn flush_sync(&mut self) {
         while let Some(ask) = self.sync.poll_ask() {
-            let id = net::sync_id(ask.id);
-            self.net(NetCommand::Request { id, peer: ask.peer, protocol: Protocol::Log, body: ask.body });
+            let (peer, protocol, body) = (ask.peer, Protocol::Log, ask.body);
+            match self.asks.ask(Pending::Sync(ask.id)) {
+                Some(id) => self.net(NetCommand::Request { id, peer, protocol, body }),
+                None => {
+                    self.count("overlay_asks_full");
+                    self.sync.on_response(self.latest, ask.id, None, &mut self.chains);
+                }
+            }
         }
     }
 
     fn flush_verify(&mut self) {
         while let Some(c) = self.verifier.poll_challenge() {
-            let id = net::verify_id(c.id);
-            self.net(NetCommand::Request { id, peer: c.peer, protocol: Protocol::Verify, body: c.body });
+            let (peer, protocol, body) = (c.peer, Protocol::Verify, c.body);
+            match self.asks.ask(Pending::Verify(c.id)) {
+                Some(id) => self.net(NetCommand::Request { id, peer, protocol, body }),
+                None => {
+                    self.count("overlay_asks_full");
+                    self.verifier.on_response(self.latest, c.id, None, &mut self.rng);
+                }
+            }
         }
         while let Some(ping) = self.pinger.poll_ping() {
             let (id, aor_id, instance) = (ping.id, ping.aor_id, ping.instance);
@@ -365,8 +386,8 @@ impl OverlayCore {
 
     /// Writes a record that nobody waits for.
     fn note(&mut self, record: Vec<u8>) {
-        self.next_note += 1;
-        self.out.push_back(OverlayOutput::Append { token: self.next_note, record });
+        let token = self.asks.append(Pending::Note);
+        self.out.push_back(OverlayOutput::Append { token, record });
     }
 
     fn net(&mut self, command: NetCommand) {

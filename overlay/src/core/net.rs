@@ -1,6 +1,6 @@
 //! What comes from other peers.
 
-use super::{OverlayCore, OverlayOutput, gossip};
+use super::{OverlayCore, OverlayOutput, asks::Pending, gossip};
 use crate::{
     dht,
     directory::Source,
@@ -19,14 +19,6 @@ const GAPS: Allowance = Allowance::new(5.0, 1_000.0);
 const PROOFS: Allowance = Allowance::new(10.0 / 60.0, 60.0);
 /// Proofs on our disk, up to 96 KiB each. Beyond, a conviction lasts until the next start.
 const PROOFS_KEPT_MAX: usize = 1_000;
-
-/// Both kinds of requests share one space of ids: the lowest bit says whose it is.
-pub fn sync_id(id: u64) -> u64 {
-    id << 1
-}
-pub fn verify_id(id: u64) -> u64 {
-    (id << 1) | 1
-}
 
 impl OverlayCore {
     pub fn handle_net(&mut self, now: Now, event: NetEvent) {
@@ -77,17 +69,13 @@ impl OverlayCore {
 
     fn on_response(&mut self, now: Now, id: u64, result: Result<Vec<u8>, RequestError>) {
         let body = result.ok();
-        if id & 1 == 1 {
-            let event = self.verifier.on_response(now, id >> 1, body.as_deref(), &mut self.rng);
-            if let Some((what, event)) = event {
-                let realm = self.directory.realm_of(what);
-                self.append_of(now, realm, event);
-            }
-            return;
-        }
-        let Some(brought) = self.sync.on_response(now, id >> 1, body.as_deref(), &mut self.chains) else {
-            return;
+        let brought = match self.asks.answered(id) {
+            Some(Pending::Sync(id)) => self.sync.on_response(now, id, body.as_deref(), &mut self.chains),
+            Some(Pending::Verify(id)) => return self.on_verified(now, id, body.as_deref()),
+            Some(other) => return debug_assert!(false, "a request to a peer is no {other:?}"),
+            None => return,
         };
+        let Some(brought) = brought else { return };
         let before = self.chains.work();
         let (is_new, last) = self.accept_all(now, &brought);
         let full =
@@ -139,6 +127,14 @@ impl OverlayCore {
             self.hear(now, from, said);
         }
         (is_new, last)
+    }
+
+    /// What a serving peer says of its phone goes into our log.
+    fn on_verified(&mut self, now: Now, id: u64, body: Option<&[u8]>) {
+        if let Some((what, event)) = self.verifier.on_response(now, id, body, &mut self.rng) {
+            let realm = self.directory.realm_of(what);
+            self.append_of(now, realm, event);
+        }
     }
 
     fn on_gossip(&mut self, now: Now, from: PeerId, id: GossipId, body: &[u8]) {
@@ -263,24 +259,25 @@ impl OverlayCore {
         }
     }
 
+    /// LOG-23: what a holder is offered. What it holds was checked when it came; of an offer each signature is checked once,
+    /// and remembered, so that the same offer again costs a hash.
     fn on_offer(&mut self, now: Now, from: PeerId, key: &[u8], value: &[u8], held: Option<&[u8]>) {
+        let (chains, directory) = (&self.chains, &self.directory);
         let standing = |h: &dht::Held| {
-            if self.chains.is_convicted(h.serving) {
+            if chains.is_convicted(h.serving) {
                 dht::Standing::Refused
-            } else if self.directory.is_granted((h.aor_id, h.instance, h.serving)) {
+            } else if directory.is_granted((h.aor_id, h.instance, h.serving)) {
                 dht::Standing::Granted
             } else {
                 dht::Standing::Claimed
             }
         };
-        match dht::merge(key, held, value, now.wall, standing) {
-            Some(value) => {
-                let ttl_secs = dht::ttl_secs(&value, now.wall);
-                let is_granted = |h: &dht::Held| {
-                    !self.chains.is_convicted(h.serving)
-                        && self.directory.is_granted((h.aor_id, h.instance, h.serving))
-                };
-                let granted = dht::read(&value, now.wall).iter().any(is_granted);
+        let merged = dht::merge(key, held, value, now.wall, &mut self.checked, standing);
+        for _ in 0..self.checked.take_count() {
+            self.count("dht_signatures_checked");
+        }
+        match merged {
+            Some(dht::Merged { value, ttl_secs, granted }) => {
                 self.net(NetCommand::DhtStore { from, granted, key: key.to_vec(), value, ttl_secs });
             }
             None => self.count("dht_offer_refused"),

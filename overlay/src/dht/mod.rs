@@ -1,7 +1,7 @@
 //! What the DHT holds under an aor_id: a *set* of at most 8 bindings, for readers that do not replicate the directory.
 //!
 //! Each binding is signed by its serving peer and carries the home's grant, so neither a holder nor the path there can
-//! invent one. It is checked before it is stored ([`merge`]) and before it is believed ([`read`]).
+//! invent one. It is checked before it is stored ([`merge`]) and before it is believed ([`read`]), each signature once.
 
 mod puts;
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod tests;
 pub use puts::Puts;
 
 use crate::{grant::PROOF_MAX, records::Bind};
-use dots_wire::{Hash, Label20, PeerId, SecretKey, SharedBytes, Signed, Timestamp, decode, encode};
+use dots_wire::{Checked, Hash, Label20, PeerId, SecretKey, SharedBytes, Signed, Timestamp, decode, encode};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::time::Duration;
 
@@ -72,12 +72,23 @@ pub fn value(key: &SecretKey, binds: impl Iterator<Item = Bind>, now: Timestamp)
     encode(&Value { version: VERSION, binds })
 }
 
-/// The bindings in `value` that are signed and live.
-pub fn read(value: &[u8], now: Timestamp) -> Vec<Held> {
-    checked(value, now).into_iter().map(|(held, _)| held).collect()
+/// The bindings under `aor_id` in `value` that are signed and live, for a reader.
+pub fn read(value: &[u8], aor_id: Hash, now: Timestamp, checked: &mut Checked) -> Vec<Held> {
+    let binds = timely(value, now).into_iter().filter(|(held, _)| held.aor_id == aor_id);
+    binds.filter(|(held, signed)| is_signed(held, signed, checked)).map(|(held, _)| held).collect()
 }
 
-fn checked(value: &[u8], now: Timestamp) -> Vec<(Held, Signed)> {
+/// How many bindings somebody offers, at most: what the offer may cost.
+pub fn count(value: &[u8]) -> usize {
+    if value.len() > VALUE_MAX {
+        1
+    } else {
+        decode::<Value>(value).map_or(1, |v| v.binds.len().clamp(1, BINDS_MAX))
+    }
+}
+
+/// What is well formed and of now; nobody has looked at the signatures.
+fn timely(value: &[u8], now: Timestamp) -> Vec<(Held, Signed)> {
     if value.len() > VALUE_MAX {
         return Vec::new();
     }
@@ -85,18 +96,14 @@ fn checked(value: &[u8], now: Timestamp) -> Vec<(Held, Signed)> {
     if value.version != VERSION {
         return Vec::new();
     }
-    value.binds.into_iter().take(BINDS_MAX).filter_map(|s| check(&s, now).map(|held| (held, s))).collect()
+    value.binds.into_iter().take(BINDS_MAX).filter_map(|s| peek(&s, now).map(|held| (held, s))).collect()
 }
 
-fn check(signed: &Signed, now: Timestamp) -> Option<Held> {
+fn peek(signed: &Signed, now: Timestamp) -> Option<Held> {
     let r: Record = signed.peek().ok()?;
     let timely = r.until > now && r.time.since(now) <= FUTURE_MAX && r.until.since(now) <= LIFE_MAX;
     let short = r.grant.as_ref().is_none_or(|g| g.len() <= PROOF_MAX);
-    if r.version != VERSION || !timely || !short {
-        return None;
-    }
-    signed.verify(&r.serving.0, BIND_DOMAIN).ok()?;
-    Some(Held {
+    let held = Held {
         aor_id: r.aor_id,
         realm: r.realm,
         instance: r.instance,
@@ -104,7 +111,12 @@ fn check(signed: &Signed, now: Timestamp) -> Option<Held> {
         until: r.until,
         time: r.time,
         grant: r.grant,
-    })
+    };
+    (r.version == VERSION && timely && short).then_some(held)
+}
+
+fn is_signed(held: &Held, signed: &Signed, checked: &mut Checked) -> bool {
+    checked.holds(&held.serving.0, BIND_DOMAIN, &signed.payload, &signed.signature)
 }
 
 /// What a holder knows of a binding.
@@ -118,56 +130,103 @@ pub enum Standing {
     Granted,
 }
 
+/// What to hold after an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    pub value: Vec<u8>,
+    /// Seconds for which it is of use.
+    pub ttl_secs: u32,
+    /// A home said so of a binding in it.
+    pub granted: bool,
+}
+
 /// What to hold under `key` after an offer: the union, newest word of each (instance, serving peer). Who is there and
 /// live stays: anybody can make up keys, grants that look like some, and ends that are later. Only what is granted
-/// takes the place of what is claimed. `None`: nothing in the offer is worth holding, or it changes nothing.
+/// takes the place of what is claimed. `None`: nothing in the offer is worth holding, or it changes nothing. What is held was
+/// checked when it was taken in, and a bind of the offer is checked only where there is a place for it.
 pub fn merge(
     key: &[u8],
     held: Option<&[u8]>,
     offered: &[u8],
     now: Timestamp,
+    checked: &mut Checked,
     standing: impl Fn(&Held) -> Standing,
-) -> Option<Vec<u8>> {
+) -> Option<Merged> {
     let judge = |h: &Held| if h.aor_id.0[..] == *key { standing(h) } else { Standing::Refused };
-    let old = held.map(|v| checked(v, now)).unwrap_or_default();
+    let old = held.map(|v| timely(v, now)).unwrap_or_default();
     let before: Vec<Signed> = old.iter().map(|(_, s)| s.clone()).collect();
     let mut all: Vec<(Standing, Held, Signed)> = Vec::new();
-    for (bind, signed) in old.into_iter().chain(checked(offered, now)) {
+    for (bind, signed) in old {
         let standing = judge(&bind);
-        if standing != Standing::Refused {
-            take_in(&mut all, standing, bind, signed);
+        if let Some(place) = place_for(&all, standing, &bind) {
+            put(&mut all, place, (standing, bind, signed));
         }
     }
+    for (bind, signed) in timely(offered, now) {
+        let standing = judge(&bind);
+        if let Some(place) = place_for(&all, standing, &bind)
+            && is_signed(&bind, &signed, checked)
+        {
+            put(&mut all, place, (standing, bind, signed));
+        }
+    }
+    let until = all.iter().map(|(_, h, _)| h.until).max()?;
+    let granted = all.iter().any(|(standing, _, _)| *standing == Standing::Granted);
     let binds: Vec<Signed> = all.into_iter().map(|(_, _, s)| s).collect();
-    if binds.is_empty() || binds == before {
+    if binds == before {
         return None;
     }
-    let merged = encode(&Value { version: VERSION, binds });
-    (merged.len() <= VALUE_MAX).then_some(merged)
+    let value = encode(&Value { version: VERSION, binds });
+    (value.len() <= VALUE_MAX).then(|| Merged { value, ttl_secs: secs(until, now), granted })
 }
 
-fn take_in(all: &mut Vec<(Standing, Held, Signed)>, standing: Standing, bind: Held, signed: Signed) {
+/// Where a bind goes in a set.
+enum Place {
+    Over(usize),
+    /// It is full, and this one is a mere claim.
+    InsteadOf(usize),
+    New,
+}
+
+fn place_for(all: &[(Standing, Held, Signed)], standing: Standing, bind: &Held) -> Option<Place> {
+    if standing == Standing::Refused {
+        return None;
+    }
     let same = |h: &Held| (h.instance, h.serving) == (bind.instance, bind.serving);
-    if let Some(known) = all.iter_mut().find(|(_, h, _)| same(h)) {
-        if known.1.time < bind.time {
-            *known = (standing, bind, signed);
-        }
-        return;
+    if let Some(at) = all.iter().position(|(_, h, _)| same(h)) {
+        return all.get(at).is_some_and(|(_, h, _)| h.time < bind.time).then_some(Place::Over(at));
     }
     let of_serving = all.iter().filter(|(_, h, _)| h.serving == bind.serving).count();
     if of_serving >= PER_SERVING_MAX {
-        return;
+        return None;
     }
-    if all.len() >= BINDS_MAX {
-        let claimed = all.iter().rposition(|(s, _, _)| *s == Standing::Claimed);
-        let Some(last) = claimed.filter(|_| standing == Standing::Granted) else { return };
-        all.remove(last);
+    if all.len() < BINDS_MAX {
+        return Some(Place::New);
     }
-    all.push((standing, bind, signed));
+    let claimed = all.iter().rposition(|(s, _, _)| *s == Standing::Claimed);
+    claimed.filter(|_| standing == Standing::Granted).map(Place::InsteadOf)
 }
 
-/// Seconds for which the value is of use.
-pub fn ttl_secs(value: &[u8], now: Timestamp) -> u32 {
-    let last = read(value, now).into_iter().map(|h| h.until).max().unwrap_or(now);
-    u32::try_from(last.since(now).as_secs()).unwrap_or(u32::MAX).max(1)
+fn put(all: &mut Vec<(Standing, Held, Signed)>, place: Place, bind: (Standing, Held, Signed)) {
+    match place {
+        Place::Over(at) => {
+            if let Some(known) = all.get_mut(at) {
+                *known = bind;
+            }
+        }
+        Place::InsteadOf(at) => {
+            all.remove(at);
+            all.push(bind);
+        }
+        Place::New => all.push(bind),
+    }
+}
+
+/// Seconds for which a value of ours is of use; `None`: nothing in it lives.
+pub fn ttl_secs(value: &[u8], now: Timestamp) -> Option<u32> {
+    timely(value, now).into_iter().map(|(held, _)| held.until).max().map(|until| secs(until, now))
+}
+
+fn secs(until: Timestamp, now: Timestamp) -> u32 {
+    u32::try_from(until.since(now).as_secs()).unwrap_or(u32::MAX).max(1)
 }

@@ -24,6 +24,23 @@ fn offer(serving: u8, phone: u8, until: u64, time: u64) -> Vec<u8> {
     value(&key(serving), [bind(phone, until)].into_iter(), Timestamp(time))
 }
 
+/// What a holder would hold; it has seen nothing before.
+fn merge(
+    key: &[u8],
+    held: Option<&[u8]>,
+    offered: &[u8],
+    now: Timestamp,
+    standing: impl Fn(&Held) -> Standing,
+) -> Option<Vec<u8>> {
+    let merged = super::merge(key, held, offered, now, &mut Checked::default(), standing)?;
+    assert_eq!(Some(merged.ttl_secs), ttl_secs(&merged.value, now));
+    Some(merged.value)
+}
+
+fn read(value: &[u8], now: Timestamp) -> Vec<Held> {
+    super::read(value, AOR, now, &mut Checked::default())
+}
+
 fn all(_: &Held) -> Standing {
     Standing::Claimed
 }
@@ -36,7 +53,7 @@ fn a_holder_keeps_the_union_and_readers_see_what_lives() {
     assert_eq!(read(&two, now).len(), 2);
     assert_eq!(merge(&AOR.0, Some(&two), &offer(1, 1, 5_000, 900), now, all), None, "known");
     assert_eq!(read(&two, Timestamp(5_500)).len(), 1);
-    assert_eq!(ttl_secs(&two, now), 5);
+    assert_eq!(ttl_secs(&two, now), Some(5));
     let newer = merge(&AOR.0, Some(&two), &offer(1, 1, 7_000, 950), now, all).expect("said anew");
     assert_eq!(read(&newer, now).len(), 2);
     assert_eq!(merge(&AOR.0, Some(&newer), &offer(1, 1, 5_000, 900), now, all), None, "an older word");
@@ -94,6 +111,40 @@ fn a_crowd_does_not_fit_and_pushes_nobody_out() {
     let bulky = Some(vec![1; PROOF_MAX + 1].into());
     let bulky = value(&key(30), [Bind { grant: bulky, ..bind(1, 5_000) }].into_iter(), Timestamp(900));
     assert_eq!(merge(&AOR.0, None, &bulky, now, all), None, "no grant is that long");
+}
+
+/// LOG-23, LOG-22: what an offer costs a holder is bounded, and the same offer costs it once.
+#[test]
+fn a_holder_checks_what_it_would_hold_and_that_once() {
+    let now = Timestamp(1_000);
+    let mut checked = Checked::default();
+    let mut cost = |held: Option<&[u8]>, offered: &[u8], standing: fn(&Held) -> Standing| {
+        let merged = super::merge(&AOR.0, held, offered, now, &mut checked, standing);
+        (merged.map(|m| m.value), checked.take_count())
+    };
+    let crowd: Vec<Vec<u8>> = (1..=12u8).map(|n| offer(n, 1, 5_000, 900)).collect();
+    let mut held: Option<Vec<u8>> = None;
+    let mut checks = 0;
+    for value in &crowd {
+        let (merged, count) = cost(held.as_deref(), value, all);
+        held = merged.or(held);
+        checks += count;
+    }
+    assert_eq!(checks, BINDS_MAX, "one for each that was taken in, none for what had no place");
+    let again: usize = crowd.iter().map(|value| cost(held.as_deref(), value, all).1).sum();
+    assert_eq!(again, 0, "nothing of it is news");
+    assert_eq!(cost(None, &crowd[0], all).1, 0, "a value that went and came again was checked before");
+    let mut forged: Value = decode(&offer(40, 1, 5_000, 900)).expect("ours");
+    forged.binds[0].signature.0[5] ^= 1;
+    forged.binds = vec![forged.binds[0].clone(); 40];
+    let forged = encode(&forged);
+    assert!(
+        cost(None, &forged, all).1 <= BINDS_MAX && count(&forged) == BINDS_MAX,
+        "what is charged is what it costs"
+    );
+    let granted = super::merge(&AOR.0, None, &crowd[0], now, &mut checked, |_| Standing::Granted);
+    assert!(granted.is_some_and(|m| m.granted));
+    assert_eq!((count(&[1, 2, 3]), count(&vec![0; VALUE_MAX + 1])), (1, 1), "junk is charged too");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who wants all the room, and what it gets.
 
-use super::{revoked::PER_STRANGER_MAX, *};
+use super::*;
 use crate::records::{Entry, Header, Incarnation, Revoke, entry::VERSION};
 use dots_wire::{SecretKey, encode};
 use std::time::Instant;
@@ -157,19 +157,31 @@ fn a_crowd_of_realms_takes_room_from_itself_and_from_nobody_who_stands_better() 
     dir.table.assert_empty();
 }
 
+/// LOG-18.
 #[test]
 fn a_flood_of_revocations_does_not_displace_a_homes() {
-    let mut dir = Directory::default();
+    let room = Limits::new(120_000, 500).reserving([200, 300, 0, 0]);
+    let mut dir = Directory { revoked: revoked::Revoked::with_room(room), ..Directory::default() };
     let revoke = |n: u32, before: u64| Event::Revoke(Revoke { aor_id: phone(n), before: Timestamp(before) });
-    say(&mut dir, 1, STRANGER, &[revoke(0, 900_000)]);
+    let by = |n: u32, standing| Source { standing, from: key(n).peer_id() };
+    say(&mut dir, 1, by(1, Standing::Other), &[revoke(0, 900_000)]);
+    say(&mut dir, 9, by(2, Standing::Trusted), &(0..50).map(|n| revoke(n, 900_000)).collect::<Vec<_>>());
+    // One author that says much, then many that say little, all through one neighbour.
     for chunk in 0..3 {
         let flood: Vec<Event> = (0..1_000).map(|n| revoke(1 + chunk * 1_000 + n, 900_001)).collect();
-        say(&mut dir, 2, STRANGER, &flood);
+        say(&mut dir, 2, by(2, Standing::Other), &flood);
     }
-    let (home, crowd) = (key(1).peer_id(), key(2).peer_id());
-    assert_eq!(dir.revoked_before(phone(0), home), Some(Timestamp(900_000)));
-    let kept = (1..=3_000).filter(|n| dir.revoked_before(phone(*n), crowd).is_some()).count();
-    assert_eq!(kept, PER_STRANGER_MAX);
+    for author in 100..1_000 {
+        say(&mut dir, author, by(2, Standing::Other), &[revoke(author, 900_001)]);
+    }
+    let (home, trusted) = (key(1).peer_id(), key(9).peer_id());
+    assert_eq!(
+        dir.revoked_before(phone(0), home),
+        Some(Timestamp(900_000)),
+        "a home that nobody knows to be one"
+    );
+    assert!((0..50).all(|n| dir.revoked_before(phone(n), trusted).is_some()), "a trusted one");
+    assert!(dir.revoked.len() <= 500);
     say(&mut dir, 1, STRANGER, &[revoke(0, 800_000)]);
     assert_eq!(dir.revoked_before(phone(0), home), Some(Timestamp(900_000)), "it is never taken back");
     say(&mut dir, 1, STRANGER, &[revoke(0, 2_000_000)]);
@@ -179,4 +191,50 @@ fn a_flood_of_revocations_does_not_displace_a_homes() {
     assert!(dir.revoked_before(phone(0), home).is_some(), "as long as an older grant can live");
     dir.sweep(at(900_001 + HOUR + 60_000));
     assert_eq!(dir.revoked_before(phone(0), home), None);
+}
+
+/// LOG-14: one grant pays for its room until it ends, whatever is said of it.
+#[test]
+fn a_grant_that_is_said_again_with_a_later_end_holds_no_room() {
+    let mut dir = Directory::default();
+    let with = |grant: u8, until: u64| {
+        let (until, grant) = (Timestamp(until), Some(vec![grant; 10].into()));
+        Event::Bind(Bind { aor_id: AOR, realm: REALM, instance: phone(1), until, grant })
+    };
+    let binding = (AOR, phone(1), key(1).peer_id());
+    let end = until() - 1_000;
+    assert_eq!(say(&mut dir, 1, STRANGER, &[with(1, end)]), 0);
+    assert_eq!(dir.take_claims()[0].until, Timestamp(end), "whoever judges compares it with the grant");
+    assert!(dir.granted(binding, OTHER));
+    for later in [1, 500, 60_000] {
+        assert_eq!(
+            say(&mut dir, 1, STRANGER, &[with(1, end + later)]),
+            1,
+            "the same grant, {later} ms later"
+        );
+    }
+    assert_eq!(dir.lookup(now(), AOR, REALM)[0].until, Timestamp(end));
+    assert_eq!(say(&mut dir, 1, STRANGER, &[with(1, end), with(1, end - 1)]), 0, "as it is, or for less");
+    assert!(dir.take_claims().iter().all(|claim| claim.is_granted), "and nobody judges it again");
+    assert_eq!(say(&mut dir, 1, STRANGER, &[with(2, end + 500)]), 0, "another grant is another word");
+    assert!(!dir.take_claims()[0].is_granted);
+    // Who is the home says so himself, and is believed by the record.
+    let own_home = |until: u64| bind(AOR, phone(2), until);
+    assert_eq!(say(&mut dir, 2, STRANGER, &[own_home(end)]), 0);
+    assert!(dir.granted((AOR, phone(2), key(2).peer_id()), OTHER));
+    assert_eq!(say(&mut dir, 2, STRANGER, &[own_home(end + 500)]), 0);
+}
+
+/// LOG-14: what nobody has judged is shown as that, so that nobody checks it for each call.
+#[test]
+fn what_is_shown_says_whether_a_home_said_so() {
+    let mut dir = Directory::default();
+    for author in 1..=4 {
+        say(&mut dir, author, STRANGER, &[bind(AOR, phone(author), until())]);
+    }
+    dir.granted((AOR, phone(3), key(3).peer_id()), OTHER);
+    say(&mut dir, 9, OWN, &[bind(AOR, phone(9), until())]);
+    let granted: Vec<Hash> =
+        dir.lookup(now(), AOR, REALM).iter().filter(|f| f.is_granted).map(|f| f.instance).collect();
+    assert_eq!((granted.len(), granted.contains(&phone(3)), granted.contains(&phone(9))), (2, true, true));
 }

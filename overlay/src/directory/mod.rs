@@ -56,6 +56,8 @@ pub type Binding = (Hash, Hash, PeerId);
 pub struct Claim {
     pub binding: Binding,
     pub realm: Label20,
+    /// No later than the grant ends: else it is not what the home said.
+    pub until: Timestamp,
     pub grant: Option<SharedBytes>,
     /// It was judged before, and is only said again.
     pub is_granted: bool,
@@ -98,7 +100,7 @@ impl Directory {
             restating: BTreeMap::new(),
             spared: BTreeMap::new(),
             dead: BTreeSet::new(),
-            revoked: Revoked::default(),
+            revoked: Revoked::with_room(revoked::REVOKED),
             liars: BTreeSet::new(),
         }
     }
@@ -119,7 +121,7 @@ impl Directory {
                 }
                 Event::Attest(attest) => self.attest(author, attest),
                 Event::Revoke(revoke) => {
-                    self.revoked.insert(now.wall, author, source.standing, revoke);
+                    self.revoked.insert(now.wall, author, source, revoke);
                 }
                 // Its root is for proofs.
                 Event::Checkpoint(checkpoint) => self.restates(author, checkpoint.count),
@@ -146,11 +148,15 @@ impl Directory {
         if let Some(serial) = serial.filter(|serial| self.is_same_word(*serial, bind)) {
             // A grant is checked once. Said again it costs nobody anything, and pays for nothing.
             let held = self.table.get_mut(serial).expect("it was found");
+            // LOG-14: the grant says when it ends. Who is the home says so himself.
+            if !own && bind.grant.is_some() && bind.until > held.until {
+                return false;
+            }
             (held.until, held.said, held.confirm_by) = (bind.until, said, table::NEVER);
             self.table.changed.insert(bind.aor_id);
             if !own {
-                let (realm, grant) = (bind.realm, bind.grant.clone());
-                self.claims.push(Claim { binding, realm, grant, is_granted: true });
+                let (realm, until, grant) = (bind.realm, bind.until, bind.grant.clone());
+                self.claims.push(Claim { binding, realm, until, grant, is_granted: true });
             }
             return true;
         }
@@ -173,7 +179,7 @@ impl Directory {
         let cause = Cause::new(Standing::Other).by(&source.from.to_bytes());
         let is_held = self.table.insert(Place::Waiting, cause, row).is_some();
         if is_held {
-            self.claims.push(Claim { binding, realm, grant, is_granted: false });
+            self.claims.push(Claim { binding, realm, until, grant, is_granted: false });
         }
         is_held
     }
@@ -230,7 +236,8 @@ impl Directory {
         let claim = |serial: u64| {
             let held = self.table.get(serial).expect("what is in an index is in the table");
             let binding = self.table.binding(held);
-            (serial, Claim { binding, realm, grant: held.grant.clone(), is_granted: false })
+            let (until, grant) = (held.until, held.grant.clone());
+            (serial, Claim { binding, realm, until, grant, is_granted: false })
         };
         self.table.waiting_of(realm, after, max).map(claim).collect()
     }

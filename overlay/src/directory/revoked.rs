@@ -1,97 +1,51 @@
 //! Revocations: "grants of this AOR from before this time are void". Anybody can say so; only a home's word is asked
 //! for. One is of use as long as a grant from before it could live.
+//!
+//! LOG-18. Who is a home of what realm is not known here. So room is shared: own and trusted homes have theirs, and of all others
+//! whoever brought most loses the oldest of the author that has said most.
 
-use super::{CLOCKS, LIFE_MAX};
+use super::{CLOCKS, LIFE_MAX, Source};
 use crate::records::Revoke;
-use dots_wire::{Hash, PeerId, Timestamp, bounded::Standing};
-use std::collections::{BTreeMap, BTreeSet};
+use dots_wire::{
+    Hash, PeerId, Timestamp,
+    bounded::{Cache, Cause, Limits},
+};
 
-/// In all; at the limit whoever has said most loses its oldest.
-pub const REVOKED_MAX: usize = 100_000;
-/// Of one stranger; then its oldest goes.
-pub const PER_STRANGER_MAX: usize = 1_000;
+/// A hundred thousand.
+pub const REVOKED: Limits = Limits::new(24 * 1024 * 1024, 100_000).reserving([200, 300, 0, 0]);
 
-#[derive(Default)]
 pub struct Revoked {
-    by_author: BTreeMap<PeerId, Said>,
-    by_size: BTreeSet<(usize, PeerId)>,
-    count: usize,
-}
-
-#[derive(Default)]
-struct Said {
-    before: BTreeMap<Hash, Timestamp>,
-    by_time: BTreeSet<(Timestamp, Hash)>,
+    before: Cache<(PeerId, Hash), Timestamp>,
 }
 
 impl Revoked {
-    pub fn insert(&mut self, wall: Timestamp, author: PeerId, standing: Standing, revoke: &Revoke) {
+    pub fn with_room(limits: Limits) -> Revoked {
+        Revoked { before: Cache::new(limits) }
+    }
+
+    pub fn insert(&mut self, wall: Timestamp, author: PeerId, source: Source, revoke: &Revoke) {
         let Revoke { aor_id, before } = *revoke;
         let known = self.before(aor_id, author);
         if before.since(wall) > CLOCKS || is_over(before, wall) || known >= Some(before) {
             return;
         }
-        self.remove(author, aor_id);
-        let said = self.by_author.get(&author).map_or(0, |s| s.before.len());
-        if standing == Standing::Other && said >= PER_STRANGER_MAX {
-            self.remove_oldest(author);
-        } else if self.count >= REVOKED_MAX
-            && let Some((_, largest)) = self.by_size.last().copied()
-        {
-            self.remove_oldest(largest);
-        }
-        self.resize(author, |said| {
-            said.before.insert(aor_id, before);
-            said.by_time.insert((before, aor_id));
-        });
-    }
-
-    fn remove_oldest(&mut self, author: PeerId) {
-        if let Some((_, aor_id)) = self.by_author.get(&author).and_then(|s| s.by_time.first().copied()) {
-            self.remove(author, aor_id);
-        }
-    }
-
-    fn remove(&mut self, author: PeerId, aor_id: Hash) {
-        self.resize(author, |said| {
-            if let Some(before) = said.before.remove(&aor_id) {
-                said.by_time.remove(&(before, aor_id));
-            }
-        });
-    }
-
-    fn resize(&mut self, author: PeerId, change: impl FnOnce(&mut Said)) {
-        let said = self.by_author.entry(author).or_default();
-        let from = said.before.len();
-        change(said);
-        let to = said.before.len();
-        self.count = self.count + to - from;
-        self.by_size.remove(&(from, author));
-        if to == 0 {
-            self.by_author.remove(&author);
-        } else {
-            self.by_size.insert((to, author));
-        }
+        let network = Cause::name(&source.from.to_bytes());
+        let cause = Cause { network, ..Cause::new(source.standing) }.by(&author.to_bytes());
+        self.before.insert(cause, (author, aor_id), before);
     }
 
     pub fn before(&self, aor_id: Hash, author: PeerId) -> Option<Timestamp> {
-        self.by_author.get(&author)?.before.get(&aor_id).copied()
+        self.before.get(&(author, aor_id)).copied()
     }
 
     /// Drops those that no grant is old enough for any more.
     pub fn sweep(&mut self, wall: Timestamp) {
-        let over: Vec<(PeerId, Hash)> = self
-            .by_author
-            .iter()
-            .flat_map(|(author, said)| {
-                said.by_time.iter().map(move |(before, aor_id)| (*author, *before, *aor_id))
-            })
-            .filter(|(_, before, _)| is_over(*before, wall))
-            .map(|(author, _, aor_id)| (author, aor_id))
-            .collect();
-        for (author, aor_id) in over {
-            self.remove(author, aor_id);
-        }
+        self.before.retain(|_, before| !is_over(*before, wall));
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.before.len()
     }
 }
 

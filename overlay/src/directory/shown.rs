@@ -38,6 +38,8 @@ pub struct Found {
     pub realm: Label20,
     pub until: Timestamp,
     pub state: State,
+    /// Its grant was good when it came. What nobody has judged, or nobody can yet, is not worth a check to who routes.
+    pub is_granted: bool,
     /// Who had it pinged, when, and what came of it; newest word of each.
     pub attested: Vec<(PeerId, Timestamp, Life)>,
     /// The home's word, unchecked. None: the serving peer says that it is the home.
@@ -76,6 +78,7 @@ impl Directory {
             realm,
             until: held.until,
             state: self.state(serving, held),
+            is_granted: held.is_granted(),
             attested,
             grant: held.grant.clone(),
         }

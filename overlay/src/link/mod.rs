@@ -23,22 +23,45 @@ pub use frame::{BODY_MAX, FRAME_MAX, Frame};
 pub use peer::{DOWN_AFTER, QUEUE_BYTES, QUEUE_FRAMES};
 
 use crate::transport::{NetCommand, NetEvent, StreamId};
-use dots_wire::{Now, PeerId, sha256};
+use dots_wire::{
+    Now, PeerId,
+    bounded::{Cause, Limits, Promises},
+    sha256,
+};
 use peer::Link;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-/// Peers with a link. At the limit one that was idle for [`IDLE`] goes, else the new one is refused.
+/// Peers with a link. At the limit one goes that nobody misses ([`Link::missed_until`]), else the new one is refused.
 pub const LINKS_MAX: usize = 4_096;
-/// A link with nothing under way for this long may be given up for another peer's.
+/// Each peer has one, so there are no shares to divide.
+const LINKS: Limits = Limits::new(4 * 1024 * 1024, LINKS_MAX);
+/// A link with a stream and nothing under way for this long may be given up for another peer's.
 const IDLE: Duration = Duration::from_secs(60);
+/// Bytes queued toward all peers together. A queue takes no more than what is still free, so that many slow ones leave room.
+pub const QUEUED_MAX: usize = 64 * 1024 * 1024;
 
-/// The queue toward that peer is full, or the body is longer than [`BODY_MAX`].
+/// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the link to that peer is full")]
-pub struct LinkFull;
+pub enum NotQueued {
+    /// The queue toward that peer is full, there is no room for one more link, or the body is longer than [`BODY_MAX`].
+    #[error("the link to that peer is full")]
+    Full,
+    /// Nobody was reached there a moment ago.
+    #[error("nobody is reached there")]
+    Unreached,
+}
+
+impl NotQueued {
+    pub fn counter(self) -> &'static str {
+        match self {
+            NotQueued::Full => "link_full",
+            NotQueued::Unreached => "link_unreached",
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkOutput {
@@ -61,7 +84,9 @@ pub struct Links {
     /// Links that there ever were: each has a session of its own, so that one that was given up for room and comes
     /// again is not taken for the one before, whose numbers are forgotten here.
     made: u64,
-    links: BTreeMap<PeerId, Link>,
+    links: Promises<PeerId, Box<Link>>,
+    /// Bytes that are queued in all of them.
+    queued: usize,
     streams: BTreeMap<StreamId, PeerId>,
     /// When each link next has something to do; `armed` finds its entry here.
     timers: BTreeSet<(Instant, PeerId)>,
@@ -76,7 +101,8 @@ impl Links {
             me,
             seed,
             made: 0,
-            links: BTreeMap::new(),
+            links: Promises::new(LINKS),
+            queued: 0,
             streams: BTreeMap::new(),
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
@@ -86,12 +112,13 @@ impl Links {
 
     /// Queues `body` toward `peer`, opening a stream if there is none. `initial`: a new request, refused first when
     /// the queue fills; what ends or answers older work still passes.
-    pub fn send(&mut self, now: Now, peer: PeerId, body: Vec<u8>, initial: bool) -> Result<(), LinkFull> {
+    pub fn send(&mut self, now: Now, peer: PeerId, body: Vec<u8>, initial: bool) -> Result<(), NotQueued> {
         if peer == self.me || !self.ensure(now.mono, peer) {
-            return Err(LinkFull);
+            return Err(NotQueued::Full);
         }
-        let link = self.links.get_mut(&peer).ok_or(LinkFull)?;
-        let result = link.send(now.mono, body, initial, &mut self.out);
+        let room = QUEUED_MAX.saturating_sub(self.queued);
+        let link = self.links.get_mut(&peer).ok_or(NotQueued::Full)?;
+        let result = link.send(now.mono, body, initial, room, &mut self.out);
         self.rearm(peer);
         result
     }
@@ -103,7 +130,7 @@ impl Links {
             }
             NetEvent::StreamRefused { peer } => {
                 if let Some(link) = self.links.get_mut(peer) {
-                    link.on_refused();
+                    link.on_refused(now.mono, &mut self.out);
                     self.rearm(*peer);
                 }
             }
@@ -111,12 +138,12 @@ impl Links {
             NetEvent::StreamClosed { stream } => self.on_closed(now.mono, *stream),
             NetEvent::Connected { peer } => {
                 if let Some(link) = self.links.get_mut(peer) {
-                    link.try_open(now.mono, &mut self.out);
+                    link.on_connected(now.mono, &mut self.out);
                     self.rearm(*peer);
                 }
             }
             NetEvent::Disconnected { peer } => {
-                if let Some(stream) = self.links.get(peer).and_then(Link::current) {
+                if let Some(stream) = self.links.get(peer).and_then(|link| link.current()) {
                     self.on_closed(now.mono, stream);
                 }
             }
@@ -186,19 +213,18 @@ impl Links {
 
     /// A link for `peer`; `false`: there are too many, and none is idle.
     fn ensure(&mut self, now: Instant, peer: PeerId) -> bool {
-        if self.links.contains_key(&peer) {
+        if self.links.contains(&peer) {
             return true;
         }
         if self.links.len() >= LINKS_MAX {
-            let idle = |l: &&Link| l.is_idle() && now.saturating_duration_since(l.used_at) >= IDLE;
-            let oldest =
-                self.links.iter().filter(|(_, l)| idle(l)).min_by_key(|(_, l)| l.used_at).map(|(p, _)| *p);
-            let Some(oldest) = oldest else { return false };
-            self.forget(oldest);
+            // LINK-12: a link without a stream costs nobody anything; with one, an hour's silence comes before a minute's.
+            let idle = self.links.iter().filter_map(|(peer, link)| Some((link.missed_until(IDLE)?, *peer)));
+            let Some((_, peer)) = idle.min().filter(|(at, _)| *at <= now) else { return false };
+            self.forget(peer);
         }
         let session = self.next_session();
-        self.links.insert(peer, Link::new(peer, session, now));
-        true
+        let link = Box::new(Link::new(peer, session, now));
+        self.links.insert(Cause::OWN, peer, link).is_ok()
     }
 
     fn next_session(&mut self) -> u64 {
@@ -209,6 +235,7 @@ impl Links {
 
     fn forget(&mut self, peer: PeerId) {
         if let Some(mut link) = self.links.remove(&peer) {
+            self.queued -= link.count().1;
             link.say_bye(&mut self.out);
             if let Some(stream) = link.close(&mut self.out) {
                 self.streams.remove(&stream);
@@ -218,7 +245,11 @@ impl Links {
     }
 
     fn rearm(&mut self, peer: PeerId) {
-        let next = self.links.get(&peer).and_then(Link::deadline);
+        let next = self.links.get_mut(&peer).and_then(|link| {
+            let (before, after) = link.count();
+            self.queued = self.queued + after - before;
+            link.deadline()
+        });
         if let Some(old) = self.armed.remove(&peer) {
             self.timers.remove(&(old, peer));
         }

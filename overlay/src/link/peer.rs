@@ -1,12 +1,13 @@
 //! One peer's end of a link: what is queued toward it, what came from it, and the one stream that counts.
 
 use super::{
-    LinkFull, LinkOutput,
+    LinkOutput,
     LinkOutput::Net,
+    NotQueued,
     frame::{BODY_MAX, Frame},
 };
 use crate::transport::{NetCommand, StreamId};
-use dots_wire::PeerId;
+use dots_wire::{PeerId, bounded::Weight};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -24,6 +25,8 @@ pub const DOWN_AFTER: Duration = Duration::from_secs(5);
 pub const RETRY: Duration = Duration::from_millis(500);
 /// An attempt that was never answered does not block the next one forever.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// Nobody was reached twice in a row: new requests are refused for so long instead of waiting, and the next one after that tries again.
+const UNREACHED_FOR: Duration = Duration::from_secs(2);
 /// Two streams opened within this time are "simultaneous"; later, the newer one replaces a dead one.
 const SIMULTANEOUS: Duration = Duration::from_secs(2);
 /// An acknowledgement waits this long for a frame to ride on, or for this many frames to acknowledge at once.
@@ -59,6 +62,13 @@ pub struct Link {
     bytes: usize,
     /// How many of them were on a stream of this session: whether they arrived is for the other to say.
     sent: usize,
+    /// A stream of this link carried something since it was made or given up: answers may be on their way.
+    spoke: bool,
+    /// How often a stream was refused since there was one, and when last. Once may be a connection that broke meanwhile.
+    refusals: u32,
+    refused_at: Instant,
+    /// What the links as a whole have counted of `bytes`.
+    counted: usize,
     /// The other has said Bye: if it comes with another session, it is because it had given the link up.
     given_up: bool,
     /// The last acknowledgement, or when the queue stopped being empty.
@@ -69,6 +79,13 @@ pub struct Link {
     unacked: u32,
     ack_at: Option<Instant>,
     pub used_at: Instant,
+}
+
+impl Weight for Box<Link> {
+    /// What is queued has a limit of its own.
+    fn heap_bytes(&self) -> usize {
+        size_of::<Link>()
+    }
 }
 
 impl Link {
@@ -84,6 +101,10 @@ impl Link {
             base: 0,
             bytes: 0,
             sent: 0,
+            spoke: false,
+            refusals: 0,
+            refused_at: now,
+            counted: 0,
             given_up: false,
             progress_at: now,
             their_session: None,
@@ -98,9 +119,23 @@ impl Link {
         self.stream.as_ref().map(|s| s.id)
     }
 
-    /// Nothing is under way in either direction.
-    pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.unacked == 0 && self.lost_at.is_none() && self.opening.is_none()
+    /// From when on nobody misses it: at once where it has neither a stream nor anything to send, after `idle` where only
+    /// the stream is left. `None`: something is under way.
+    pub fn missed_until(&self, idle: Duration) -> Option<Instant> {
+        let quiet =
+            self.queue.is_empty() && self.unacked == 0 && self.lost_at.is_none() && self.opening.is_none();
+        quiet.then(|| if self.stream.is_some() { self.used_at + idle } else { self.used_at })
+    }
+
+    #[cfg(test)]
+    pub fn count_queued(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is queued: as it was counted before, and now.
+    pub fn count(&mut self) -> (usize, usize) {
+        let before = std::mem::replace(&mut self.counted, self.bytes);
+        (before, self.bytes)
     }
 
     pub fn send(
@@ -108,11 +143,20 @@ impl Link {
         now: Instant,
         body: Vec<u8>,
         initial: bool,
+        room: usize,
         out: &mut VecDeque<LinkOutput>,
-    ) -> Result<(), LinkFull> {
-        let (frames, bytes) = if initial { (QUEUE_FRAMES, QUEUE_BYTES) } else { (HARD_FRAMES, HARD_BYTES) };
+    ) -> Result<(), NotQueued> {
+        let (frames, bytes) = match initial {
+            true => (QUEUE_FRAMES, QUEUE_BYTES.min(room)),
+            false => (HARD_FRAMES, HARD_BYTES.min(room.max(BODY_MAX))),
+        };
+        // LINK-10: a caller does not wait where nobody was reached a moment ago.
+        let lately = now.saturating_duration_since(self.refused_at) < UNREACHED_FOR;
+        if initial && self.stream.is_none() && self.is_unreached() && lately {
+            return Err(NotQueued::Unreached);
+        }
         if body.len() > BODY_MAX || self.queue.len() >= frames || self.bytes + body.len() > bytes {
-            return Err(LinkFull);
+            return Err(NotQueued::Full);
         }
         self.used_at = now;
         if self.queue.is_empty() {
@@ -137,6 +181,7 @@ impl Link {
         if outbound {
             self.opening = None;
         }
+        self.refusals = 0;
         let mut loser = None;
         if let Some(current) = &self.stream {
             let simultaneous = now.saturating_duration_since(current.since) < SIMULTANEOUS;
@@ -154,8 +199,26 @@ impl Link {
         loser
     }
 
-    pub fn on_refused(&mut self) {
-        self.opening = None;
+    /// No stream was to be had. Where no answer can be on its way, what waits need not wait any longer.
+    pub fn on_refused(&mut self, now: Instant, out: &mut VecDeque<LinkOutput>) {
+        let was_asked = self.opening.take().is_some();
+        if was_asked && self.stream.is_none() {
+            self.refused_at = now;
+            self.refusals = self.refusals.saturating_add(1);
+            if self.is_unreached() && !self.spoke && !self.queue.is_empty() {
+                self.drop_queue(out);
+            }
+        }
+    }
+
+    fn is_unreached(&self) -> bool {
+        self.refusals >= 2
+    }
+
+    /// The peer is connected.
+    pub fn on_connected(&mut self, now: Instant, out: &mut VecDeque<LinkOutput>) {
+        self.refusals = 0;
+        self.try_open(now, out);
     }
 
     /// The current stream is gone.
@@ -225,6 +288,7 @@ impl Link {
         if let Some(current) = &mut self.stream {
             current.ready = true;
         }
+        self.spoke = true;
         if self.expected > 0 {
             self.send_ack(out);
         }
@@ -311,6 +375,7 @@ impl Link {
         self.queue.clear();
         self.bytes = 0;
         self.sent = 0;
+        self.spoke = false;
         self.lost_at = None;
         out.push_back(LinkOutput::Down { peer: self.peer });
     }

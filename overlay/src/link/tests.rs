@@ -1,6 +1,6 @@
 //! Two links over a network that breaks when it likes.
 
-use super::{peer::Link, *};
+use super::*;
 use dots_wire::{SecretKey, Timestamp};
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ impl Pair {
         }
     }
 
-    fn send(&mut self, from: usize, body: &[u8]) -> Result<(), LinkFull> {
+    fn send(&mut self, from: usize, body: &[u8]) -> Result<(), NotQueued> {
         let to = self.ends[1 - from].me;
         let result = self.ends[from].links.send(self.now, to, body.to_vec(), true);
         self.collect();
@@ -104,8 +104,13 @@ impl Pair {
 
     /// The connection breaks: what is on the wire is lost, both sides hear of it.
     fn cut(&mut self) {
-        self.wire
-            .retain(|(_, e)| matches!(e, NetEvent::StreamRefused { .. } | NetEvent::StreamClosed { .. }));
+        let stays = |e: &NetEvent| {
+            matches!(
+                e,
+                NetEvent::StreamRefused { .. } | NetEvent::StreamClosed { .. } | NetEvent::Connected { .. }
+            )
+        };
+        self.wire.retain(|(_, e)| stays(e));
         for (a, b) in std::mem::take(&mut self.pipes) {
             self.wire.push_back((0, NetEvent::StreamClosed { stream: a }));
             self.wire.push_back((1, NetEvent::StreamClosed { stream: b }));
@@ -114,6 +119,9 @@ impl Pair {
         for at in 0..2 {
             let peer = self.ends[1 - at].me;
             self.wire.push_back((at, NetEvent::StreamRefused { peer }));
+            if self.reachable {
+                self.wire.push_back((at, NetEvent::Connected { peer }));
+            }
         }
     }
 
@@ -121,7 +129,7 @@ impl Pair {
     fn evict(&mut self, at: usize) {
         let peer = self.ends[1 - at].me;
         let links = &mut self.ends[at].links;
-        if links.links.get(&peer).is_some_and(Link::is_idle) {
+        if links.links.get(&peer).is_some_and(|link| link.missed_until(IDLE).is_some()) {
             links.forget(peer);
             self.collect();
         }
@@ -158,18 +166,22 @@ fn one_stream_stays_and_frames_pass_both_ways() {
 }
 
 #[test]
-fn an_unreachable_peer_is_down_after_five_seconds_and_can_come_back() {
+fn a_peer_that_is_lost_is_down_after_five_seconds_and_can_come_back() {
     let mut net = Pair::new();
-    net.reachable = false;
+    assert_eq!(net.send(0, b"heard"), Ok(()));
+    net.pass(Duration::from_secs(1));
     assert_eq!(net.send(0, b"lost"), Ok(()));
+    net.reachable = false;
+    net.cut();
     net.pass(Duration::from_millis(4_900));
     assert_eq!(net.ends[0].downs, 0);
     net.pass(Duration::from_millis(200));
     assert_eq!(net.ends[0].downs, 1);
     net.reachable = true;
+    net.pass(Duration::from_secs(2));
     assert_eq!(net.send(0, b"found"), Ok(()));
     net.pass(Duration::from_secs(1));
-    assert_eq!(net.ends[1].got, [b"found".to_vec()]);
+    assert_eq!(net.ends[1].got.last().map(Vec::as_slice), Some(&b"found"[..]));
 }
 
 #[test]
@@ -244,10 +256,110 @@ fn a_full_table_gives_up_an_idle_link_only() {
     for n in 0..LINKS_MAX {
         links.handle_net(now, &NetEvent::StreamOpened { peer: peer(n), stream: n as u64, outbound: false });
     }
-    assert_eq!(links.send(now, peer(LINKS_MAX), vec![1], true), Err(LinkFull), "all are young");
+    assert_eq!(links.send(now, peer(LINKS_MAX), vec![1], true), Err(NotQueued::Full), "all are young");
     let later = Now { mono: now.mono + IDLE, ..now };
     assert_eq!(links.send(later, peer(LINKS_MAX), vec![1], true), Ok(()));
     assert_eq!((links.links.len(), links.streams.len()), (LINKS_MAX, LINKS_MAX - 1));
+}
+
+/// LINK-12: a stream that was opened and closed leaves nothing that anybody misses.
+#[test]
+fn links_without_a_stream_keep_nobody_out() {
+    let now = Now { mono: Instant::now(), wall: Timestamp(0) };
+    let mut links = Links::new(key(1), 1);
+    let peer = |n: usize| {
+        let mut bytes = [3; 32];
+        bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+    };
+    let honest = 10;
+    for n in 0..honest {
+        links.handle_net(now, &NetEvent::StreamOpened { peer: peer(n), stream: n as u64, outbound: false });
+    }
+    for n in honest..honest + 2 * LINKS_MAX {
+        let stream = n as u64;
+        links.handle_net(now, &NetEvent::StreamOpened { peer: peer(n), stream, outbound: false });
+        links.handle_net(now, &NetEvent::StreamClosed { stream });
+    }
+    assert_eq!(links.links.len(), LINKS_MAX);
+    assert_eq!(links.send(now, peer(999_999), vec![1], true), Ok(()), "they go at once");
+    assert!((0..honest).all(|n| links.links.contains(&peer(n))), "and who has a stream stays");
+}
+
+/// LINK-11: many slow peers leave room for others.
+#[test]
+fn what_waits_for_all_peers_together_is_bounded() {
+    let now = Now { mono: Instant::now(), wall: Timestamp(0) };
+    let mut links = Links::new(key(1), 1);
+    let peer = |n: u32| {
+        let mut bytes = [3; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+    };
+    for n in 0..200 {
+        while links.send(now, peer(n), vec![7; 60_000], false).is_ok() {}
+    }
+    assert!(links.queued < QUEUED_MAX + 200 * BODY_MAX, "{}", links.queued);
+    assert_eq!(links.queued, links.links.iter().map(|(_, l)| l.count_queued()).sum::<usize>());
+    assert_eq!(links.send(now, peer(900), vec![1; 400], false), Ok(()), "what ends work has a frame's room");
+    let later = Now { mono: now.mono + Duration::from_secs(1), ..now };
+    for at in [now, later] {
+        links.handle_timeout(at);
+        for n in (0..200).chain([900]) {
+            links.handle_net(at, &NetEvent::StreamRefused { peer: peer(n) });
+        }
+    }
+    assert_eq!(links.queued, 0, "what is dropped is given back");
+}
+
+/// LINK-10: nobody waits for a peer that cannot be reached, where no answer can be on its way.
+#[test]
+fn who_is_not_reached_is_down_at_once_and_refused_for_a_moment() {
+    let mut net = Pair::new();
+    net.reachable = false;
+    assert_eq!(net.send(0, b"first"), Ok(()));
+    net.deliver(9);
+    assert_eq!(net.ends[0].downs, 0, "a connection may have broken just then");
+    net.pass(Duration::from_millis(510));
+    assert_eq!(net.ends[0].downs, 1, "not after five seconds");
+    assert_eq!(net.send(0, b"second"), Err(NotQueued::Unreached), "and nothing waits for it");
+    let other = net.ends[1].me;
+    assert_eq!(
+        net.ends[0].links.send(net.now, other, b"BYE".to_vec(), false),
+        Ok(()),
+        "what ends work is tried"
+    );
+    net.pass(Duration::from_millis(510));
+    assert_eq!(net.ends[0].downs, 2, "at the first refusal now");
+    net.pass(Duration::from_secs(3));
+    assert_eq!(net.send(0, b"again"), Ok(()), "it may be back");
+    net.deliver(9);
+    assert_eq!(net.ends[0].downs, 3);
+    net.reachable = true;
+    net.pass(Duration::from_secs(3));
+    assert_eq!(net.send(0, b"third"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[1].got.last().map(Vec::as_slice), Some(&b"third"[..]));
+    // While answers may be on their way, what was sent waits as before; what is new does not.
+    net.reachable = false;
+    net.cut();
+    net.pass(Duration::from_millis(1_100));
+    let downs = net.ends[0].downs;
+    assert_eq!(net.send(0, b"fourth"), Err(NotQueued::Unreached));
+    assert_eq!(net.ends[0].downs, downs, "the others are not given up for it");
+    net.reachable = true;
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.send(0, b"fifth"), Ok(()), "it is back");
+    // A connection ends the waiting.
+    net.reachable = false;
+    net.cut();
+    net.pass(Duration::from_millis(1_100));
+    assert_eq!(net.send(0, b"lost"), Err(NotQueued::Unreached));
+    net.reachable = true;
+    net.ends[0].links.handle_net(net.now, &NetEvent::Connected { peer: other });
+    assert_eq!(net.send(0, b"sixth"), Ok(()));
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[1].got.last().map(Vec::as_slice), Some(&b"sixth"[..]));
 }
 
 #[test]
@@ -259,12 +371,12 @@ fn a_full_queue_refuses_new_requests_first() {
     for _ in 0..QUEUE_FRAMES {
         assert_eq!(links.send(net.now, to, vec![1], true), Ok(()));
     }
-    assert_eq!(links.send(net.now, to, vec![1], true), Err(LinkFull));
+    assert_eq!(links.send(net.now, to, vec![1], true), Err(NotQueued::Full));
     for _ in QUEUE_FRAMES..peer::HARD_FRAMES {
         assert_eq!(links.send(net.now, to, vec![1], false), Ok(()), "a BYE still passes");
     }
-    assert_eq!(links.send(net.now, to, vec![1], false), Err(LinkFull));
-    assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX + 1], true), Err(LinkFull));
+    assert_eq!(links.send(net.now, to, vec![1], false), Err(NotQueued::Full));
+    assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX + 1], true), Err(NotQueued::Full));
     assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX], true), Ok(()));
 }
 

@@ -1,5 +1,9 @@
-//! The serving peer's side of a ping: one OPTIONS to the phone for all verifiers that ask at the same time, and a
+//! The serving peer's side of a ping: one OPTIONS to the phone for all verifiers that ask at about the same time, and a
 //! signed word for each.
+//!
+//! Any peer may ask, and names of peers are free. So what came of a ping is remembered for ten seconds and told to whoever asks
+//! meanwhile, with the time at which it was so: a phone is not rung at as fast as it answers. And places for pings are shared:
+//! when all are taken, whoever has most of them loses his oldest.
 
 use crate::{
     records::{Life, PingOutcome, event::PING_DOMAIN},
@@ -7,7 +11,7 @@ use crate::{
 };
 use dots_wire::{
     Hash, Now, PeerId, SecretKey, Signed,
-    bounded::{Cache, Cause, Limits},
+    bounded::{Cache, Cause, Limits, Weight},
     decode, encode,
 };
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -22,6 +26,9 @@ const PINGS_MAX: usize = 256;
 const WAITING_MAX: usize = 8;
 /// Phones known to answer OPTIONS; one that makes room for others may be called unpingable once.
 const ANSWERED: Limits = Limits::new(16 * 1024 * 1024, 200_000);
+/// What came of the last ping of a phone is told again for this long.
+const FRESH: Duration = Duration::from_secs(10);
+const LATELY: Limits = Limits::new(1024 * 1024, 8_192);
 /// The SIP core gives up on an OPTIONS earlier than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,6 +51,8 @@ pub struct Ping {
 
 struct Running {
     phone: (Hash, Hash),
+    /// Who asked first.
+    began: PeerId,
     since: Instant,
     waiting: Vec<(PeerId, InboundId, Hash)>,
 }
@@ -53,9 +62,23 @@ pub struct Pinger {
     running: BTreeMap<u64, Running>,
     /// By [`short`].
     answered: Cache<u64, ()>,
+    /// What came of it last; by [`short`] too.
+    lately: Cache<u64, Outcome>,
     next_id: u64,
     pings: VecDeque<Ping>,
     replies: VecDeque<(InboundId, Option<Vec<u8>>)>,
+}
+
+#[derive(Clone, Copy)]
+struct Outcome {
+    at: Now,
+    life: Life,
+}
+
+impl Weight for Outcome {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A phone in eight bytes. Two that share them are both taken for one that answers.
@@ -69,6 +92,7 @@ impl Pinger {
             key,
             running: BTreeMap::new(),
             answered: Cache::new(ANSWERED),
+            lately: Cache::new(LATELY),
             next_id: 0,
             pings: VecDeque::new(),
             replies: VecDeque::new(),
@@ -91,6 +115,12 @@ impl Pinger {
             let word = self.word(now, phone, verifier, q.challenge, Life::Gone);
             return self.replies.push_back((inbound, Some(word)));
         }
+        // LOG-21: asked again so soon, the answer is the same, and of the same time.
+        let fresh = |o: &Outcome| now.mono.saturating_duration_since(o.at.mono) < FRESH;
+        if let Some(Outcome { at, life }) = self.lately.get(&short(phone)).copied().filter(fresh) {
+            let word = self.word(at, phone, verifier, q.challenge, life);
+            return self.replies.push_back((inbound, Some(word)));
+        }
         if let Some(running) = self.running.values_mut().find(|r| r.phone == phone) {
             if running.waiting.len() < WAITING_MAX {
                 running.waiting.push((verifier, inbound, q.challenge));
@@ -99,13 +129,40 @@ impl Pinger {
             }
             return;
         }
-        if self.running.len() >= PINGS_MAX {
+        if self.running.len() >= PINGS_MAX && !self.make_room(verifier) {
             return self.replies.push_back((inbound, None));
         }
         self.next_id += 1;
         let waiting = vec![(verifier, inbound, q.challenge)];
-        self.running.insert(self.next_id, Running { phone, since: now.mono, waiting });
+        self.running.insert(self.next_id, Running { phone, began: verifier, since: now.mono, waiting });
         self.pings.push_back(Ping { id: self.next_id, aor_id: q.aor_id, instance: q.instance });
+    }
+
+    /// Ends the oldest ping of whoever has most of them under way; `false`: that is the one who asks.
+    fn make_room(&mut self, verifier: PeerId) -> bool {
+        let mut held: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for running in self.running.values() {
+            *held.entry(running.began).or_default() += 1;
+        }
+        let most = held.iter().max_by_key(|(_, count)| **count).map(|(peer, count)| (*peer, *count));
+        let Some((peer, count)) = most else { return false };
+        if held.get(&verifier).copied().unwrap_or_default() + 1 >= count {
+            return false;
+        }
+        let oldest = self.running.iter().find(|(_, r)| r.began == peer).map(|(id, _)| *id);
+        let ended = oldest.and_then(|id| self.running.remove(&id));
+        ended.is_some_and(|running| {
+            self.replies.extend(running.waiting.into_iter().map(|(_, inbound, _)| (inbound, None)));
+            true
+        })
+    }
+
+    /// A phone of ours has just registered: a silence from before says nothing of it.
+    pub fn on_bound(&mut self, aor_id: Hash, instance: Hash) {
+        let phone = short((aor_id, instance));
+        if self.lately.get(&phone).is_some_and(|outcome| outcome.life != Life::Alive) {
+            self.lately.remove(&phone);
+        }
     }
 
     /// [`Ping`] `id` has ended.
@@ -120,6 +177,7 @@ impl Pinger {
             (false, true) => Life::Silent,
             (false, false) => Life::Unpingable,
         };
+        self.lately.insert(Cause::OWN, short(running.phone), Outcome { at: now, life });
         for (verifier, inbound, challenge) in running.waiting {
             let word = self.word(now, running.phone, verifier, challenge, life);
             self.replies.push_back((inbound, Some(word)));

@@ -174,3 +174,60 @@ const GOLDEN_QUESTION: &str = "8401582001010101010101010101010101010101010101010
         03030303";
 const GOLDEN_OUTCOME: (usize, &str) =
     (253, "d79e2b4df900489e4dc297258693100f6af943536bc46b9f5740bcac135a0603");
+
+/// LOG-21: a phone is not rung at as fast as it answers, nor as fast as it does not.
+#[test]
+fn whoever_asks_within_ten_seconds_is_told_the_same_and_nobody_is_rung() {
+    for (answers, life) in [(true, Life::Alive), (false, Life::Unpingable)] {
+        let mut w = World::new();
+        let ask = |w: &mut World, n: u8| {
+            let (aor_id, instance, challenge) = (AOR, PHONE, Hash([n; 32]));
+            let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
+            w.pinger.on_request(w.now, key(1 + n % 7).peer_id(), u64::from(n), &body, |_, _| true);
+            let ping = w.pinger.poll_ping();
+            if let Some(ping) = ping {
+                w.pinger.on_pinged(w.now, ping.id, answers);
+            }
+            let (_, word) = w.pinger.poll_reply().expect("each is answered");
+            let outcome: PingOutcome = decode::<Signed>(&word.expect("with a word")).unwrap().peek().unwrap();
+            assert_eq!((outcome.challenge, outcome.life), (challenge, life), "a word of his own");
+            (usize::from(ping.is_some()), outcome.time)
+        };
+        let said: Vec<(usize, Timestamp)> = (0..200)
+            .map(|n| {
+                w.now = Now {
+                    mono: w.now.mono + Duration::from_millis(49),
+                    wall: Timestamp(1_000_000 + u64::from(n)),
+                };
+                ask(&mut w, n)
+            })
+            .collect();
+        assert_eq!(said.iter().map(|(pings, _)| pings).sum::<usize>(), 1, "{life:?}");
+        assert!(said.iter().all(|(_, time)| *time == said[0].1), "it says when it was so");
+        w.now.mono += Duration::from_secs(10);
+        assert_eq!(ask(&mut w, 201).0, 1);
+        w.pinger.on_bound(AOR, PHONE);
+        assert_eq!(ask(&mut w, 202).0, usize::from(!answers), "a phone that has come again is looked at");
+    }
+}
+
+/// One that asks about many silent phones takes no place from others.
+#[test]
+fn whoever_has_most_pings_under_way_gives_way() {
+    let mut w = World::new();
+    let ask = |w: &mut World, who: u8, phone: u64, inbound: u64| {
+        let mut aor = [0; 32];
+        aor[..8].copy_from_slice(&phone.to_be_bytes());
+        let (aor_id, instance, challenge) = (Hash(aor), PHONE, Hash([9; 32]));
+        let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
+        w.pinger.on_request(w.now, key(who).peer_id(), inbound, &body, |_, _| true);
+        w.pinger.poll_ping().is_some()
+    };
+    let taken = (0..1_000).filter(|n| ask(&mut w, 3, *n, *n)).count();
+    assert_eq!(taken, 256);
+    assert!((0..100).all(|n| ask(&mut w, 4, 5_000 + n, 5_000 + n)), "another has his share");
+    let refused = std::iter::from_fn(|| w.pinger.poll_reply()).filter(|(_, word)| word.is_none());
+    let of_others = refused.filter(|(inbound, _)| *inbound >= 5_000).count();
+    assert_eq!(of_others, 0, "the loud one pays");
+    assert!(!ask(&mut w, 3, 9_000, 9_000), "and gets no more");
+}

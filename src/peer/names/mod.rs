@@ -162,6 +162,7 @@ impl Namer<'_> {
 
     /// What a neighbour's clock said: the median of all is what ours is measured by.
     pub fn hear_clock(&mut self, from: PeerId, time_ms: u64) {
+        self.outside.count("clocks_told");
         if let Some(warning) = self.neighbours.clock_told(from, time_ms, self.now.wall) {
             tracing::warn!("{warning}");
         }
