@@ -102,6 +102,7 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// REC-5.
     #[test]
     fn table() {
         let a = Addressing {

@@ -178,9 +178,9 @@ impl Finder<'_> {
         found
     }
 
-    /// Where we, as the home, let this AOR's phones register a moment ago.
+    /// Where we, as the home, let this AOR's phones register, as far as the serving peer's log does not say it.
     fn granted_at(&self, aor: &str) -> impl Iterator<Item = (PeerId, Timestamp)> {
-        self.roaming.of(aor, self.now.wall, |peer| self.overlay.head_hash(peer))
+        self.roaming.of(aor, self.now.wall, |peer| self.overlay.heard_all_of(peer))
     }
 
     fn is_granted(

@@ -252,6 +252,9 @@ impl Peer {
                     Verdict::Unknown => {}
                 }
             }
+            OverlayOutput::Rewrite { records } => {
+                self.outside.put(Output::Rewrite { stream: Stream::Log, records });
+            }
             OverlayOutput::DirectoryChanged { .. } => {}
             OverlayOutput::RunsTwice => {
                 let why = "this peer's key runs somewhere else too: stop one of the two, or give this one a new data \

@@ -1,8 +1,8 @@
 //! From the specifications to the code and the tests that obey them: every clause of `docs/spec/` has an id (such as `ABC-7`), and
 //! is cited by it where it is obeyed and where somebody tries to break it.
 //!
-//! The sources are read as text. Tests are the folders `tests` and what stands behind `#[cfg(test)] mod` in a file; all the
-//! rest is code.
+//! The sources are read as text. Tests are the folders `tests` and what stands in a file behind `#[cfg(test)] mod tests {`;
+//! all the rest is code.
 
 use crate::{Error, Result};
 use std::{
@@ -34,10 +34,9 @@ pub fn read(specs: &Path, roots: &[PathBuf]) -> Result<Vec<Clause>> {
                 let part = part.to_string_lossy();
                 part == "tests" || part == "tests.rs"
             });
-            let (before, behind) = match text.split_once("#[cfg(test)]\nmod ") {
-                _ if is_test => ("", text.as_str()),
-                Some(halves) => halves,
-                None => (text.as_str(), ""),
+            let (before, behind) = match is_test {
+                true => ("", text.as_str()),
+                false => text.split_at(tests_begin(&text)),
             };
             code.extend(cited(before).map(str::to_owned));
             tests.extend(cited(behind).map(str::to_owned));
@@ -45,6 +44,16 @@ pub fn read(specs: &Path, roots: &[PathBuf]) -> Result<Vec<Clause>> {
     }
     let clause = |id: String| Clause { in_code: code.contains(&id), in_tests: tests.contains(&id), id };
     Ok(ids.into_iter().map(clause).collect())
+}
+
+/// Where the tests of a file begin that stand in it: one that is named only is a file of its own.
+fn tests_begin(text: &str) -> usize {
+    const INLINE: &str = "#[cfg(test)]\nmod ";
+    let is_inline = |(at, _): &(usize, &str)| {
+        let named = &text[at + INLINE.len()..];
+        named.lines().next().is_some_and(|line| line.ends_with('{'))
+    };
+    text.match_indices(INLINE).find(is_inline).map_or(text.len(), |(at, _)| at)
 }
 
 /// `- **ABC-7** Two …` and `- ABC-8 …` begin a clause.

@@ -2,7 +2,7 @@
 
 use dots_overlay::log::Defence;
 use dots_testnet::sim::{
-    adversaries::{author_flood, log_filler, mute_holder},
+    adversaries::{author_flood, log_filler, mute_crowd, mute_holder, quota_burner},
     checkers::Faults,
 };
 
@@ -24,4 +24,14 @@ fn a_strangers_log_is_kept_short() {
 #[test]
 fn a_neighbour_that_delivers_nothing_hides_nobodys_log() {
     assert_held(mute_holder, Defence::Turns);
+}
+
+#[test]
+fn six_neighbours_that_deliver_nothing_hide_nobodys_log() {
+    assert_held(mute_crowd, Defence::Turns);
+}
+
+#[test]
+fn a_loud_account_silences_nobody_at_its_peer() {
+    assert_held(quota_burner, Defence::RealmsPay);
 }

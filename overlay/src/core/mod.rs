@@ -12,6 +12,7 @@
 //! Nothing here reads a clock, a socket or a disk, and the seed makes every random choice repeatable.
 
 mod asks;
+mod compacting;
 mod gossip;
 mod judging;
 mod net;
@@ -50,6 +51,10 @@ pub enum OverlayOutput {
         token: u64,
         record: Vec<u8>,
     },
+    /// Of the log's segments a later start needs these records alone, in this order.
+    Rewrite {
+        records: Vec<Vec<u8>>,
+    },
     /// Send an OPTIONS to this phone of ours and call [`OverlayCore::pinged`].
     PingPhone {
         id: u64,
@@ -86,7 +91,7 @@ pub struct OverlayCore {
     judging: Judging,
     gaps: BTreeMap<PeerId, TokenBucket>,
     proofs: TokenBucket,
-    proofs_kept: usize,
+    written: compacting::Written,
     sweep_at: Instant,
     /// Signatures of DHT records that were checked before.
     checked: Checked,
@@ -129,7 +134,7 @@ impl OverlayCore {
             judging: Judging::default(),
             gaps: BTreeMap::new(),
             proofs: TokenBucket::default(),
-            proofs_kept: 0,
+            written: compacting::Written::default(),
             sweep_at: now.mono + SWEEP,
             checked: Checked::default(),
             asks: Asks::default(),
@@ -142,7 +147,9 @@ impl OverlayCore {
     /// For a simulation: as if this defence had not been built.
     pub fn disarm(&mut self, defence: Defence) {
         match defence {
-            Defence::AuthorsGiveWay | Defence::UnpaidAreShort => self.chains.disarm(defence),
+            Defence::AuthorsGiveWay | Defence::UnpaidAreShort | Defence::JudgedFirst => {
+                self.chains.disarm(defence)
+            }
             Defence::RealmsPay => {
                 self.chains.disarm(defence);
                 self.desk.disarm();
@@ -173,7 +180,7 @@ impl OverlayCore {
             if let Some(other) = seen.insert((header.author, header.incarnation, header.seq), record)
                 && self.chains.convict_by(other, record).is_some()
             {
-                self.proofs_kept += 1;
+                self.written.proof(other, record);
             }
         }
         self.chains.set_own(self.author.incarnation());
@@ -234,6 +241,7 @@ impl OverlayCore {
             self.sync.on_published(now, self.chains.authors());
         }
         self.tell_changes();
+        self.compact_if_due();
         self.write_due(now);
     }
 
@@ -270,6 +278,11 @@ impl OverlayCore {
     /// The number of the newest entry that we hold of this peer's log.
     pub fn head(&self, author: PeerId) -> Option<u64> {
         self.chains.head(author)
+    }
+
+    /// The same, if all that this peer has said has reached us; what it says of some realm may have been dropped.
+    pub fn heard_all_of(&self, author: PeerId) -> Option<Hash> {
+        self.chains.whole_head(author)
     }
 
     /// Which entry that is.
@@ -330,6 +343,7 @@ impl OverlayCore {
     fn write_due(&mut self, now: Now) {
         for write in self.author.seal_due(now) {
             let record = write.entry.bytes.to_vec();
+            self.written.add(record.len());
             let token = self.asks.append(Pending::Entry(write.token));
             self.out.push_back(OverlayOutput::Append { token, record });
         }
@@ -386,6 +400,7 @@ impl OverlayCore {
 
     /// Writes a record that nobody waits for.
     fn note(&mut self, record: Vec<u8>) {
+        self.written.add(record.len());
         let token = self.asks.append(Pending::Note);
         self.out.push_back(OverlayOutput::Append { token, record });
     }

@@ -13,12 +13,10 @@ use crate::{
 };
 use dots_wire::{Allowance, Hash, Now, PeerId, bounded::Standing};
 
-/// Entries out of order that one neighbour may pass on to us: each makes us ask for more.
+/// LOG-12d: entries out of order that one neighbour may pass on to us: each makes us ask for more.
 const GAPS: Allowance = Allowance::new(5.0, 1_000.0);
 /// Proofs that we gossip or write down: a liar's keys cost it nothing, our disk and our neighbours cost us.
 const PROOFS: Allowance = Allowance::new(10.0 / 60.0, 60.0);
-/// Proofs on our disk, up to 96 KiB each. Beyond, a conviction lasts until the next start.
-const PROOFS_KEPT_MAX: usize = 1_000;
 
 impl OverlayCore {
     pub fn handle_net(&mut self, now: Now, event: NetEvent) {
@@ -252,10 +250,9 @@ impl OverlayCore {
         for pardoned in self.chains.take_pardoned() {
             self.directory.pardon(pardoned);
         }
-        if keep && mattered && self.proofs_kept < PROOFS_KEPT_MAX {
-            self.proofs_kept += 1;
-            self.note(first.to_vec());
-            self.note(second.to_vec());
+        if keep && mattered {
+            let proof = self.written.proof(first, second);
+            proof.into_iter().flatten().for_each(|record| self.note(record));
         }
     }
 

@@ -8,6 +8,11 @@ use crate::{
 };
 use dots_wire::{Label20, Timestamp, bounded::Cause, encode};
 
+mod crowd;
+
+/// What is said of a realm's bindings, and in which network its home is.
+type Judges = Box<dyn Fn(Label20) -> (Option<bool>, u64)>;
+
 const REALM: Label20 = Label20([4; 20]);
 
 struct Net {
@@ -24,6 +29,7 @@ struct Net {
     alive: bool,
     /// What the peers say of a binding; none: they do not know its realm.
     judge: Option<bool>,
+    judges: Option<Judges>,
     counts: BTreeMap<&'static str, usize>,
     verdicts_against: usize,
     runs_twice: usize,
@@ -52,6 +58,7 @@ impl Net {
             loss,
             alive: true,
             judge: Some(true),
+            judges: None,
             counts: BTreeMap::new(),
             verdicts_against: 0,
             runs_twice: 0,
@@ -98,14 +105,17 @@ impl Net {
             }
             OverlayOutput::PingPhone { id, .. } => self.cores[at].pinged(self.now, id, self.alive),
             OverlayOutput::DirectoryChanged { .. } => {}
-            OverlayOutput::NewBind(claim) => match self.judge {
-                Some(true) => {
-                    let cause = Cause::new(Standing::Other).of_realm(&claim.realm.0);
-                    self.cores[at].granted(self.now, claim.binding, cause);
+            OverlayOutput::Rewrite { records } => self.disks[at] = records,
+            OverlayOutput::NewBind(claim) => {
+                let judges = self.judges.as_ref();
+                let (judge, network) = judges.map_or((self.judge, 0), |judges| judges(claim.realm));
+                let cause = Cause { network, ..Cause::new(Standing::Other).of_realm(&claim.realm.0) };
+                match judge {
+                    Some(true) => self.cores[at].granted(self.now, claim.binding, cause),
+                    Some(false) => self.cores[at].refused(self.now, claim.binding),
+                    None => {}
                 }
-                Some(false) => self.cores[at].refused(self.now, claim.binding),
-                None => {}
-            },
+            }
             OverlayOutput::RunsTwice => self.runs_twice += 1,
             OverlayOutput::Count(name) => *self.counts.entry(name).or_default() += 1,
             OverlayOutput::Net(command) => self.on_command(at, command),
@@ -135,6 +145,7 @@ impl Net {
             }
             NetCommand::Respond { id, body } => {
                 let Some((asker, id)) = self.asked.remove(&id) else { panic!("answered twice") };
+                *self.counts.entry("log_answer_bytes").or_default() += body.as_ref().map_or(0, Vec::len);
                 let result = body.ok_or(crate::transport::RequestError::Refused);
                 self.wire.push_back((asker, NetEvent::Response { id, result }));
             }
@@ -368,6 +379,7 @@ fn bindings_of_an_unknown_realm_wait_and_are_judged_when_it_is_known() {
     assert_eq!(found.first().map(|f| f.state), Some(State::Verified));
 }
 
+/// LOG-18.
 #[test]
 fn a_revocation_outlives_the_home_that_said_it_and_the_peer_that_heard_it() {
     let mut net = Net::new(2, 0.0, 1);
@@ -440,6 +452,7 @@ fn proofs_against_keys_that_nobody_knows_cost_nothing() {
     assert!(!out.iter().any(|o| matches!(o, OverlayOutput::Append { .. })));
 }
 
+/// LOG-12d.
 #[test]
 fn entries_out_of_order_of_unknown_authors_are_not_passed_on_and_fetched_with_measure() {
     let (_, out) = hears((0..1_100).map(|n| gossip::entry("test", &invented(n, 7, 1).1.bytes)));

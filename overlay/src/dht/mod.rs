@@ -44,7 +44,7 @@ struct Value {
     binds: Vec<Signed>,
 }
 
-/// A binding that its serving peer has signed. Whether the home granted it is for the reader to check.
+/// LOG-22: a binding that its serving peer has signed. Whether the home granted it is for the reader to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub aor_id: Hash,
@@ -140,7 +140,7 @@ pub struct Merged {
     pub granted: bool,
 }
 
-/// What to hold under `key` after an offer: the union, newest word of each (instance, serving peer). Who is there and
+/// LOG-23: what to hold under `key` after an offer: the union, newest word of each (instance, serving peer). Who is there and
 /// live stays: anybody can make up keys, grants that look like some, and ends that are later. Only what is granted
 /// takes the place of what is claimed. `None`: nothing in the offer is worth holding, or it changes nothing. What is held was
 /// checked when it was taken in, and a bind of the offer is checked only where there is a place for it.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Changes of one AOR within this time make one put.
+/// LOG-24: changes of one AOR within this time make one put.
 const COALESCE: Duration = Duration::from_secs(2);
 /// Between two puts of one AOR.
 const PER_AOR: Duration = Duration::from_secs(30);

@@ -45,6 +45,7 @@ fn all(_: &Held) -> Standing {
     Standing::Claimed
 }
 
+/// LOG-23.
 #[test]
 fn a_holder_keeps_the_union_and_readers_see_what_lives() {
     let now = Timestamp(1_000);
@@ -147,6 +148,7 @@ fn a_holder_checks_what_it_would_hold_and_that_once() {
     assert_eq!((count(&[1, 2, 3]), count(&vec![0; VALUE_MAX + 1])), (1, 1), "junk is charged too");
 }
 
+/// LOG-24.
 #[test]
 fn a_burst_is_one_put_and_a_live_one_is_refreshed() {
     let mut now = Now { mono: Instant::now(), wall: Timestamp(0) };
@@ -183,7 +185,7 @@ fn granted() -> Vec<u8> {
     value(&key(1), [bind(2, 5_000), with].into_iter(), Timestamp(900))
 }
 
-/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+/// LOG-22. A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
     let one = value(&key(1), [bind(2, 5_000)].into_iter(), Timestamp(900));

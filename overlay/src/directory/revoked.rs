@@ -1,4 +1,4 @@
-//! Revocations: "grants of this AOR from before this time are void". Anybody can say so; only a home's word is asked
+//! Revocations (LOG-18): "grants of this AOR from before this time are void". Anybody can say so; only a home's word is asked
 //! for. One is of use as long as a grant from before it could live.
 //!
 //! LOG-18. Who is a home of what realm is not known here. So room is shared: own and trusted homes have theirs, and of all others

@@ -47,7 +47,7 @@ pub struct Found {
 }
 
 impl Directory {
-    /// What is known of this AOR: best state first, then the newest, then by peer.
+    /// LOG-16, LOG-17: what is known of this AOR: best state first, then the newest, then by peer.
     pub fn lookup(&self, now: Now, aor_id: Hash, realm: Label20) -> Vec<Found> {
         let rows = self.table.of(aor_id, realm).map(|(_, held)| held);
         let live = rows.filter(|held| held.until > now.wall && held.confirm_by > now.wall);
@@ -89,6 +89,7 @@ impl Directory {
         held.words.iter().filter(|word| !self.liars.contains(&word.verifier(&self.table.peers)))
     }
 
+    /// LOG-15.
     fn state(&self, serving: PeerId, held: &Held) -> State {
         if self.dead.contains(&serving) {
             return State::Stale;

@@ -77,6 +77,7 @@ fn word(serving: u8, verifier: u8, aor_id: Hash, life: Life, time: u64) -> Event
     Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })
 }
 
+/// LOG-15, LOG-16.
 #[test]
 fn states_follow_what_others_attest() {
     type Case = (&'static str, Vec<(u8, Event)>, State);
@@ -121,6 +122,7 @@ fn states_follow_what_others_attest() {
     }
 }
 
+/// LOG-17.
 #[test]
 fn two_phones_both_ring_and_one_phone_at_two_peers_follows_its_newest_grant_once_stale() {
     let mut dir = Directory::default();

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One signature for all events of this time.
+/// LOG-4: one signature for all events of this time.
 pub const BATCH: Duration = Duration::from_millis(20);
 /// Bytes of events per entry: the header, its signature and the CBOR around each event stay under `ENTRY_MAX`.
 const BATCH_BYTES: usize = 40 * 1024;
@@ -283,6 +283,11 @@ impl AuthorLog {
         self.flush_at = Some(now.mono);
     }
 
+    /// Handed out and not on disk yet, in order.
+    pub fn unwritten(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.unwritten.iter().map(|(_, entry, _)| entry)
+    }
+
     /// The entry of `token` is on disk. Gives back what may leave now, in order.
     pub fn durable(&mut self, token: u64) -> Vec<Arc<Entry>> {
         for (t, _, done) in &mut self.unwritten {
@@ -310,6 +315,7 @@ mod tests {
         })
     }
 
+    /// LOG-4.
     #[test]
     fn events_of_one_moment_share_a_signature_and_entries_leave_in_order() {
         let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
@@ -334,6 +340,7 @@ mod tests {
         }
     }
 
+    /// LOG-3, LOG-8.
     #[test]
     fn many_events_make_several_entries_and_an_hour_makes_a_checkpoint() {
         let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
@@ -357,6 +364,7 @@ mod tests {
         assert_eq!(sealed.iter().map(|s| s.entry.events.len()).sum::<usize>(), 2_001);
     }
 
+    /// LOG-5.
     #[test]
     fn a_life_opens_with_a_checkpoint_and_says_young_revocations_again() {
         let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
@@ -380,6 +388,7 @@ mod tests {
         );
     }
 
+    /// LOG-8.
     #[test]
     fn a_revocation_is_said_again_at_a_checkpoint_as_long_as_it_matters() {
         let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");

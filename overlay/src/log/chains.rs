@@ -95,6 +95,8 @@ pub(super) struct Chain {
     pub is_whole: bool,
     /// Numbers of those that are not whole and may be filled.
     pub holes: BTreeSet<u64>,
+    /// Some more are not, and will not be filled.
+    pub lacks: bool,
     /// Realms of which something came late, and from which entry on they are to be heard again.
     pub came: BTreeMap<Label20, u64>,
     /// What was dropped is not asked for before.

@@ -9,6 +9,8 @@ pub enum Defence {
     UnpaidAreShort,
     /// Words of one account are few, and a realm's group that is over is dropped alone.
     RealmsPay,
+    /// A realm's first word at an author is judged before it is charged.
+    JudgedFirst,
     /// Neighbours are asked in turn.
     Turns,
 }

@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Chain {
     pub fn add_hole(&mut self, seq: u64) {
-        if self.holes.len() < HOLES_MAX {
-            self.holes.insert(seq);
+        match self.holes.len() < HOLES_MAX {
+            true => drop(self.holes.insert(seq)),
+            false => self.lacks = true,
         }
     }
 }

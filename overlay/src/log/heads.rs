@@ -1,6 +1,9 @@
 //! Where each chain stands, and one hash for all of that (LOG-11a).
 
-use super::chains::{Chains, Head};
+use super::{
+    chains::{Chains, Head},
+    quota::Cost,
+};
 use crate::records::Incarnation;
 use dots_wire::{Hash, PeerId, encode, sha256};
 use std::ops::Bound;
@@ -35,6 +38,12 @@ impl Chains {
     /// Which entry that is: numbers come again in another life.
     pub fn head_hash(&self, author: PeerId) -> Option<Hash> {
         self.chains.get(&author).map(|chain| chain.last)
+    }
+
+    /// The same, of a chain of which nothing is missing here that its author has said until then.
+    pub fn whole_head(&self, author: PeerId) -> Option<Hash> {
+        let chain = self.chains.get(&author)?;
+        (chain.holes.is_empty() && !chain.lacks && chain.waits_for == Cost::ONE).then_some(chain.last)
     }
 
     /// How far we hold this author's chain.

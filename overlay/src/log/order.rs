@@ -131,7 +131,7 @@ impl Chains {
         Accepted::New { entry, restart }
     }
 
-    /// Only a signed entry makes us ask for what is before it, and only when there is room for that.
+    /// LOG-12e: only a signed entry makes us ask for what is before it, and only when there is room for that.
     fn gap(&mut self, now: Now, entry: Unverified, from: u64) -> Accepted {
         let (author, incarnation) = (entry.header().author, entry.header().incarnation);
         let quota = self.quota(author);
@@ -166,6 +166,7 @@ impl Chains {
             entries: VecDeque::new(),
             is_whole: false,
             holes: BTreeSet::new(),
+            lacks: false,
             came: BTreeMap::new(),
             fill_at: None,
             bytes: 0,
@@ -185,6 +186,7 @@ impl Chains {
             self.bytes += chain.bytes;
             chain.entries.clear();
             chain.holes.clear();
+            chain.lacks = false;
             chain.came.clear();
             chain.is_whole = true;
         }
@@ -245,8 +247,6 @@ impl Chains {
 
 /// An entry without its realms' groups, where that is short.
 fn bare(kept: Kept) -> Option<Kept> {
-    let entry = kept.read();
-    let realms = entry.counts.iter().map(|(realm, _)| *realm).collect();
-    let bytes = entry.without(&realms).map_or(kept.bytes, |entry| entry.bytes);
+    let bytes = kept.read().bare().bytes;
     (bytes.len() <= BEFORE_BYTES_MAX).then_some(Kept { bytes, ..kept })
 }

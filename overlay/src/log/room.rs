@@ -49,12 +49,14 @@ impl Chains {
 
     /// What is said of this realm can be judged: it is judged before it is charged.
     pub fn know(&mut self, realm: Label20) {
-        self.realms.know(realm);
+        if self.disarmed != Some(Defence::JudgedFirst) {
+            self.realms.know(realm);
+        }
     }
 
     /// A grant of one of this author's bindings was checked and is good, and `cause` pays for it.
     pub fn pay(&mut self, author: PeerId, realm: Label20, cause: Cause) {
-        self.realms.know(realm);
+        self.know(realm);
         let Some(chain) = self.chains.get_mut(&author) else { return };
         chain.bucket.pay(realm);
         chain.paid_for = chain.paid_for.saturating_add(1);

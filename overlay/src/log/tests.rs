@@ -229,6 +229,7 @@ fn a_chain_is_checked_by_headers_alone_and_filled_in_later() {
     assert_eq!(name(&chains.accept(now(), &first.bytes)), "known");
 }
 
+/// LOG-7.
 #[test]
 fn a_proof_convinces_who_has_seen_neither_but_knows_the_author() {
     let a = Pen::new(1, 50).write(&[bind(1)]);
@@ -266,7 +267,7 @@ fn words(count: usize) -> Vec<Event> {
     vec![Event::Revoke(crate::records::Revoke { aor_id: Hash([1; 32]), before: Timestamp(5) }); count]
 }
 
-/// LOG-13a, LOG-13c.
+/// LOG-12e, LOG-13a, LOG-13c.
 #[test]
 fn a_stranger_that_talks_too_much_waits_and_a_trusted_one_does_not() {
     let mut chains = chains();
@@ -445,7 +446,7 @@ fn a_neighbour_that_delivers_nothing_starves_nobody() {
     assert!(questions < 20, "{questions}");
 }
 
-/// Attack 20: a question is short, an answer is not.
+/// LOG-11, attack 20: a question is short, an answer is not.
 #[test]
 fn answers_to_one_neighbour_are_limited_in_bytes_and_another_still_gets_its_own() {
     let (mut there, mut sync) = (chains(), Sync::new(now(), sync::EVERY));
@@ -512,7 +513,7 @@ fn sync_all(here: &mut Chains, there: &mut Chains, me: PeerId) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
-    /// LOG-12: whatever was lost and in whatever order the rest came, one exchange makes two peers agree.
+    /// LOG-12, LOG-12a: whatever was lost and in whatever order the rest came, one exchange makes two peers agree.
     #[test]
     fn anti_entropy_finds_what_was_lost(
         order in Just((0..12usize).collect::<Vec<_>>()).prop_shuffle(),

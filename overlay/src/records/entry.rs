@@ -40,6 +40,7 @@ pub struct Incarnation {
     pub random: u64,
 }
 
+/// LOG-2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Header {
     pub version: u8,
@@ -264,6 +265,12 @@ impl Entry {
         whole.filter(|(entry, _)| entry.bytes.len() <= ENTRY_MAX)
     }
 
+    /// LOG-1b: without what realms say in it, where any of that may go: its header, and what its author says for himself.
+    pub fn bare(self) -> Entry {
+        let realms = self.counts.iter().map(|(realm, _)| *realm).collect();
+        self.without(&realms).unwrap_or(self)
+    }
+
     pub fn said(&self) -> Said<'_> {
         let (author, time) = (self.header.author, self.header.time);
         Said { author, time, events: &self.events, dropped: self.dropped, lost: &self.lost }
@@ -391,7 +398,7 @@ mod tests {
         Event::Bind(Bind { aor_id, realm, instance, until: Timestamp(5), grant: None })
     }
 
-    /// A change here is a new version of the record, or a CHANGELOG line before the first release.
+    /// LOG-1, LOG-2. A change here is a new version of the record, or a CHANGELOG line before the first release.
     #[test]
     fn golden_bytes() {
         let key = SecretKey::from_bytes(&[7; 32]).expect("a scalar");
@@ -485,7 +492,18 @@ mod tests {
         assert_eq!((entry.events.as_slice(), entry.header.count), (&[bind(4, 2)][..], 3));
     }
 
-    /// Whoever can write one entry in many ways can make many messages of one, each signed by its author.
+    /// LOG-3.
+    #[test]
+    fn what_is_longer_than_an_entry_or_an_event_is_none() {
+        let key = SecretKey::from_bytes(&[7; 32]).expect("a scalar");
+        let is_read =
+            |events: Vec<Vec<u8>>| Entry::read(&Entry::seal(&key, header(&key), events).bytes).is_some();
+        assert!(is_read(vec![vec![b'x'; EVENT_MAX]]) && !is_read(vec![vec![b'x'; EVENT_MAX + 1]]));
+        assert!(is_read(vec![vec![1]; EVENTS_MAX]) && !is_read(vec![vec![1]; EVENTS_MAX + 1]));
+        assert!(is_read(vec![vec![b'x'; 4_000]; 12]) && !is_read(vec![vec![b'x'; 4_000]; 13]));
+    }
+
+    /// LOG-1. Whoever can write one entry in many ways can make many messages of one, each signed by its author.
     #[test]
     fn an_entry_is_written_in_one_way() {
         let key = SecretKey::from_bytes(&[7; 32]).expect("a scalar");

@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Verifiers of one binding.
+/// LOG-19: verifiers of one binding.
 pub const VERIFIERS: usize = 3;
 /// The draw changes this often.
 const EPOCH: Duration = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ const ASKED_MAX: usize = 32;
 const ASKS: Allowance = Allowance::new(3.0, 900.0);
 /// A new binding is looked at after this much and up to twice that: its serving peer's log has then spread.
 const FIRST: Duration = Duration::from_millis(100);
-/// Then again about this often; one that was silent sooner.
+/// LOG-21: then again about this often; one that was silent sooner.
 const AGAIN: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(30);
 /// A challenge that nobody answers is given up.

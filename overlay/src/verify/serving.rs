@@ -32,7 +32,7 @@ const LATELY: Limits = Limits::new(1024 * 1024, 8_192);
 /// The SIP core gives up on an OPTIONS earlier than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a verifier asks.
+/// LOG-20: what a verifier asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Question {
     pub version: u8,

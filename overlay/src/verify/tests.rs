@@ -60,6 +60,7 @@ impl World {
     }
 }
 
+/// LOG-21.
 #[test]
 fn a_phone_is_looked_at_again_and_again() {
     let mut w = World::new();
@@ -130,6 +131,7 @@ fn several_verifiers_share_one_ping() {
     }
 }
 
+/// LOG-19.
 #[test]
 fn three_verifiers_are_drawn_and_never_the_serving_peer() {
     let peers: BTreeSet<PeerId> = (1..=10u8).map(|n| key(n).peer_id()).collect();
@@ -142,7 +144,7 @@ fn three_verifiers_are_drawn_and_never_the_serving_peer() {
     }
 }
 
-/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+/// LOG-20. A change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
     let question =

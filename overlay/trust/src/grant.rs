@@ -78,7 +78,7 @@ impl<Tag> GrantBatcher<Tag> {
     }
 }
 
-/// One signature over all `grants`.
+/// REC-7: one signature over all `grants`.
 pub fn sign(home: &SecretKey, grants: &[Grant]) -> Vec<GrantProof> {
     let leaves: Vec<Vec<u8>> = grants.iter().map(encode).collect();
     let tree = MerkleTree::of(&leaves);
@@ -119,7 +119,7 @@ pub enum BadGrant {
     Revoked,
 }
 
-/// The grant in `proof`, if a home of `realm` gave it to `serving` and it still holds. `revoked`: what a home said of
+/// REC-8: the grant in `proof`, if a home of `realm` gave it to `serving` and it still holds. `revoked`: what a home said of
 /// an AOR's older grants. The caller checks that permit and scope fit what is asked. Grants of one batch cost one check of a
 /// signature, and a grant that is shown again costs none.
 pub fn verify(

@@ -1,4 +1,5 @@
-//! Where a home let its phones register elsewhere, until the serving peer's log says so itself.
+//! Where a home let its phones register elsewhere, until the serving peer's log says so itself. A 200 that a phone got there
+//! is our promise too: where we do not hold all of that log, our grant counts until it ends.
 
 use dots_wire::{Hash, PeerId, Timestamp};
 use std::{
@@ -8,8 +9,8 @@ use std::{
 
 /// Roaming phones whose grants we remember; at the limit the oldest goes.
 const ROAMING_MAX: usize = 200_000;
-/// A serving peer that has not said in its log by then what we granted has bound nothing: our answer was lost, or the phone
-/// took leave.
+/// A serving peer whose whole log we have, and that has not said in it by then what we granted, has bound nothing: our answer
+/// was lost, or the phone took leave.
 const ROAMING_UNHEARD: Duration = Duration::from_secs(1);
 
 /// Where we let phones of our realms register elsewhere. The serving peer's log says the same a moment later, and from
@@ -65,16 +66,17 @@ impl Roaming {
         }
     }
 
-    /// Serving peers whose logs we have heard nothing from since. `head`: the newest entry of a log that we have now.
+    /// Serving peers of which we do not know better. `heard`: the newest entry of a log of which we have everything.
     pub fn of(
         &self,
         aor: &str,
         now: Timestamp,
-        head: impl Fn(PeerId) -> Option<Hash>,
+        heard: impl Fn(PeerId) -> Option<Hash>,
     ) -> impl Iterator<Item = (PeerId, Timestamp)> {
         let peers = self.at.get(aor).into_iter().flatten();
         let unheard = peers.filter(move |(peer, granted)| {
-            granted.until > now && now.since(granted.at) < ROAMING_UNHEARD && granted.head == head(**peer)
+            let is_said = |head| now.since(granted.at) >= ROAMING_UNHEARD || granted.head != Some(head);
+            granted.until > now && !heard(**peer).is_some_and(is_said)
         });
         unheard.map(|(peer, granted)| (*peer, granted.until))
     }
@@ -96,6 +98,11 @@ mod tests {
         assert_eq!(known(&roaming, 50, 7), 1);
         assert_eq!(known(&roaming, 50, 8), 0, "its log speaks for itself now");
         assert_eq!(known(&roaming, 100, 7), 0);
+        roaming.granted(Timestamp(0), "alice@a.net", peer, Timestamp(3_600_000), None);
+        let in_part = |r: &Roaming, at: u64| r.of("alice@a.net", Timestamp(at), |_| None).count();
+        assert_eq!(known(&roaming, 1_500, 7), 0, "the log is whole and does not say it");
+        assert_eq!(in_part(&roaming, 3_599_999), 1, "what it says did not all reach us");
+        assert_eq!(in_part(&roaming, 3_600_000), 0);
         roaming.forget("alice@a.net", None);
         assert_eq!(known(&roaming, 50, 7), 0);
     }

@@ -71,6 +71,7 @@ impl Namer<'_> {
     /// Homes of realms that are ours or that the operator vouches for may say more in their logs than strangers.
     pub(super) fn trust_homes(&mut self, known: &Known) {
         if let (Belief::Own | Belief::Pinned, Some(record)) = (known.belief, known.read()) {
+            self.overlay.favour(known.key.label());
             for home in record.homes.clone() {
                 self.overlay.trust(home);
             }

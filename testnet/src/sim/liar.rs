@@ -95,7 +95,8 @@ impl Liar {
         }
     }
 
-    fn look(&mut self, world: &mut World) {
+    /// Hears what came, and answers.
+    pub fn look(&mut self, world: &mut World) {
         let now = world.now(self.host);
         while let Some(event) = world.hosts[self.host].heard.pop_front() {
             match event {

@@ -135,7 +135,7 @@ impl Crowd {
         self.sync.settle(clock, &brought, &settled, here);
     }
 
-    /// Liars show a root of their own as often as they may: then they are asked back.
+    /// LOG-12b: liars show a root of their own as often as they may: then they are asked back.
     fn liars_ask(&mut self, n: u8) {
         let question = encode(&Question::Heads {
             version: 2,

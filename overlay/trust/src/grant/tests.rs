@@ -47,6 +47,7 @@ fn one(grant: Grant, by: &SecretKey) -> GrantProof {
     sign(by, &[grant]).remove(0)
 }
 
+/// REC-7.
 #[test]
 fn a_batch_shares_one_signature_and_each_grant_stands_alone() {
     let mut batcher = GrantBatcher::default();
@@ -65,6 +66,7 @@ fn a_batch_shares_one_signature_and_each_grant_stands_alone() {
     assert_eq!(batcher.poll_timeout(), None);
 }
 
+/// REC-8.
 #[test]
 fn what_is_refused() {
     let at_home = |g: Grant| one(g, &key(1));
@@ -188,7 +190,7 @@ fn a_homes_bare_word_counts_from_its_own_mouth_only() {
     assert_eq!((shown, checked.take_count()), (Ok(Heard::Signed(visited)), 1));
 }
 
-/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+/// REC-6: a change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
     let grants: Vec<Grant> = (0..3).map(grant).collect();

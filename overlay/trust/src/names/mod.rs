@@ -57,7 +57,7 @@ pub fn txt_value(key: &PublicKey) -> String {
     format!("dots-key-hash={}", dots_wire::sha256(&key.0))
 }
 
-/// A DNS name as realms are written: lower case, labels of letters, digits and hyphens.
+/// REC-2: a DNS name as realms are written: lower case, labels of letters, digits and hyphens.
 pub fn is_name(name: &str) -> bool {
     let label = |l: &str| {
         !l.is_empty()
@@ -232,7 +232,7 @@ impl Realms {
         Some(Change::Forgotten(name.to_owned()))
     }
 
-    /// A record, told by the authenticated peer `from`.
+    /// REC-3: a record, told by the authenticated peer `from`.
     pub fn accept(&mut self, record: &Signed, from: PeerId, now: Timestamp) -> Result<Heard, Refused> {
         if record.payload.len() > RECORD_MAX {
             return Err(Refused::Unreadable);

@@ -28,6 +28,7 @@ fn tell(realms: &mut Realms, record: &RealmRecord, by: &SecretKey, from: u8) -> 
     realms.accept(&record.sign(by), key(from).peer_id(), NOW).map(|h| h != Heard::Known)
 }
 
+/// REC-2.
 #[test]
 fn names_follow_from_keys() {
     let key = key(5).public();
@@ -57,6 +58,7 @@ fn the_first_key_heard_stays_and_a_second_is_listed() {
     assert_eq!(tell(&mut realms, &record("a.net", &first, 1, 1), &first, 1), Ok(true));
 }
 
+/// REC-3.
 #[test]
 fn what_is_refused() {
     let realm = key(10);
@@ -114,6 +116,7 @@ fn what_is_refused() {
     assert_eq!(realms.lookup("a.net", NOW.plus(VALID_MAX)), None, "expired");
 }
 
+/// REC-4.
 #[test]
 fn one_peer_brings_no_more_than_sixteen_names_and_a_name_of_its_key_always_counts() {
     let realm = key(10);
@@ -268,7 +271,7 @@ fn what_has_expired_is_not_told_on() {
     assert_eq!(realms.tellable(NOW.plus(VALID_MAX)).count(), 0);
 }
 
-/// A change here is a new version of the record, or a CHANGELOG line before the first release.
+/// REC-1: a change here is a new version of the record, or a CHANGELOG line before the first release.
 #[test]
 fn golden_bytes() {
     let signed = encode(&record("a.test", &key(10), 1, 7).sign(&key(10)));

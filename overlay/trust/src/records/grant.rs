@@ -41,6 +41,7 @@ pub enum Scope {
     },
 }
 
+/// REC-6.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Grant {
     pub version: u8,

@@ -3,11 +3,13 @@
 
 mod author_flood;
 mod log_filler;
+mod mute_crowd;
 mod mute_holder;
 mod quota_burner;
 
 pub use author_flood::author_flood;
 pub use log_filler::log_filler;
+pub use mute_crowd::mute_crowd;
 pub use mute_holder::mute_holder;
 pub use quota_burner::quota_burner;
 

@@ -8,12 +8,12 @@ use dots_wire::{Hash, SecretKey, Timestamp, encode};
 use serde::Serialize;
 use std::time::Duration;
 
-const HEADS: u32 = 1_800;
+pub const HEADS: u32 = 1_800;
 /// So soon after a start an honest neighbour's log is there.
 const SOON: Duration = Duration::from_secs(12);
 
 #[derive(Serialize)]
-enum Answer {
+pub enum Answer {
     Heads { heads: Vec<Head>, more: bool },
 }
 
@@ -45,7 +45,7 @@ pub fn mute_holder(without: Option<Defence>) -> Faults {
     faults
 }
 
-fn head(n: u32) -> Head {
+pub fn head(n: u32) -> Head {
     let mut bytes = [5; 32];
     bytes[..4].copy_from_slice(&n.to_be_bytes());
     let author = SecretKey::from_bytes(&bytes).expect("a scalar").peer_id();

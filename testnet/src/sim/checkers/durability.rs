@@ -55,7 +55,12 @@ fn chain(world: &World, host: usize) -> Faults {
             faults.push(format!("durability: peer {host} has an entry in its log with a wrong signature"));
             continue;
         };
-        let expected = ends.get(&entry.header.incarnation).copied().unwrap_or((0, Hash([0; 32])));
+        let first = match entry.is_checkpoint() {
+            // Cut behind it: what was before is of no use to a later start.
+            true => (entry.header.seq, entry.header.prev),
+            false => (0, Hash([0; 32])),
+        };
+        let expected = ends.get(&entry.header.incarnation).copied().unwrap_or(first);
         if (entry.header.seq, entry.header.prev) != expected {
             let (seq, wanted) = (entry.header.seq, expected.0);
             faults.push(format!(
