@@ -216,10 +216,7 @@ impl Cx<'_> {
     pub fn send_with(&mut self, hop: &Hop, message: Message, grant: Option<Arc<[u8]>>, about: About) {
         self.out(match hop {
             Hop::Phone(flow) => Output::Send { flow: *flow, bytes: message.into_bytes() },
-            Hop::Peer(peer) => {
-                let message = self.base.border.answer(message);
-                Output::SendPeer { peer: peer.clone(), message, grant, about }
-            }
+            Hop::Peer(peer) => Output::SendPeer { peer: peer.clone(), message, grant, about },
         });
     }
 

@@ -204,19 +204,6 @@ pub struct ClientKey {
     pub is_cancel: bool,
 }
 
-/// A dialog as this peer knows it: Call-ID and the caller's tag, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DialogKey(u128);
-
-impl DialogKey {
-    pub fn new(call_id: &str, caller_tag: &str, secret: &Secret) -> DialogKey {
-        let mut hash = secret.quick("dialog");
-        hash.text(call_id);
-        hash.text(caller_tag);
-        DialogKey(hash.finish())
-    }
-}
-
 /// The secret under which this process hashes what strangers write.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);

@@ -8,7 +8,7 @@ use crate::{
     message::Message,
     registrar::BindingChange,
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -110,10 +110,10 @@ pub enum CallProgress {
     Ringing,
     /// 2xx to the INVITE passed. `session_s`: the session ends if nothing refreshes it for so long (RFC 4028).
     Answered { session_s: Option<u32> },
-    /// A re-INVITE or UPDATE passed in the dialog.
-    Refreshed,
+    /// A 2xx to a re-INVITE or UPDATE passed in the dialog; `session_s` as in its answer.
+    Refreshed { session_s: Option<u32> },
     /// A final other than 2xx, or CANCEL.
     Failed { status: u16 },
-    /// BYE passed; `by_caller`: who hung up; `seen_from_phone`: our own phone sent it.
-    Ended { by_caller: bool, seen_from_phone: bool },
+    /// A BYE is believed; `by_caller`: who hung up; `seen_from_phone`: our own phone sent it; `said`: when it came.
+    Ended { by_caller: bool, seen_from_phone: bool, said: Instant },
 }

@@ -27,7 +27,7 @@ use std::{
 #[derive(Clone)]
 pub struct Dispatch {
     secret: Secret,
-    /// A dialog has two names where it crosses the border: here it goes by the one that its phone knows.
+    /// A dialog has two names where it crosses the border: here it goes by the one that its caller's phone knows.
     mask: CallIdMask,
     shards: Shard,
 }
@@ -66,7 +66,7 @@ impl Dispatch {
     }
 
     fn of_call(&self, call_id: &str) -> Shard {
-        let shown = self.mask.show(call_id);
+        let shown = self.mask.unproved(call_id);
         self.of_text("shard of a call", shown.as_deref().unwrap_or(call_id))
     }
 
@@ -247,7 +247,7 @@ mod tests {
                 assert_eq!(of(&request(aor.0, &call, "")), dispatch.of_aor(aor.1), "{}", aor.0);
             }
             assert_eq!(of(&request("SUBSCRIBE", &call, ";tag=x")), shard, "in a dialog");
-            let (wrote, hidden) = (format!("{n}@10.0.0.1"), mask.hide(&format!("{n}@10.0.0.1")));
+            let (wrote, hidden) = (format!("{n}@10.0.0.1"), mask.hide(&format!("{n}@10.0.0.1"), "a.test"));
             let crossed = of(&request("BYE", &hidden.expect("an address"), ";tag=x"));
             assert_eq!(crossed, of(&request("INVITE", &wrote, "")), "by its other name");
         }

@@ -157,25 +157,212 @@ fn nothing_harmful_is_accepted_from_a_peer() {
     assert_clean(&w.b.got(2), "INFO");
 }
 
-/// The same between phones of one peer that belong to different realms, and not between those of one office.
+/// Phones of one office ask each other to answer at once.
 #[test]
-fn strangers_at_one_peer_are_strangers() {
-    for (stranger, expected) in [(true, None), (false, Some("<urn:alert:x>;info=alert-autoanswer"))] {
+fn friends_at_one_peer_are_friends() {
+    let World { now, mut a, .. } = World::new();
+    a.register(now, "bob", 2);
+    let alert = "Alert-Info: <urn:alert:x>;info=alert-autoanswer\n";
+    a.phone(now, 1, &with_lines(&invite(1, "c1@10.0.0.9", "eve", "bob", "a.test"), alert));
+    let ringing = a.got(2);
+    assert_eq!(ringing.header(&Name::parse("Alert-Info")), Some("<urn:alert:x>;info=alert-autoanswer"));
+    assert_eq!((ringing.call_id(), ringing.values(&Name::Via).count()), (Some("c1@10.0.0.9"), 2));
+}
+
+/// eve of z.test and bob of a.test, both at one peer.
+struct Strangers {
+    now: dots_sip::Now,
+    a: Peer,
+    /// Her INVITE, as bob has it.
+    ringing: Message,
+}
+
+const HERS: &str = "10.0.0.9";
+const HIS: &str = "10.0.0.8";
+
+impl Strangers {
+    fn new(is_registered: bool, more: &str) -> Strangers {
         let World { now, mut a, .. } = World::new();
         a.register(now, "bob", 2);
-        let alert = "Alert-Info: <urn:alert:x>;info=alert-autoanswer\n";
-        let mut text = with_lines(&invite(1, "c1", "eve", "bob", "a.test"), alert);
-        if stranger {
-            text = text
-                .replace("From: <sip:eve@127.0.0.1>", "From: <sip:eve@z.test;intercom=true>;answer-after=0")
-                .replace("realm=\"a.test\"", "realm=\"z.test\"");
+        if is_registered {
+            a.register_in(now, "eve", "z.test", 1);
         }
-        a.phone(now, 1, &text);
+        let text = invite(1, "c1@10.0.0.9", "eve", "bob", "a.test")
+            .replace(
+                "From: <sip:eve@127.0.0.1>",
+                "From: \"Eve\" <sip:eve@z.test;intercom=true>;answer-after=0",
+            )
+            .replace("To: <sip:bob@127.0.0.1>", "To: <sip:bob@127.0.0.1;intercom=true>;answer-after=0")
+            .replace("realm=\"a.test\"", "realm=\"z.test\"");
+        a.phone(now, 1, &with_lines(&hers(&text), more));
         let ringing = a.got(2);
-        assert_eq!(ringing.header(&Name::parse("Alert-Info")), expected);
-        if stranger {
-            assert_eq!(ringing.header(&Name::From), Some("<sip:eve%40z.test@127.0.0.1>;tag=f1"));
+        Strangers { now, a, ringing }
+    }
+
+    /// bob's answer, as eve has it.
+    fn answer(&mut self, status: &str, more: &str) -> Message {
+        let text = answer(&self.ringing, status, 2);
+        self.a.phone(self.now, 2, &with_lines(&his(&text), more));
+        self.a.got(1)
+    }
+}
+
+/// With the address at which a phone takes itself to be, and what it asks of whoever reads its Contact.
+fn hers(text: &str) -> String {
+    text.replace("<sip:eve@127.0.0.1:1>", "<sip:eve@10.0.0.9:5060;x=y>;answer-after=0")
+        .replace("UDP 127.0.0.1:1;", "UDP 10.0.0.9:5060;rport;")
+}
+
+fn his(text: &str) -> String {
+    text.replace("<sip:bob@127.0.0.1:2>", "<sip:bob@10.0.0.8;x=y>;intercom=true")
+        .replace("UDP 127.0.0.1:2;", "UDP 10.0.0.8:5060;rport;")
+}
+
+/// Without what she wrote herself, which is given back to her.
+fn unlike_hers(answer: &Message) -> Message {
+    let text = String::from_utf8_lossy(answer.raw()).into_owned();
+    let is_hers = |line: &str| ["Via:", "From:", "To:"].iter().any(|name| line.starts_with(name));
+    let lines: Vec<&str> = text.split("\r\n").filter(|line| !is_hers(line)).collect();
+    Message::parse_lenient(lines.join("\r\n").into_bytes()).expect("readable")
+}
+
+fn assert_apart(message: &Message, address: &str, why: &str) {
+    assert_clean(message, why);
+    let text = String::from_utf8_lossy(message.raw()).into_owned();
+    for trace in [address, "intercom", "answer-after", "x=y"] {
+        assert!(!text.contains(trace), "{why}: {trace}\n{text}");
+    }
+    // Nothing but a name.
+    for contact in message.values(&Name::Contact) {
+        assert!(contact.ends_with(&format!("@p{LABEL_A}.peer.dots>")), "{why}: {contact}");
+    }
+}
+
+/// BORD-8: two phones of two realms at one peer are as strange to each other as across peers, in every message of a call.
+#[test]
+fn strangers_at_one_peer_are_strangers() {
+    for is_registered in [false, true] {
+        let mut s = Strangers::new(is_registered, &lines());
+        assert_apart(&s.ringing, HERS, "INVITE");
+        assert_eq!(s.ringing.values(&Name::Via).count(), 1, "ours alone");
+        assert_eq!(s.ringing.header(&Name::From), Some("\"Eve\" <sip:eve%40z.test@127.0.0.1>;tag=f1"));
+        assert_eq!(s.ringing.header(&Name::To), Some("<sip:bob@a.test>"));
+        let his_name = s.ringing.call_id().expect("a Call-ID").to_owned();
+        assert!(his_name.starts_with("dx."), "{his_name}");
+        assert_apart(&unlike_hers(&s.answer("180 Ringing", &lines())), HIS, "180");
+        let ok = s.answer("200 OK", &lines());
+        assert_apart(&unlike_hers(&ok), HIS, "200");
+        assert_eq!(
+            (ok.call_id(), ok.values(&Name::Via).count()),
+            (Some("c1@10.0.0.9"), 1),
+            "as she wrote them"
+        );
+
+        // Her side, then his.
+        let uri = format!(" sip:bob@{HIS}");
+        for (method, cseq) in [("ACK", 7), ("INFO", 8), ("UPDATE", 9), ("INVITE", 10)] {
+            let text = in_dialog(method, cseq, 1, &ok, true, "c1@10.0.0.9")
+                .replace("Content-Length", "Contact: <sip:eve@127.0.0.1:1>\nContent-Length");
+            // Whatever Request-URI and names she makes up.
+            let first = text.lines().next().expect("a request line").to_owned();
+            let text = text
+                .replacen(&first, &format!("{method} sip:bob@192.0.2.7;intercom=true SIP/2.0"), 1)
+                .replace("eve@z.test", "boss@a.test");
+            s.a.phone(s.now, 1, &with_lines(&hers(&text), &lines()));
+            let heard = s.a.got(2);
+            assert_eq!((heard.method(), heard.call_id()), (method, Some(his_name.as_str())));
+            assert!(String::from_utf8_lossy(heard.raw()).contains(&uri), "{method}");
+            let his_own = String::from_utf8_lossy(heard.raw()).replace(&format!("{HIS};x=y"), "h");
+            assert_apart(&Message::parse(his_own.into_bytes()).expect("readable"), HERS, method);
+            assert_eq!(heard.header(&Name::From), Some("<sip:eve%40z.test@127.0.0.1>;tag=f1"), "{method}");
         }
+        for (method, cseq) in [("INFO", 1), ("UPDATE", 2), ("BYE", 3)] {
+            let text = in_dialog(method, cseq, 2, &s.ringing, false, &his_name)
+                .replace("Content-Length", "Contact: <sip:bob@127.0.0.1:2>\nContent-Length");
+            s.a.phone(s.now, 2, &with_lines(&his(&text), &lines().replace("Require: 100rel\n", "")));
+            let heard = s.a.got(1);
+            assert_eq!((heard.method(), heard.call_id()), (method, Some("c1@10.0.0.9")));
+            let text = String::from_utf8_lossy(heard.raw()).into_owned();
+            assert!(!text.contains(HIS) && !text.contains("Alert-Info"), "{text}");
+            s.a.phone(s.now, 1, &answer(&heard, "200 OK", 1).replace(";tag=t1", ""));
+            let answered = s.a.got(2);
+            assert_eq!((answered.status(), answered.call_id()), (Some(200), Some(his_name.as_str())));
+        }
+    }
+}
+
+/// BORD-6, BORD-7: neither a challenge in anybody's name nor a redirection to an address.
+#[test]
+fn a_stranger_at_one_peer_challenges_nobody_and_redirects_to_accounts() {
+    for realm in ["phish.example", "z.test", "a.test", "Z.TEST.", ""] {
+        for (status, name) in [
+            ("401 No", "WWW-Authenticate"),
+            ("407 No", "Proxy-Authenticate"),
+            ("486 Busy", "www-authenticate"),
+        ] {
+            let header = format!("{name}: Digest realm=\"{realm}\",nonce=\"n\"\n");
+            let heard = Strangers::new(true, "").answer(status, &header);
+            let expected = if status.starts_with("486") { 486 } else { 403 };
+            assert_eq!(heard.status(), Some(expected), "{realm} {status}");
+            let text = String::from_utf8_lossy(heard.raw()).to_ascii_lowercase();
+            assert!(!text.contains("authenticate"), "{text}");
+        }
+    }
+    let mut s = Strangers::new(true, "");
+    let text = answer(&s.ringing, "302 Moved", 2).replace(
+        "<sip:bob@127.0.0.1:2>",
+        "<sip:carol@127.0.0.1;intercom=1?Alert-Info=x>;q=0.5;z, <http://192.0.2.1/>",
+    );
+    s.a.phone(s.now, 2, &text);
+    let heard = s.a.got(1);
+    assert_eq!(heard.values(&Name::Contact).collect::<Vec<_>>(), ["<sip:carol@a.test>;q=0.5"]);
+}
+
+/// Whoever was called knows the caller's Call-ID by its other name alone, and cannot have it read to a phone of his.
+#[test]
+fn a_hidden_call_id_is_read_to_nobody_else() {
+    let hidden = {
+        let mut w = two_peers();
+        w.a.phone(w.now, 1, &invite_bob("8f3a@10.0.0.9"));
+        w.carry();
+        w.b.got(2).call_id().expect("a Call-ID").to_owned()
+    };
+    assert!(hidden.starts_with("dx."));
+    // eve@z.test is called from B, and has an accomplice of her realm at A, and one who is of nobody's.
+    let mut w = two_peers();
+    w.a.register_in(w.now, "eve", "z.test", 5);
+    w.a.phone(w.now, 1, &invite_bob("other"));
+    let first = String::from_utf8(w.a.to_peer.pop_front().expect("the INVITE")).expect("text");
+    for (n, line) in [
+        "",
+        "Replaces: {};to-tag=1;from-tag=2",
+        "In-Reply-To: {}",
+        "Target-Dialog: {};local-tag=1",
+        "Join: {};to-tag=1;from-tag=2",
+        "Refer-To: <sip:x@x.test?Replaces={}%3Bto-tag%3D1>",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let call = if line.is_empty() { hidden.clone() } else { format!("c{n}") };
+        let more =
+            if line.is_empty() { String::new() } else { format!("{}\r\n", line.replace("{}", &hidden)) };
+        let text = first
+            .replace("Call-ID: other", &format!("Call-ID: {call}"))
+            .replace("branch=z9hG4bK", &format!("branch=z9hG4bK{n}"))
+            .replace(LABEL_A, LABEL_B)
+            .replace("INVITE sip:bob@b.test", "INVITE sip:eve@z.test")
+            .replace("alice@a.test", "mallory@z.test")
+            .replace("Content-Length", &format!("{more}Content-Length"));
+        w.a.handle(
+            w.now,
+            overlay(LABEL_B, text.into_bytes(), Some("mallory@z.test".into())).expect("readable"),
+        );
+        w.a.drain(w.now);
+        let heard = w.a.got(5);
+        let text = String::from_utf8_lossy(heard.raw()).into_owned();
+        assert_eq!(heard.method(), "INVITE");
+        assert!(!text.contains("8f3a") && text.contains(&hidden), "{line}: {text}");
     }
 }
 
@@ -248,7 +435,7 @@ fn no_address_is_on_the_overlay() {
     }
 }
 
-/// Each phone goes back through its own peer, by the address at which it knows it.
+/// TOK-1. Each phone goes back through its own peer, by the address at which it knows it.
 #[test]
 fn each_phone_sees_its_own_peer_nearest() {
     let (_, ringing, ok) = across();

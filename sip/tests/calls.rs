@@ -73,6 +73,7 @@ fn cancel_busy_offline_and_unknown() {
     assert_eq!(a.got(1).status(), Some(404), "unknown, on the home's word");
 }
 
+/// TOK-6.
 #[test]
 fn nothing_out_of_dialog_or_with_an_invented_tag_reaches_a_phone() {
     let World { now, mut a, .. } = World::new();

@@ -265,11 +265,14 @@ fn a_route_is_followed_where_it_is_ours_and_nothing_goes_past_another() {
         ("the phone itself", ", <sip:127.0.0.1:2;lr>", true),
         ("a stranger", ", <sip:192.0.2.66;lr>", false),
         ("a stranger by name", ", <sip:proxy.example;lr>", false),
-        ("another port of the phone", ", <sip:127.0.0.1:3;lr>", false),
+        ("the phone's own proxy, by another port", ", <sip:127.0.0.1:3;lr>", true),
+        ("the same without a port", ", <sip:127.0.0.1;lr;transport=udp>", true),
+        ("another address", ", <sip:127.0.0.2:2;lr>", false),
         ("another peer", ", <sip:pzzzz.peer.dots;lr>", false),
         ("what cannot be read", ", <sip:>", false),
         ("a stranger behind the phone", ", <sip:127.0.0.1:2;lr>, <sip:192.0.2.66;lr>", true),
-        ("a token of nobody's", ", <sip:aaaabbbb@127.0.0.1;lr>", false),
+        ("the phone's own proxy, with a word of its own", ", <sip:aaaabbbb@127.0.0.1;lr>", true),
+        ("a token of nobody's", ", <sip:aaaabbbb@127.0.0.9;lr>", false),
     ] {
         let (mut w, _, ok) = across();
         let text = in_dialog("INFO", 8, 1, &ok, true, "c1");
@@ -335,37 +338,157 @@ fn a_first_request_through_us_as_a_strict_router_is_mended() {
     }
 }
 
-/// Call-ID and From-tag of a dialog that is up, in a new request of other accounts: it takes nothing over.
+/// Call-ID and From-tag of a dialog that is up, in a new request of other accounts: each has a dialog of its own.
 #[test]
 fn a_dialogs_names_are_nobody_elses() {
-    let (mut w, ringing, ok) = across();
-    w.b.register(w.now, "carol", 3);
-    let first = String::from_utf8(w.wire.first().expect("the INVITE").clone()).expect("text");
-    let again = |w: &mut World, caller: &str, callee: &str| {
-        let branch = format!("branch=z9hG4bK{}{}", caller.replace('@', "-"), &callee[..3]);
-        let text = first.replace("branch=z9hG4bK", &branch);
-        let text = text.replace("alice@a.test", caller).replace("bob@b.test", callee);
-        let input = overlay(LABEL_A, text.into_bytes(), Some(caller.to_owned())).expect("readable");
-        w.b.handle(w.now, input);
-        w.b.drain(w.now);
-    };
-    for (caller, callee) in
-        [("eve@b.test", "carol@b.test"), ("eve@a.test", "bob@b.test"), ("alice@a.test", "carol@b.test")]
-    {
-        again(&mut w, caller, callee);
-        assert!(w.b.silent(2) && w.b.silent(3), "{caller} to {callee}");
-        assert_eq!(status(&mut w), Some(482), "{caller} to {callee}");
+    for accomplice_answers in [None, Some("180 Ringing"), Some("200 OK"), Some("486 Busy Here")] {
+        let (mut w, ringing, ok) = across();
+        w.b.register(w.now, "carol", 3);
+        let first = String::from_utf8(w.wire.first().expect("the INVITE").clone()).expect("text");
+        let mut at = 0;
+        let mut again = |w: &mut World, caller: &str, callee: &str| {
+            at += 1;
+            let text = first.replace("branch=z9hG4bK", &format!("branch=z9hG4bK{at}"));
+            let text = text.replace("alice@a.test", caller).replace("bob@b.test", callee);
+            w.b.handle(
+                w.now,
+                overlay(LABEL_A, text.into_bytes(), Some(caller.to_owned())).expect("readable"),
+            );
+            w.b.drain(w.now);
+        };
+        for (caller, callee, port) in [
+            ("eve@b.test", "carol@b.test", 3),
+            ("eve@a.test", "bob@b.test", 2),
+            ("alice@a.test", "carol@b.test", 3),
+        ] {
+            again(&mut w, caller, callee);
+            let invite = w.b.got(port);
+            assert_eq!(invite.method(), "INVITE", "{caller} to {callee}: nobody is refused");
+            if let Some(status) = accomplice_answers {
+                w.b.phone(
+                    w.now,
+                    port,
+                    &answer(&invite, status, 30 + port).replace("127.0.0.1:3", "127.0.0.1:"),
+                );
+                while !w.b.silent(port) {
+                    w.b.got(port);
+                }
+            }
+        }
+        w.b.to_peer.clear();
+        // The dialog is whose it was, in both directions: a stranger's to bob, who sees alice.
+        w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+        w.carry();
+        assert_eq!(w.b.got(2).from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
+        for (method, cseq) in [("NOTIFY", 20), ("SUBSCRIBE", 21)] {
+            lawless(&mut w, &in_dialog(method, cseq, 1, &ok, true, "c1"));
+            assert!(w.b.silent(2), "{method}: still from a stranger");
+            assert_eq!(status(&mut w), Some(403));
+        }
+        // By her token and the tag that another gave: no leg of hers.
+        for (method, cseq) in [("MESSAGE", 30), ("REFER", 31), ("INFO", 32)] {
+            let text = in_dialog(method, cseq, 1, &ok, true, "c1");
+            for tag in ["t33", "t32"] {
+                let text = text
+                    .replace(";tag=t2", &format!(";tag={tag}"))
+                    .replace("z9hG4bK", &format!("z9hG4bK{tag}"));
+                lawless(&mut w, &text);
+                assert!(w.b.silent(2), "{method} with {tag}, {accomplice_answers:?}");
+                assert_eq!(status(&mut w), Some(481), "{method} with {tag}");
+            }
+        }
+        w.b.phone(w.now, 2, &in_dialog("INFO", 9, 2, &ringing, false, "c1"));
+        w.carry();
+        assert_eq!(w.a.got(1).method(), "INFO");
+        // The same two again (another way here, or a request that was sent anew) are no others.
+        again(&mut w, "alice@a.test", "bob@b.test");
+        assert_eq!(w.b.got(2).method(), "INVITE");
     }
-    // The dialog is whose it was, in both directions.
-    w.a.phone(w.now, 1, &in_dialog("INFO", 8, 1, &ok, true, "c1"));
+}
+
+/// TOK-15: a BYE that is refused ends nothing, at neither peer; one that is believed does.
+#[test]
+fn a_call_is_over_when_its_bye_is_believed() {
+    use dots_sip::output::CallProgress;
+    let ended = |peer: &Peer| peer.calls.iter().filter(|c| matches!(c, CallProgress::Ended { .. })).count();
+    for (why, cseq, body, refusal, at_a, at_b) in [
+        ("an old CSeq", 1, "", Some("500 Server Internal Error"), false, false),
+        ("a body", 8, "x", Some("415 Unsupported Media Type"), false, false),
+        ("believed", 8, "", Some("200 OK"), true, true),
+        ("the phone knows nothing of it", 8, "", Some("481 Gone"), true, true),
+        ("a phone that does not let go", 8, "", Some("500 No"), false, true),
+        ("silence", 8, "", None, true, true),
+    ] {
+        let (mut w, _, ok) = across();
+        let bye = in_dialog("BYE", cseq, 1, &ok, true, "c1").replace(
+            "Content-Length: 0\n\n",
+            &format!("Require: nonsense\nContent-Length: {}\n\n{body}", body.len()),
+        );
+        w.a.phone(w.now, 1, &bye);
+        w.carry();
+        let heard = w.b.got(2);
+        assert_eq!((heard.method(), heard.header(&Name::Require)), ("BYE", None), "{why}");
+        assert_eq!((ended(&w.a), ended(&w.b)), (0, 0), "{why}: said, and not yet answered");
+        match refusal {
+            Some(status) => {
+                w.b.phone(w.now, 2, &answer(&heard, status, 2).replace(";tag=t2;tag=t2", ";tag=t2"));
+                w.carry();
+            }
+            None => {
+                let mut now = w.now;
+                while ended(&w.b) == 0 {
+                    w.b.wait(&mut now);
+                }
+                w.now = now;
+                w.carry();
+            }
+        }
+        assert_eq!((ended(&w.a), ended(&w.b)), (usize::from(at_a), usize::from(at_b)), "{why}");
+        w.a.phone(w.now, 1, &in_dialog("INFO", 20, 1, &ok, true, "c1"));
+        w.carry();
+        w.b.counts.clear();
+        assert_eq!(w.b.inbox.iter().any(|(_, m)| m.method() == "INFO"), !at_a && !at_b, "{why}");
+    }
+}
+
+/// RFC 6665 §4.1.2.4, over two peers.
+#[test]
+fn a_notify_that_overtakes_the_answer_to_its_subscribe_passes() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    w.a.resolution = dots_sip::input::Resolution::Peers(vec![dots_sip::input::RemoteTarget {
+        peer: LABEL_B.into(),
+        q: 1000,
+    }]);
+    let subscribe = invite(1, "c1", "alice", "bob%40b.test", "a.test").replace("INVITE", "SUBSCRIBE");
+    w.a.phone(w.now, 1, &subscribe);
     w.carry();
-    assert_eq!(w.b.got(2).from().expect("From").uri(), "sip:alice%40a.test@127.0.0.1");
-    w.b.phone(w.now, 2, &in_dialog("INFO", 9, 2, &ringing, false, "c1"));
+    let heard = w.b.got(2);
+    assert_eq!(heard.method(), "SUBSCRIBE");
+    let notify = |cseq, state: &str| {
+        in_dialog("NOTIFY", cseq, 2, &heard, false, "c1").replace(
+            "Content-Length",
+            &format!("Event: presence\nSubscription-State: {state}\nContent-Length"),
+        )
+    };
+    w.b.phone(w.now, 2, &notify(1, "active"));
     w.carry();
-    assert_eq!(w.a.got(1).method(), "INFO");
-    // The same two again (another way here, or a request that was sent anew) are no others.
-    again(&mut w, "alice@a.test", "bob@b.test");
-    assert_eq!(w.b.got(2).method(), "INVITE");
+    assert_eq!(w.a.got(1).method(), "NOTIFY", "before its 200");
+    w.b.phone(w.now, 2, &answer(&heard, "200 OK", 2));
+    w.carry();
+    assert_eq!(w.a.got(1).status(), Some(200));
+    w.b.phone(w.now, 2, &notify(2, "terminated"));
+    w.carry();
+    assert_eq!(w.a.got(1).method(), "NOTIFY");
+    // Of several cores the one that has the NOTIFY did not see the SUBSCRIBE, and knows only the tags that it heard.
+    let is_shared = module_path!().starts_with("four_cores");
+    let other = notify(4, "active").replace("tag=t2", "tag=t9");
+    for text in [Some(notify(3, "active")), Some(other).filter(|_| !is_shared)].into_iter().flatten() {
+        w.b.phone(w.now, 2, &text);
+        w.carry();
+        assert!(w.a.silent(1), "it is over, under whatever tag");
+    }
 }
 
 /// RFC 3261 §8.1.3.4: after a 302 the caller asks somebody else, under the same Call-ID and tag.

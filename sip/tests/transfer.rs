@@ -18,17 +18,20 @@ struct Town {
     now: Now,
     peers: Vec<Peer>,
     at: [usize; 3],
+    /// Whose account each has.
+    of: [usize; 3],
 }
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
 impl Town {
-    fn new(at: [usize; 3]) -> Town {
+    fn new((at, of): ([usize; 3], [usize; 3])) -> Town {
         let now = Now { mono: Instant::now(), wall_ms: 1_000_000 };
         let peers = LABELS.iter().zip(REALMS).map(|(label, realm)| Peer::new(label, realm)).collect();
-        let mut town = Town { now, peers, at };
+        let mut town = Town { now, peers, at, of };
         for (port, user) in (1..).zip(USERS) {
-            town.of(port).register(now, user, port);
+            let realm = town.realm(port);
+            town.of(port).register_in(now, user, realm, port);
         }
         town
     }
@@ -38,7 +41,7 @@ impl Town {
     }
 
     fn realm(&self, port: u16) -> &'static str {
-        REALMS[self.at[usize::from(port) - 1]]
+        REALMS[self.of[usize::from(port) - 1]]
     }
 
     fn phone(&mut self, port: u16, text: &str) {
@@ -85,6 +88,10 @@ impl Town {
         let realm = self.realm(caller);
         let text = invite(caller, call, from, to, realm);
         let text = text.replace(&format!("sip:{to}@127.0.0.1"), uri);
+        let text = match realm == self.of(caller).realm {
+            true => text,
+            false => text.replace(&format!("From: <sip:{from}@"), &format!("From: <sip:{from}%40{realm}@")),
+        };
         let text = text.replacen("Content-Length", &format!("{more}Content-Length"), 1);
         self.phone(caller, &text);
         let ringing = self.of(callee).got(callee);
@@ -110,8 +117,19 @@ fn with_lines(text: &str, lines: &str) -> String {
     text.replacen("Content-Length", &format!("{lines}Content-Length"), 1)
 }
 
-/// Where alice, bob and carol are: at one peer, at two in all ways, at three.
-const PLACES: [[usize; 3]; 5] = [[0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [0, 1, 2]];
+/// Where alice, bob and carol are, and of which realms: at one peer, at two in all ways, at three; and at one peer as
+/// strangers, all of them or one.
+const PLACES: [([usize; 3], [usize; 3]); 9] = [
+    ([0, 0, 0], [0, 0, 0]),
+    ([0, 1, 0], [0, 1, 0]),
+    ([0, 0, 1], [0, 0, 1]),
+    ([0, 1, 1], [0, 1, 1]),
+    ([0, 1, 2], [0, 1, 2]),
+    ([0, 0, 0], [0, 1, 2]),
+    ([0, 0, 0], [1, 0, 0]),
+    ([0, 0, 0], [0, 1, 0]),
+    ([0, 0, 0], [0, 0, 2]),
+];
 
 /// The dialog with carol that bob is to replace, as alice names it; and alice may have called, or been called.
 #[test]
@@ -127,7 +145,7 @@ fn an_attended_transfer_over_one_two_and_three_peers() {
     }
 }
 
-fn attended(at: [usize; 3], bob_called: bool, carol_called: bool, names_contact: bool) {
+fn attended(at: ([usize; 3], [usize; 3]), bob_called: bool, carol_called: bool, names_contact: bool) {
     let why =
         format!("{at:?}, bob called: {bob_called}, carol called: {carol_called}, Contact: {names_contact}");
     let mut town = Town::new(at);
@@ -164,7 +182,7 @@ fn attended(at: [usize; 3], bob_called: bool, carol_called: bool, names_contact:
         .expect("readable")
         .uri()
         .to_owned();
-    let name = if names_contact && at[2] != at[0] { contact } else { carol_uri };
+    let name = if names_contact { contact } else { carol_uri };
     let lines = format!(
         "Refer-To: <{name}?Replaces={escaped}>\nReferred-By: <sip:alice@127.0.0.1>\nContact: <sip:alice@127.0.0.1:1>\n"
     );
@@ -210,6 +228,7 @@ fn attended(at: [usize; 3], bob_called: bool, carol_called: bool, names_contact:
 fn a_blind_transfer_names_whom_the_other_phone_can_dial() {
     for at in PLACES {
         let mut town = Town::new(at);
+        let is_border = at.0[0] != at.0[1] || at.1[0] != at.1[1];
         let (bob_uri, carol_uri) = (town.uri(2), town.uri(3));
         let (_, ok) = town.call(1, 2, "one@127.0.0.1", "", &bob_uri);
         let lines =
@@ -218,14 +237,14 @@ fn a_blind_transfer_names_whom_the_other_phone_can_dial() {
         let refer = town.of(2).got(2);
         let target = refer.header(&Name::ReferTo).expect("a Refer-To").to_owned();
         let uri = NameAddr::parse(&target).expect("readable").uri().to_owned();
-        if at[0] != at[1] {
-            let name = if at[2] == at[1] { "carol".to_owned() } else { format!("carol%40{}", town.realm(3)) };
+        if is_border {
+            let is_default = town.realm(3) == town.of(2).realm;
+            let name = if is_default { "carol".to_owned() } else { format!("carol%40{}", town.realm(3)) };
             assert_eq!(target, format!("<sip:{name}@127.0.0.1>"), "{at:?}");
-            assert_eq!(
-                refer.header(&Name::ReferredBy),
-                Some("<sip:alice%40a.test@127.0.0.1>"),
-                "who sends it"
-            );
+            let is_default = town.realm(1) == town.of(2).realm;
+            let alice = if is_default { "alice".to_owned() } else { format!("alice%40{}", town.realm(1)) };
+            let expected = format!("<sip:{alice}@127.0.0.1>");
+            assert_eq!(refer.header(&Name::ReferredBy), Some(expected.as_str()), "who sends it");
         }
         town.call(2, 3, "three@127.0.0.1", "", uri.split(';').next().expect("a URI"));
     }
@@ -234,7 +253,7 @@ fn a_blind_transfer_names_whom_the_other_phone_can_dial() {
 /// A phone that answers 302 names somebody by its own server's address.
 #[test]
 fn a_redirection_names_whom_the_caller_can_dial() {
-    let mut town = Town::new([0, 1, 1]);
+    let mut town = Town::new(([0, 1, 1], [0, 1, 1]));
     let uri = town.uri(2);
     town.peers[0].resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
     town.phone(1, &invite(1, "c1", "alice", "bob", "a.test").replace("sip:bob@127.0.0.1", &uri));

@@ -122,7 +122,7 @@ impl Legs<'_> {
         spoken_grant(self.config, self.realms, self.now, (caller, method, target), fresh).map(Arc::from)
     }
 
-    /// One frame from the peer `from`, in order and once.
+    /// One frame from the peer `from`, in order and once (LEG-2).
     pub fn on_frame(&mut self, from: PeerId, body: &[u8]) {
         if !self.rates.take(self.now.mono, from, Kind::Leg) {
             return self.outside.count("peer_throttled");

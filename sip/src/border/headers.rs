@@ -87,17 +87,9 @@ pub fn may_cross(name: NameRef<'_>) -> bool {
     }
 }
 
-/// May it pass between accounts of two realms that this peer serves both? They are strangers to each other as well. But
-/// challenges and credentials have rules of their own within one peer.
-pub fn may_meet(name: NameRef<'_>) -> bool {
-    use Known as K;
-    let digest = [K::Authorization, K::ProxyAuthorization, K::WwwAuthenticate, K::ProxyAuthenticate];
-    may_cross(name) || matches!(name, NameRef::Known(known) if digest.contains(&known))
-}
-
-/// Takes off what may not pass.
-pub fn filter(edit: &mut Editor<'_>, may_pass: fn(NameRef<'_>) -> bool) {
-    edit.retain_names(may_pass);
+/// Takes off what may not cross.
+pub fn filter(edit: &mut Editor<'_>) {
+    edit.retain_names(may_cross);
 }
 
 /// Warning (RFC 3261 §20.43) with `own_host` in the place of whoever warned, whose address that would be.
@@ -192,14 +184,6 @@ mod tests {
             }
         }
         assert!(!may_cross(NameRef::parse("")));
-    }
-
-    #[test]
-    fn challenges_meet_but_do_not_cross() {
-        for name in ["Authorization", "proxy-authorization", "WWW-AUTHENTICATE", "Proxy-Authenticate"] {
-            assert!(may_meet(NameRef::parse(name)) && !may_cross(NameRef::parse(name)), "{name}");
-        }
-        assert!(!may_meet(NameRef::parse("Path")) && may_meet(NameRef::parse("rack")));
     }
 
     #[test]

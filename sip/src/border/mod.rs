@@ -7,14 +7,17 @@
 //! ([`contact`]), their Call-IDs ([`call_id`]) wherever a header repeats one ([`references`]), addresses in Warning. What
 //! comes back is given to the phone as it wrote it.
 //!
+//! It lies between two peers, and just as well between accounts of two realms at one peer ([`Crossing::is_border`]): they
+//! are as strange to each other there as anywhere.
+//!
 //! ```text
-//!   our phone ─▶ copy ─ outward ─▶ link ─▶ a peer            in the same pass that writes the copy
-//!   our phone ◀─ copy ◀─ the core ◀─ inward ◀─ link ◀─ a peer    before anything else looks at it
+//!   a peer ── inward ──▶ the core ──▶ copy, across ──▶ link ──▶ a peer
+//!   our phone ─────────▶ the core ──▶ copy, across ──▶ our phone
+//!            before anything looks at it        in the same pass that writes the copy
 //! ```
 //!
-//! So inside this peer a dialog has one Call-ID, the one that its phone knows. Pure functions on one message; nothing is
-//! remembered. The same key hides and shows, and is derived from one that survives a restart, so a call outlives its
-//! peer's process.
+//! Pure functions on one message; nothing is remembered. The same key hides and shows, and is derived from one that
+//! survives a restart, so a call outlives its peer's process.
 
 pub mod call_id;
 pub mod contact;
@@ -25,11 +28,39 @@ pub mod references;
 pub(crate) mod transfer;
 
 use crate::{
+    address::realm_of,
     hop::host_of,
     ids::Secret,
     message::{Editor, Message, Name},
 };
 use call_id::CallIdMask;
+
+/// A message on its way from one end to the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crossing<'a> {
+    /// Canonical AORs of who sends it and who reads it.
+    pub sender: &'a str,
+    pub reader: &'a str,
+    pub from_peer: bool,
+    pub to_peer: bool,
+}
+
+impl Crossing<'_> {
+    /// BORD-8: no friend is who is served elsewhere, nor who is of another realm.
+    pub fn is_border(&self) -> bool {
+        self.from_peer || self.to_peer || realm_of(self.sender) != realm_of(self.reader)
+    }
+
+    /// An answer to it.
+    pub fn back(self) -> Self {
+        Crossing {
+            sender: self.reader,
+            reader: self.sender,
+            from_peer: self.to_peer,
+            to_peer: self.from_peer,
+        }
+    }
+}
 
 /// What this peer does at its border.
 #[derive(Clone)]
@@ -50,11 +81,14 @@ impl Border {
         &self.mask
     }
 
-    /// Into a copy for a peer: only what is on the list, no address of our phones in what names a dialog, their Contact
-    /// under another name.
-    pub fn outward(&self, edit: &mut Editor<'_>, message: &Message) {
-        headers::filter(edit, headers::may_cross);
-        self.rename_dialogs(edit, message, &|text| self.mask.hide(text));
+    /// Into a copy that crosses: only what is on the list, no address of our phones in what names a dialog, their Contact
+    /// under another name. What came from a peer has passed [`Border::inward`].
+    pub(crate) fn across(&self, edit: &mut Editor<'_>, message: &Message, crossing: &Crossing<'_>) {
+        headers::filter(edit);
+        references::rename(edit, message, &|name| self.other_name(name, crossing));
+        if crossing.from_peer {
+            return;
+        }
         // BORD-5: whoever warned, it is our word.
         let name = Name::Other("warning".to_owned());
         if let Some(warning) = message.header(&name) {
@@ -74,52 +108,26 @@ impl Border {
         }
     }
 
-    /// What came from the peer of this label: only what is on the list, our phones' Call-IDs as they wrote them, and
-    /// nothing in a Contact but a name at that peer. `None`: the result cannot be read again.
+    /// What the reader calls a dialog that the sender calls so. `None`: the same.
+    pub(crate) fn other_name(&self, call_id: &str, crossing: &Crossing<'_>) -> Option<String> {
+        let shown = if crossing.to_peer { None } else { self.mask.show(call_id, realm_of(crossing.reader)) };
+        let hide = || self.mask.hide(call_id, realm_of(crossing.sender)).filter(|_| !crossing.from_peer);
+        shown.or_else(hide)
+    }
+
+    /// What came from the peer of this label: only what is on the list, and nothing in a Contact but a name at that peer.
+    /// `None`: the result cannot be read again.
     pub fn inward(&self, label: &str, message: Message) -> Option<Message> {
-        let show = |text: &str| self.mask.show(text);
         let contact = contact::of_peer(&message, &host_of(label));
-        let is_as_it_should_be = message.names().all(headers::may_cross)
-            && contact.is_none()
-            && message.call_id().and_then(show).is_none()
-            && !references::is_in(&message);
-        if is_as_it_should_be {
+        if contact.is_none() && message.names().all(headers::may_cross) {
             return Some(message);
         }
         let mut edit = Editor::new(&message);
-        headers::filter(&mut edit, headers::may_cross);
-        self.rename_dialogs(&mut edit, &message, &show);
+        headers::filter(&mut edit);
         if let Some(contact) = contact {
             edit.set_values(&Name::Contact, contact.as_slice());
         }
         edit.finish().checked().ok()
-    }
-
-    /// An answer of our own for a peer: it repeats the Call-ID of a request that may have been shown to us.
-    pub fn answer(&self, answer: Message) -> Message {
-        if answer.is_request() {
-            return answer;
-        }
-        match answer.call_id().and_then(|call_id| self.mask.hide(call_id)) {
-            Some(hidden) => {
-                let mut edit = Editor::new(&answer);
-                edit.set(&Name::CallId, &hidden);
-                edit.finish()
-            }
-            None => answer,
-        }
-    }
-
-    fn rename_dialogs(
-        &self,
-        edit: &mut Editor<'_>,
-        message: &Message,
-        rename: &dyn Fn(&str) -> Option<String>,
-    ) {
-        if let Some(renamed) = message.call_id().and_then(rename) {
-            edit.set(&Name::CallId, &renamed);
-        }
-        references::rename(edit, message, rename);
     }
 }
 

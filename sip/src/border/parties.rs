@@ -1,5 +1,6 @@
 //! Who the two ends of a request are: canonical, and vouched for.
 
+use super::Crossing;
 use crate::{
     address::{Addressing, realm_of},
     auth::Vouch,
@@ -25,13 +26,15 @@ impl Parties {
         parties.into_iter().chain(local_realms.iter().map(String::as_str)).collect()
     }
 
+    /// On the way of a request that the caller sends, or the callee.
+    pub fn crossing(&self, by_caller: bool, from_peer: bool, to_peer: bool) -> Crossing<'_> {
+        let (sender, reader) =
+            if by_caller { (&self.caller, &self.callee) } else { (&self.callee, &self.caller) };
+        Crossing { sender, reader, from_peer, to_peer }
+    }
+
     /// Accounts of two realms are strangers to each other, also where one peer serves both.
     pub fn are_strangers(&self) -> bool {
         realm_of(&self.caller) != realm_of(&self.callee)
-    }
-
-    /// The same for a request that the callee sends.
-    pub fn reversed(self) -> Parties {
-        Parties { caller: self.callee, callee: self.caller, vouch: self.vouch, nonce: self.nonce }
     }
 }

@@ -3,25 +3,17 @@
 //! (RFC 3515, RFC 5589 §7). Where the Call-ID of a dialog is another one on the two sides of the border, these follow it.
 
 use crate::{
-    message::{Editor, Known, Message, Name, NameAddr, NameRef},
+    message::{Editor, Message, Name, NameAddr},
     uri::unescape,
 };
 
 /// What is the Call-ID called on the other side? `None`: as here.
 pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const OTHERS: [&str; 3] = ["join", "target-dialog", "in-reply-to"];
+/// A text answers one call, or a few; each value costs a hash.
+const IN_REPLY_TO_MAX: usize = 8;
 
-/// Does a header name another dialog, or may it?
-pub fn is_in(message: &Message) -> bool {
-    let mut names = message.names();
-    names.any(|name| match name {
-        NameRef::Known(known) => matches!(known, Known::Replaces | Known::ReferTo),
-        NameRef::Other(name) => OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)),
-    })
-}
-
-/// Renames every Call-ID that a header of `message` refers to.
+/// Renames every Call-ID that a header of `message` refers to (BORD-4).
 pub fn rename(edit: &mut Editor<'_>, message: &Message, rename: Rename<'_>) {
     let other = |name: &str| Name::Other(name.to_owned());
     for name in [Name::Replaces, other("join"), other("target-dialog")] {
@@ -30,11 +22,15 @@ pub fn rename(edit: &mut Editor<'_>, message: &Message, rename: Rename<'_>) {
         }
     }
     let name = other("in-reply-to");
-    let calls: Vec<&str> = message.values(&name).collect();
-    let renamed: Vec<String> =
-        calls.iter().map(|call| rename(call).unwrap_or_else(|| (*call).to_owned())).collect();
-    if renamed.iter().ne(calls.iter()) {
-        edit.set_values(&name, &renamed);
+    let calls: Vec<&str> = message.values(&name).take(IN_REPLY_TO_MAX + 1).collect();
+    if calls.len() > IN_REPLY_TO_MAX {
+        edit.remove(&name);
+    } else {
+        let renamed: Vec<String> =
+            calls.iter().map(|call| rename(call).unwrap_or_else(|| (*call).to_owned())).collect();
+        if renamed.iter().ne(calls.iter()) {
+            edit.set_values(&name, &renamed);
+        }
     }
     if let Some(renamed) = message.header(&Name::ReferTo).and_then(|value| refer_to(value, rename)) {
         edit.set(&Name::ReferTo, &renamed);
@@ -127,6 +123,23 @@ mod tests {
             rename(&mut edit, &asked, &other_side);
             let text = String::from_utf8(edit.build()).expect("text");
             assert!(text.contains(&format!("{after}\r\n")), "{before}: {text}");
+        }
+    }
+
+    /// A message is read at a cost that its sender does not choose.
+    #[test]
+    fn of_many_values_none_is_renamed() {
+        for (count, left) in [(1, 1), (8, 8), (9, 0), (5_000, 0)] {
+            let lines = vec!["In-Reply-To: x@10.0.0.1"; count.min(100)];
+            let long = format!("In-Reply-To: {}", vec!["x@10.0.0.1"; count].join(","));
+            for lines in [if count <= 100 { lines } else { vec![long.as_str()] }, vec![long.as_str()]] {
+                let asked = message(&lines);
+                let mut edit = Editor::new(&asked);
+                rename(&mut edit, &asked, &other_side);
+                let text = String::from_utf8(edit.build()).expect("text");
+                assert_eq!(text.matches("dx.y&z").count(), left, "{count}");
+                assert!(!text.contains("10.0.0.1"), "{count}");
+            }
         }
     }
 }

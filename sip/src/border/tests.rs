@@ -17,13 +17,35 @@ fn message(call_id: &str, lines: &[&str]) -> Message {
     Message::parse(text.into_bytes()).expect("a message")
 }
 
-fn outward(border: &Border, message: &Message) -> Message {
+const THERE: Crossing<'_> =
+    Crossing { sender: "a@a.test", reader: "b@b.test", from_peer: false, to_peer: true };
+const HERE: Crossing<'_> = Crossing { from_peer: true, to_peer: false, ..THERE };
+
+fn across(border: &Border, message: &Message, crossing: Crossing<'_>) -> Message {
     let mut edit = Editor::new(message);
-    border.outward(&mut edit, message);
+    border.across(&mut edit, message, &crossing);
     Message::parse(edit.build()).expect("well-formed")
 }
 
-/// What one peer hides the other sees under one name in all headers, answers under it, and the first shows again.
+/// BORD-8.
+#[test]
+fn the_border_lies_between_peers_and_between_realms() {
+    for (from_peer, to_peer, reader, expected) in [
+        (false, false, "c@a.test", false),
+        (false, false, "b@b.test", true),
+        (false, false, "", true),
+        (true, false, "c@a.test", true),
+        (false, true, "c@a.test", true),
+        (false, true, "b@b.test", true),
+    ] {
+        let crossing = Crossing { reader, from_peer, to_peer, ..THERE };
+        assert_eq!(crossing.is_border(), expected, "{crossing:?}");
+        assert_eq!(crossing.back().is_border(), expected, "back: {crossing:?}");
+    }
+}
+
+/// BORD-4: what one peer hides the other sees under one name in all headers, answers under it, and the first shows again: to
+/// its own realm, and to nobody else.
 #[test]
 fn there_and_back() {
     let (a, b) = (border(1), border(2));
@@ -32,24 +54,32 @@ fn there_and_back() {
         "Alert-Info: <http://10.0.0.1/ring>;info=alert-autoanswer",
         "Subject: hi",
         "Contact: <sip:a@10.0.0.1>",
+        "In-Reply-To: x@10.0.0.1",
         refer,
     ];
-    let asked = message("x@10.0.0.1", &lines);
-    let crossed = b.inward("1", outward(&a, &asked)).expect("well-formed");
+    let asked = message("plain", &lines);
+    let hidden = across(&a, &asked, THERE);
+    let crossed = across(&b, &b.inward("1", hidden).expect("well-formed"), HERE);
     let text = String::from_utf8_lossy(crossed.raw()).into_owned();
     assert!(
         !text.contains("10.0.0.1") && !text.contains("Alert-Info") && text.contains("Subject: hi"),
         "{text}"
     );
-    let hidden = crossed.call_id().expect("a Call-ID").to_owned();
+    let in_reply_to = Name::Other("in-reply-to".into());
+    let hidden = crossed.header(&in_reply_to).expect("an In-Reply-To").to_owned();
     assert!(crossed.header(&Name::ReferTo).is_some_and(|refer| refer.contains(&hidden)), "{text}");
     assert_eq!(crossed.body(), b"body");
-    let back = a.inward("2", outward(&b, &crossed)).expect("well-formed");
-    assert_eq!(back.call_id(), Some("x@10.0.0.1"));
-    assert_eq!(back.header(&Name::ReferTo), asked.header(&Name::ReferTo));
+    for (reader, is_shown) in [("a@a.test", true), ("c@a.test", true), ("eve@z.test", false), ("", false)] {
+        for (from_peer, sender) in [(true, "b@b.test"), (false, "b@b.test"), (true, "a@a.test")] {
+            let back = Crossing { sender, reader, from_peer, to_peer: false };
+            let back = across(&a, &a.inward("2", across(&b, &crossed, THERE)).expect("well-formed"), back);
+            assert_eq!(back.header(&in_reply_to) == Some("x@10.0.0.1"), is_shown, "{reader}");
+            assert_eq!(back.header(&Name::ReferTo) == asked.header(&Name::ReferTo), is_shown, "{reader}");
+        }
+    }
 }
 
-/// The list holds against whoever writes the message, in whatever spelling.
+/// BORD-1: the list holds against whoever writes the message, in whatever spelling.
 #[test]
 fn what_a_peer_may_not_say_is_not_heard() {
     let lines = [
@@ -83,18 +113,8 @@ fn what_is_as_it_should_be_is_not_touched() {
 #[test]
 fn a_warning_is_ours_and_only_one() {
     let lines = ["Warning: 399 10.0.0.1 \"first\"", "Warning: 399 10.0.0.2 \"second\""];
-    let crossed = outward(&border(1), &message("c", &lines));
+    let crossed = across(&border(1), &message("c", &lines), THERE);
     let name = Name::Other("warning".into());
     let warnings: Vec<&str> = crossed.header_lines(&name).collect();
     assert_eq!(warnings, ["399 p1.peer.dots \"first\""]);
-}
-
-#[test]
-fn an_answer_of_ours_repeats_the_call_id_as_the_peer_wrote_it() {
-    let a = border(1);
-    let shown = message("x@10.0.0.1", &[]);
-    let answer = crate::message::ResponseBuilder::new(&shown, 481, "No").to_tag("t").finish();
-    let answer = a.answer(answer);
-    assert_eq!(answer.call_id(), outward(&a, &shown).call_id());
-    assert_eq!(a.answer(shown.clone()).raw(), shown.raw(), "a request is no answer");
 }

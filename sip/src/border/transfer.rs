@@ -15,7 +15,7 @@ use crate::{
     uri::{Uri, escape_user, unescape},
 };
 
-/// What may stand in a URI behind `?`.
+/// What may stand in a URI behind `?` (BORD-7).
 const EMBEDDED: [&str; 2] = ["replaces", "require"];
 
 /// What somebody's URI is on the other side.
@@ -42,18 +42,24 @@ impl Translation<'_> {
         if !["sip", "sips"].contains(&scheme.as_str()) {
             return None;
         }
-        let headers: Vec<(String, String)> = embedded
-            .split('&')
-            .filter_map(|header| header.split_once('='))
-            .map(|(name, value)| (unescape(name).to_ascii_lowercase(), unescape(value)))
-            .filter(|(name, _)| EMBEDDED.contains(&name.as_str()))
-            .collect();
+        let headers: Vec<(String, String)> =
+            headers_in(embedded).filter(|(name, _)| EMBEDDED.contains(&name.as_str())).collect();
         let replaces = headers.iter().find(|(name, _)| name == "replaces").map(|(_, value)| value.as_str());
         let known = replaces.and_then(|replaces| (self.other_end)(replaces));
         let uri = known.map_or_else(|| self.account(uri), |aor| self.uri_of(&aor));
         let headers: Vec<String> = headers.iter().map(|(name, value)| self.embedded(name, value)).collect();
         let mark = if headers.is_empty() { "" } else { "?" };
         Some(format!("<{uri}{mark}{}>", headers.join("&")))
+    }
+
+    /// Does this URI name a dialog of somebody else than the account that it says?
+    pub fn names_another(&self, uri: &str) -> bool {
+        let Some((uri, embedded)) = uri.split_once('?') else { return false };
+        let end = headers_in(embedded).find_map(|(name, value)| match name.as_str() {
+            "replaces" => (self.other_end)(&value),
+            _ => None,
+        });
+        end.is_some_and(|end| self.addressing.canonical_aor(uri).ok() != Some(end))
     }
 
     /// Of a Referred-By outside a dialog: what is said there nobody has proved.
@@ -89,6 +95,12 @@ impl Translation<'_> {
             _ => super::identity::uri_of(aor),
         }
     }
+}
+
+/// What stands in a URI behind `?`, names in lower case.
+fn headers_in(embedded: &str) -> impl Iterator<Item = (String, String)> {
+    let headers = embedded.split('&').filter_map(|header| header.split_once('='));
+    headers.map(|(name, value)| (unescape(name).to_ascii_lowercase(), unescape(value)))
 }
 
 /// The host by which a phone knows its server, where that is all it knows: its own From names us.

@@ -56,6 +56,7 @@ impl Asked<'_> {
             (Some(Phase::Ended), _) => self.reports(leg).ok_or(status::NO_SUCH_DIALOG),
             (Some(Phase::Early), _) => self.early(),
             (Some(Phase::Up), _) => self.up(leg),
+            (None, true) if is_first_report((self.method, self.usage), self.by_caller, dialog) => Ok(()),
             // The tag of nobody who has answered.
             (None, true) => Err(status::NO_SUCH_DIALOG),
             (None, false) => self.forgotten(),
@@ -88,10 +89,10 @@ impl Asked<'_> {
             Usage::Call => {
                 matches!(self.method, Method::Prack | Method::Update | Method::Invite | Method::Info)
             }
-            // RFC 6665 §4.1.2.4: the first NOTIFY may be faster than the answer.
             Usage::Subscription => self.keeps_subscription(),
         };
-        if belongs || !self.is_foreign { Ok(()) } else { Err(status::NO_SUCH_DIALOG) }
+        // Not 481: a phone would end the call that rings.
+        if belongs || !self.is_foreign { Ok(()) } else { Err(NOT_ASKED_FOR) }
     }
 
     fn forgotten(&self) -> Result<(), Status> {
@@ -114,11 +115,24 @@ impl Asked<'_> {
     }
 }
 
-/// What a request that passes changes in its leg.
+/// RFC 6665 §4.1.2.4: over UDP the first NOTIFY may be faster than the answer that has its tag. It begins the leg.
+pub(super) fn is_first_report(
+    (method, usage): (&Method, Usage),
+    by_caller: bool,
+    dialog: Option<&Dialog>,
+) -> bool {
+    let is_open = dialog.is_some_and(|dialog| dialog.legs.iter().all(|leg| leg.phase == Phase::Early));
+    usage == Usage::Subscription && *method == Method::Notify && !by_caller && is_open
+}
+
+/// What a request that passes changes in its leg. A BYE changes nothing before it is believed
+/// ([`super::ending`]).
 pub(super) fn passed(leg: &mut Leg, request: &Message, (usage, by_caller): (Usage, bool), now_ms: u64) {
     leg.passed_ms = now_ms;
+    let [of_caller, of_callee] = &mut leg.cseq;
+    let cseq = if by_caller { of_caller } else { of_callee };
+    *cseq = (*cseq).max(cseq_of(request));
     match Method::of(request) {
-        Method::Bye => leg.phase = Phase::Ended,
         Method::Refer => leg.refer = Some(Refer { by_caller, until_ms: now_ms + REFER_MS }),
         Method::Notify if is_about_refer(request) && leg.refer.is_some() => {
             let goes_on = leg.refer.map(|refer| Refer { until_ms: now_ms + REFER_MS, ..refer });
@@ -129,6 +143,10 @@ pub(super) fn passed(leg: &mut Leg, request: &Message, (usage, by_caller): (Usag
         }
         _ => {}
     }
+}
+
+pub(super) fn cseq_of(request: &Message) -> u32 {
+    request.cseq().map_or(0, |(number, _)| number)
 }
 
 pub(super) fn is_about_refer(request: &Message) -> bool {

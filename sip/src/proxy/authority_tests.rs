@@ -166,3 +166,48 @@ fn who_subscribed_reports_nothing_and_who_is_subscribed_to_refreshes_nothing() {
         }
     }
 }
+
+/// RFC 6665 §4.1.2.4: it overtakes the 200 of its SUBSCRIBE, and has a tag that nobody has given yet.
+#[test]
+fn the_first_report_may_be_faster_than_the_answer() {
+    let ringing = with(Phase::Early, None, NOW);
+    for (why, dialog, usage, method, by_caller, may) in [
+        ("nothing was answered", Some(whole()), Usage::Subscription, "NOTIFY", false, true),
+        (
+            "another one was heard, and not yet said yes",
+            Some(ringing),
+            Usage::Subscription,
+            "NOTIFY",
+            false,
+            true,
+        ),
+        ("who subscribed", Some(whole()), Usage::Subscription, "NOTIFY", true, false),
+        ("something else", Some(whole()), Usage::Subscription, "MESSAGE", false, false),
+        ("a call", Some(whole()), Usage::Call, "NOTIFY", false, false),
+        (
+            "it is up with another",
+            Some(with(Phase::Up, None, NOW)),
+            Usage::Subscription,
+            "NOTIFY",
+            false,
+            false,
+        ),
+        ("it is over", Some(with(Phase::Ended, None, NOW)), Usage::Subscription, "NOTIFY", false, false),
+    ] {
+        let method = Method::read(method);
+        for is_foreign in [true, false] {
+            let asked = Asked { usage, by_caller, ..asked(&method, is_foreign) };
+            assert_eq!(asked.judge(dialog.as_ref(), None, false).is_ok(), may, "{why}");
+        }
+    }
+}
+
+/// TOK-13: 481 would make a phone end the call that rings.
+#[test]
+fn what_comes_too_early_ends_nothing() {
+    let ringing = with(Phase::Early, None, NOW);
+    for method in ["MESSAGE", "REFER", "NOTIFY", "OPTIONS"].map(Method::read) {
+        let refused = asked(&method, true).judge(Some(&ringing), ringing.leg("t"), false);
+        assert_eq!(refused.map_err(|status| status.0), Err(403), "{method:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What is told of calls, once for each side that is served here.
 
+use super::dialog::Pass;
 use crate::{
     Output,
     border::parties::Parties,
@@ -31,6 +32,20 @@ impl<'a> Call<'a> {
     ) -> Option<Call<'a>> {
         let (call_id, from_tag) = (invite.call_id()?, invite.from()?.tag()?);
         Some(Call { attempt: Some(attempt), call_id, from_tag, to_tag: None, caller, callee, parties })
+    }
+
+    /// The call that this request is in.
+    pub fn within(pass: &'a Pass, parties: &'a Parties) -> Call<'a> {
+        let (way, token) = (&pass.way, &pass.way.token);
+        Call {
+            attempt: None,
+            call_id: &way.call_id,
+            from_tag: &way.caller_tag,
+            to_tag: Some(&way.callee_tag),
+            caller: &token.caller,
+            callee: &token.callee,
+            parties,
+        }
     }
 
     /// The INVITE of a phone of ours got nowhere: there is no other side.

@@ -2,18 +2,15 @@
 
 use super::{
     Hands,
-    calls::Call,
     dialog::{Pass, reach, speaks_for},
+    ending,
     forwarding::Forwarding,
     target::Target,
 };
 use crate::{
-    border::parties::Parties,
     cx::Cx,
-    hop::Hop,
     ids::{AskId, Method},
     location::Place,
-    output::CallProgress,
     status::{self, Status},
     token::Side,
     transaction::NewRequest,
@@ -87,15 +84,20 @@ impl Entering {
             }
             return Entered::Over;
         }
-        let parties = pass.parties(hands.cx, hands.dialogs, &new.request);
-        tell_call(hands.cx, new, &pass, &parties);
+        let parties = pass.parties(hands.cx, hands.dialogs);
         let Some(target) = target else {
             // §16.9: as a 503 of its only branch; in a dialog that is 500.
             hands.cx.count("branch_unreachable");
+            ending::answered(hands, new, (&pass, &parties), None, hands.cx.now.mono);
             hands.respond(new, status::SERVER_INTERNAL_ERROR);
             return Entered::Over;
         };
-        Entered::Forward(Box::new(Forwarding::in_dialog((id, new), *pass, parties, target)))
+        Entered::Forward(Box::new(Forwarding::in_dialog(
+            (id, new, hands.cx.now.mono),
+            *pass,
+            parties,
+            target,
+        )))
     }
 }
 
@@ -122,27 +124,6 @@ fn may_pass(
     pass.judge(hands.cx, hands.dialogs, &new.request, &new.hop)?;
     let leads = target.is_none_or(|target| pass.way.leads_to(&target.hop(), &target.names()));
     if leads { Ok(()) } else { Err(Status(403, "Route Not Ours")) }
-}
-
-/// A BYE ends a call, a re-INVITE or UPDATE is a sign of its life.
-fn tell_call(cx: &mut Cx<'_>, new: &NewRequest, pass: &Pass, parties: &Parties) {
-    let Some(call_id) = new.request.call_id() else { return };
-    let seen_from_phone = matches!(new.hop, Hop::Phone(_));
-    let what = match Method::of(&new.request) {
-        Method::Bye => CallProgress::Ended { by_caller: pass.way.by_caller, seen_from_phone },
-        Method::Invite | Method::Update => CallProgress::Refreshed,
-        _ => return,
-    };
-    let call = Call {
-        attempt: None,
-        call_id,
-        from_tag: &pass.way.caller_tag,
-        to_tag: Some(&pass.way.callee_tag),
-        caller: &pass.way.token.caller,
-        callee: &pass.way.token.callee,
-        parties,
-    };
-    call.tell(cx, what, &[]);
 }
 
 /// The whole name of an instance that a token names by its hash; without a binding it stays so.

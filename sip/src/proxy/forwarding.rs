@@ -5,22 +5,23 @@ use super::{
     Hands,
     calls::Call,
     dialog::Pass,
+    ending,
     inbound::Passing,
-    memory::{Dialogs, Phase, short},
+    memory::Slot,
+    noting,
     outbound::Original,
     response_context::{Action, BranchNumber, Final, Kind, ResponseContext},
-    rewrite::contact_uri,
     target::Target,
 };
 use crate::{
-    border::parties::Parties,
+    border::{Crossing, parties::Parties},
     cx::Cx,
     hop::Hop,
-    ids::{AskId, ClientKey, DialogKey, Method},
+    ids::{AskId, ClientKey, Method},
     limits::{LISTENING_WITHIN, TIMER_C, TRYING_WITHIN},
     message::{Message, Name},
     output::{About, CallName, CallProgress, CallSide},
-    status::{self, Status},
+    status,
     token::Side,
     transaction::{Lost, NewRequest, Outgoing, User},
 };
@@ -33,8 +34,13 @@ pub(super) struct Forwarding {
     branches: Vec<Branch>,
     from: Side,
     parties: Parties,
+    /// Of the dialog that it is to begin.
+    slot: Option<Slot>,
     /// In a dialog: by which token. Nothing is told of it as a new call.
     pass: Option<Pass>,
+    begun: Instant,
+    /// Nobody answered on some branch.
+    is_lost: bool,
 }
 
 /// A branch that was tried, by its number in the context.
@@ -47,41 +53,51 @@ struct Branch {
 pub(super) type Actions = Vec<Action<Target, Message>>;
 
 impl Forwarding {
-    /// A request outside a dialog, to these targets with their `q`; or what it is answered.
+    /// A request outside a dialog, to these targets with their `q`.
     pub fn outside(
         hands: &mut Hands<'_, '_>,
         (id, new): (AskId, &NewRequest),
         from: Side,
         parties: Parties,
         targets: Vec<(u16, Target)>,
-    ) -> Result<Forwarding, Status> {
-        if begins_dialog(&new.request) {
-            if is_of_others(hands.cx, hands.dialogs, &new.request, &parties) {
-                hands.cx.count("dialog_name_taken");
-                return Err(status::LOOP_DETECTED);
-            }
-            remember_caller(hands.cx, hands.dialogs, &new.request, &from, &parties);
+    ) -> Forwarding {
+        let slot = noting::slot_of(hands.cx, &new.request, &from, &parties);
+        if let Some(slot) = slot {
+            noting::caller(hands.dialogs, slot, &new.request, &from, &parties);
         }
         let context = ResponseContext::new(kind(new, false), targets);
-        Ok(Forwarding { id, context, branches: Vec::new(), from, parties, pass: None })
+        let (branches, begun) = (Vec::new(), hands.cx.now.mono);
+        Forwarding { id, context, branches, from, parties, slot, pass: None, begun, is_lost: false }
     }
 
     /// A request in a dialog, to the side that its token says.
     pub fn in_dialog(
-        (id, new): (AskId, &NewRequest),
+        (id, new, begun): (AskId, &NewRequest, Instant),
         pass: Pass,
         parties: Parties,
         target: Target,
     ) -> Forwarding {
         let context = ResponseContext::new(kind(new, true), vec![(0, target)]);
-        let from = pass.way.sender().clone();
-        Forwarding { id, context, branches: Vec::new(), from, parties, pass: Some(pass) }
+        let (branches, from) = (Vec::new(), pass.way.sender().clone());
+        Forwarding {
+            id,
+            context,
+            branches,
+            from,
+            parties,
+            slot: None,
+            pass: Some(pass),
+            begun,
+            is_lost: false,
+        }
     }
 
     pub fn on_response(&mut self, new: &NewRequest, client: ClientKey, response: Message) -> Actions {
+        let branch = self.branches.iter().find(|branch| branch.client == Some(client));
+        let crosses = branch.is_some_and(|branch| self.crossing(new, &branch.target).is_border());
         let status = match response.status().unwrap_or_default() {
-            // No challenge of a callee crosses the overlay: none of them is the best answer, or added to it.
-            401 | 407 if self.is_across(new, client) => status::FORBIDDEN.0,
+            // BORD-6: no challenge of a callee crosses the border: none of them is the best answer, or added to it.
+            401 | 407 if crosses => status::FORBIDDEN.0,
             status => status,
         };
         self.on_branch(client, |context, branch| match status {
@@ -91,10 +107,12 @@ impl Forwarding {
         })
     }
 
-    /// Does this branch lead to another peer, or come the request from one?
-    fn is_across(&self, new: &NewRequest, client: ClientKey) -> bool {
-        let branch = self.branches.iter().find(|branch| branch.client == Some(client));
-        matches!(new.hop, Hop::Peer(_)) || branch.is_some_and(|branch| branch.target.peer().is_some())
+    /// The request's way to this target.
+    fn crossing(&self, new: &NewRequest, target: &Target) -> Crossing<'_> {
+        match &self.pass {
+            Some(pass) => pass.crossing(&self.parties, &new.hop, target),
+            None => self.parties.crossing(true, matches!(new.hop, Hop::Peer(_)), target.peer().is_some()),
+        }
     }
 
     /// Something happened on the branch of this client transaction.
@@ -120,6 +138,7 @@ impl Forwarding {
             hands.cx.count("listening_silent");
             return Actions::new();
         }
+        self.is_lost = true;
         let status = match why {
             Lost::TimedOut => status::REQUEST_TIMEOUT,
             Lost::Broken => status::SERVICE_UNAVAILABLE,
@@ -146,6 +165,7 @@ impl Forwarding {
                 Action::Try { branch, target } => {
                     if !self.try_target(hands, new, target) {
                         hands.cx.count("branch_unreachable");
+                        self.is_lost = true;
                         actions.extend(self.context.on_lost(branch, status::SERVICE_UNAVAILABLE.0));
                     }
                 }
@@ -225,7 +245,8 @@ impl Forwarding {
     }
 
     fn original<'a>(&'a self, new: &'a NewRequest) -> Original<'a> {
-        Original { request: &new.request, hop: &new.hop, from: &self.from, parties: &self.parties }
+        let Forwarding { from, parties, slot, .. } = self;
+        Original { request: &new.request, hop: &new.hop, from, parties, slot: *slot }
     }
 
     /// A 1xx or 2xx on its way to the asker.
@@ -239,15 +260,42 @@ impl Forwarding {
     ) {
         let Some(side) = self.branches.get(branch).map(|branch| branch.target.side()) else { return };
         let to_tag = response.to().and_then(|to| to.tag());
-        self.remember_leg(hands, new, status, to_tag);
-        if status < 200 {
+        if let Some(slot) = self.slot {
+            noting::leg(hands.dialogs, slot, response, hands.cx.now.wall_ms);
+            if status >= 200 && self.is_call(new) && !matches!(side, Side::Peer(_)) {
+                noting::callee(hands.dialogs, slot, response);
+            }
+        }
+        if self.pass.is_some() {
+            self.agreed(hands, new, status, response);
+        } else if status < 200 {
             self.tell(hands.cx, new, (&side, None), CallProgress::Ringing, &[]);
         } else {
-            self.remember_callee(hands, new, &side, response);
             let answered = CallProgress::Answered { session_s: session_s(response) };
             self.tell(hands.cx, new, (&side, to_tag), answered, response.body());
         }
         self.send_back(hands, new, branch, response, &[]);
+    }
+
+    /// A 2xx in a dialog: what both ends agree to.
+    fn agreed(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, status: u16, response: &Message) {
+        let Some(pass) = self.pass.as_ref().filter(|_| status >= 200) else { return };
+        match Method::of(&new.request) {
+            Method::Invite | Method::Update => {
+                pass.confirm(hands.dialogs, hands.cx.now.wall_ms);
+                let refreshed = CallProgress::Refreshed { session_s: session_s(response) };
+                Call::within(pass, &self.parties).tell(hands.cx, refreshed, &[]);
+            }
+            Method::Bye => self.ended(hands, new, Some(status)),
+            _ => {}
+        }
+    }
+
+    /// A BYE was answered so, or by nobody.
+    fn ended(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, status: Option<u16>) {
+        if let Some(pass) = &self.pass {
+            ending::answered(hands, new, (pass, &self.parties), status, self.begun);
+        }
     }
 
     fn finish(&mut self, hands: &mut Hands<'_, '_>, new: &NewRequest, end: Final<Message>) {
@@ -257,12 +305,10 @@ impl Forwarding {
         if let Some(side) = self.branches.first().map(|branch| branch.target.side()) {
             self.tell(hands.cx, new, (&side, None), CallProgress::Failed { status }, &[]);
         }
-        if self.pass.is_none()
-            && begins_dialog(&new.request)
-            && let Some(key) = self.original(new).dialog(hands.cx)
-        {
-            hands.dialogs.forget_unanswered(key);
+        if let Some(slot) = self.slot {
+            hands.dialogs.forget_unanswered(slot.key);
         }
+        self.ended(hands, new, (!self.is_lost).then_some(status));
         match end {
             Final::Best { branch, response, others, .. } => {
                 self.send_back(hands, new, branch, &response, &others);
@@ -280,12 +326,8 @@ impl Forwarding {
         others: &[Message],
     ) {
         let Some(branch) = self.branches.get(branch) else { return };
-        let passing = Passing {
-            request: &new.request,
-            asker: &new.hop,
-            from_phone: branch.target.peer().is_none(),
-            parties: &self.parties,
-        };
+        let crossing = self.crossing(new, &branch.target).back();
+        let passing = Passing { request: &new.request, asker: &new.hop, parties: &self.parties, crossing };
         match passing.response(hands.cx, response, others) {
             Some(response) => hands.pass(new, &response, self.about(new, &response)),
             None => hands.respond(new, status::FORBIDDEN),
@@ -327,43 +369,6 @@ impl Forwarding {
         name().filter(|_| is_answer).map_or(About::Other, About::Answer)
     }
 
-    /// How far the dialog with this callee is.
-    fn remember_leg(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, status: u16, to_tag: Option<&str>) {
-        let now_ms = hands.cx.now.wall_ms;
-        if let Some(pass) = &self.pass {
-            if status >= 200 && matches!(Method::of(&new.request), Method::Invite | Method::Update) {
-                pass.confirm(hands.dialogs, now_ms);
-            }
-            return;
-        }
-        let (Some(tag), true, true) = (to_tag, status > 100, begins_dialog(&new.request)) else { return };
-        let Some(key) = self.original(new).dialog(hands.cx) else { return };
-        hands.dialogs.note(key, |dialog| {
-            dialog.is_answered |= status >= 200;
-            if let Some(leg) = dialog.leg_mut(tag, now_ms)
-                && status >= 200
-                && leg.phase == Phase::Early
-            {
-                leg.phase = Phase::Up;
-            }
-        });
-    }
-
-    fn remember_callee(&self, hands: &mut Hands<'_, '_>, new: &NewRequest, side: &Side, response: &Message) {
-        if !self.is_call(new) {
-            return;
-        }
-        if let Some(key) = self.original(new).dialog(hands.cx) {
-            let is_ours = !matches!(side, Side::Peer(_));
-            let contact = contact_uri(response).and_then(short).filter(|_| is_ours);
-            hands.dialogs.note(key, |dialog| {
-                if is_ours {
-                    dialog.callee_contact = contact;
-                }
-            });
-        }
-    }
-
     /// A request other than INVITE that was answered: what other branches say is waited for no longer.
     fn drop_branches(&self, hands: &mut Hands<'_, '_>) {
         if !self.context.kind().is_invite && self.branches.len() > 1 {
@@ -378,42 +383,7 @@ fn kind(new: &NewRequest, in_dialog: bool) -> Kind {
     Kind { is_invite: Method::of(&new.request) == Method::Invite, in_dialog }
 }
 
-/// What begins a dialog when it is answered (§12.1; RFC 6665 §4.1).
-fn begins_dialog(request: &Message) -> bool {
-    matches!(Method::of(request), Method::Invite | Method::Subscribe)
-}
-
 /// RFC 4028 §4: the session lasts for so long without a refresh.
 fn session_s(response: &Message) -> Option<u32> {
     response.header(&Name::SessionExpires)?.split(';').next()?.trim().parse().ok()
-}
-
-/// Call-ID and From-tag name one dialog (§12), whoever repeats them: where they are remembered for somebody else, this request
-/// would take that dialog over, and what passes in it would be judged by the wrong parties. As a merged request (§8.2.2.2)
-/// it is 482. The same two may call again; a call that nobody has answered may be sent on to another callee (a spiral), who
-/// is no nearer to the caller; one that failed is remembered no longer.
-fn is_of_others(cx: &Cx<'_>, dialogs: &Dialogs, request: &Message, parties: &Parties) -> bool {
-    let (Some(call_id), Some(from)) = (request.call_id(), request.from()) else { return false };
-    let Some(tag) = from.tag() else { return false };
-    let Some(dialog) = dialogs.find(DialogKey::new(call_id, tag, &cx.base.secret)) else { return false };
-    let Some(known) = &dialog.parties else { return false };
-    let comes_nearer = known.are_strangers() && !parties.are_strangers();
-    known.caller != parties.caller || (known.callee != parties.callee && (dialog.is_answered || comes_nearer))
-}
-
-/// What the calling phone wrote, to be given back to it later.
-fn remember_caller(cx: &Cx<'_>, dialogs: &mut Dialogs, request: &Message, from: &Side, parties: &Parties) {
-    let (Some(call_id), Some(from_addr)) = (request.call_id(), request.from()) else { return };
-    let Some(tag) = from_addr.tag() else { return };
-    let key = DialogKey::new(call_id, tag, &cx.base.secret);
-    let from_phone = !matches!(from, Side::Peer(_));
-    dialogs.note(key, |dialog| {
-        dialog.is_whole = true;
-        dialog.parties = Some(parties.clone());
-        if from_phone {
-            dialog.caller_contact = contact_uri(request).and_then(short);
-            dialog.caller_from = short(from_addr.uri().to_owned());
-            dialog.caller_to = request.to().and_then(|to| short(to.uri().to_owned()));
-        }
-    });
 }

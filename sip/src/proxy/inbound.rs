@@ -3,7 +3,7 @@
 use super::{record_route, rewrite::finish, transfer};
 use crate::{
     auth::strip_challenges,
-    border::{headers, parties::Parties},
+    border::{Crossing, parties::Parties},
     cx::Cx,
     hop::Hop,
     message::{Editor, Message, Name},
@@ -14,25 +14,26 @@ pub(super) struct Passing<'a> {
     /// As the asker sent it.
     pub request: &'a Message,
     pub asker: &'a Hop,
-    pub from_phone: bool,
     pub parties: &'a Parties,
+    pub crossing: Crossing<'a>,
 }
 
 impl Passing<'_> {
-    /// Without our Via, with the asker's own From, To and Call-ID, no challenge from across the overlay or in the name of a
+    /// Without our Via, with the asker's own From, To and Call-ID, no challenge from across the border or in the name of a
     /// realm of ours. `others`: responses whose challenges are added (step 7). `None`: nothing is left of a 401 or 407, so
     /// it becomes a 403.
     pub fn response(&self, cx: &Cx<'_>, response: &Message, others: &[Message]) -> Option<Message> {
         let is_challenge = matches!(response.status(), Some(401 | 407));
+        let crosses = self.crossing.is_border();
         // BORD-6.
-        if is_challenge && self.crosses() {
+        if is_challenge && crosses {
             return None;
         }
         let mut edit = Editor::new(response);
-        // Without our own on top these are the asker's; the overlay leg knew none of them.
+        // Without our own on top these are the asker's; the other side may know none of them.
         let vias: Vec<String> = self.request.values(&Name::Via).map(str::to_owned).collect();
         edit.set_values(&Name::Via, &vias);
-        if self.crosses() {
+        if crosses {
             self.across(cx, &mut edit, response);
         } else {
             let guarded = self.parties.guarded_realms(cx.addressing());
@@ -43,32 +44,21 @@ impl Passing<'_> {
             if is_challenge && is_bare {
                 return None;
             }
-            if self.parties.are_strangers() {
-                headers::filter(&mut edit, headers::may_meet);
-            }
         }
         self.restore_identities(&mut edit, response);
         finish(&edit)
     }
 
-    /// Is one of the two ends another peer's?
-    fn crosses(&self) -> bool {
-        !self.from_phone || matches!(self.asker, Hop::Peer(_))
-    }
-
     fn across(&self, cx: &Cx<'_>, edit: &mut Editor<'_>, response: &Message) {
-        record_route::turn(cx, edit, self.request, response, self.asker);
-        // The dialog's name is the asker's, whatever the other side made of it.
-        if let Some(call_id) = self.request.call_id() {
-            edit.set(&Name::CallId, call_id);
+        if self.crossing.from_peer || self.crossing.to_peer {
+            record_route::turn(cx, edit, self.request, response, self.asker);
         }
         let asker = matches!(self.asker, Hop::Phone(_)).then_some(self.request);
         transfer::redirect(cx, edit, response, asker);
-        if matches!(self.asker, Hop::Peer(_)) {
-            cx.base.border.outward(edit, response);
-            if let Some(hidden) = self.request.call_id().and_then(|id| cx.base.border.mask().hide(id)) {
-                edit.set(&Name::CallId, &hidden);
-            }
+        cx.base.border.across(edit, response, &self.crossing);
+        // The dialog's name is the asker's, whatever the other side calls it.
+        if let Some(call_id) = self.request.call_id().filter(|asked| response.call_id() != Some(asked)) {
+            edit.set(&Name::CallId, call_id);
         }
     }
 

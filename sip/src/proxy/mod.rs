@@ -15,10 +15,13 @@ mod admission;
 mod authority;
 mod calls;
 mod dialog;
+mod ending;
 mod entering;
 mod forwarding;
 mod inbound;
 mod memory;
+mod noting;
+mod onward;
 mod opening;
 mod outbound;
 mod record_route;
@@ -59,12 +62,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub fn new() -> Proxy {
-        Proxy {
-            sessions: BTreeMap::new(),
-            timers: Timers::new(),
-            dialogs: Dialogs::default(),
-            challenging: 0,
-        }
+        Proxy { sessions: BTreeMap::new(), timers: Timers::new(), dialogs: Dialogs::new(), challenging: 0 }
     }
 
     /// A request that is not for this peer itself and has passed [`check`]. `caller`: who a peer vouches for.

@@ -109,7 +109,7 @@ fn authenticate(
     }
 }
 
-/// A request with a To-tag, or the ACK of a 2xx.
+/// A request with a To-tag, or the ACK of a 2xx (TOK-6).
 pub(super) fn enter(
     cx: &mut Cx<'_>,
     tx: &mut Transactions,

@@ -8,23 +8,22 @@
 use super::target::Target;
 use crate::{
     Flow,
-    border::parties::Parties,
     cx::Cx,
     hop::Hop,
     ids::Method,
     limits::ROUTES_MAX,
     message::{Editor, Message, Name, NameAddr},
-    token::{Side, Token, Usage},
+    token::{Pair, Side, Token, Usage},
     uri::Uri,
 };
 
-/// Into a request outside a dialog that goes from `hop` to `target`.
+/// Into a request outside a dialog that goes from `hop` to `target` (TOK-1).
 pub(super) fn add(
     cx: &Cx<'_>,
     edit: &mut Editor<'_>,
     request: &Message,
     (hop, from): (&Hop, &Side),
-    (target, parties): (&Target, &Parties),
+    (target, pair): (&Target, Pair),
 ) {
     let (Some(call_id), Some(tag)) = (request.call_id(), request.from().and_then(|f| f.tag())) else {
         return;
@@ -33,8 +32,7 @@ pub(super) fn add(
         Method::Subscribe => Usage::Subscription,
         _ => Usage::Call,
     };
-    let aors = (parties.caller.as_str(), parties.callee.as_str());
-    let token = Token::new(usage, cx.now.wall_ms, aors, (from.clone(), target.side()));
+    let token = Token::new(usage, cx.now.wall_ms, pair, (from.clone(), target.side()));
     let sealed = token.seal(&cx.base.token_key, call_id, tag);
     for host in hosts(cx, hop, &target.hop()) {
         edit.prepend(&Name::RecordRoute, &route(&sealed, &host));
@@ -53,7 +51,7 @@ fn hosts(cx: &Cx<'_>, from: &Hop, to: &Hop) -> Vec<String> {
     }
 }
 
-/// In a response that crossed the overlay or is to cross it: ours get the host that `asker` is to know.
+/// In a response that crossed the overlay or is to cross it: ours get the host that `asker` is to know (TOK-1).
 pub(super) fn turn(cx: &Cx<'_>, edit: &mut Editor<'_>, request: &Message, response: &Message, asker: &Hop) {
     let (Some(call_id), Some(from)) = (request.call_id(), request.from()) else { return };
     let host = match asker {

@@ -16,29 +16,27 @@ pub(super) fn contact_uri(message: &Message) -> Option<String> {
     NameAddr::parse(value).map(|c| c.uri().to_owned())
 }
 
-/// Via and Max-Forwards of a copy (§16.6 steps 3 and 8). `between`: the hops that it comes from and goes to. Where one of
-/// them is a peer ours is the only Via: a phone's address stays at its peer, and no phone is shown a transport that its
-/// parser may not know. The others are given back with the response.
+/// Via and Max-Forwards of a copy (§16.6 steps 3 and 8). Where it crosses the border ours is the only Via: a phone's
+/// address stays at its peer, and no phone is shown a transport that its parser may not know. The others are given back
+/// with the response.
 pub(super) fn stamp(
     cx: &Cx<'_>,
     edit: &mut Editor<'_>,
     request: &Message,
-    between: (&Hop, &Hop),
+    to: &Hop,
     branch: &str,
+    is_alone: bool,
 ) {
-    let via = match between.1 {
+    let via = match to {
         Hop::Phone(flow) => {
             format!("SIP/2.0/{} {};branch={branch}", flow.transport.as_str(), cx.sent_by(flow))
         }
         Hop::Peer(_) => format!("SIP/2.0/DOTS {};branch={branch}", cx.own_host()),
     };
-    match between {
-        (Hop::Phone(_), Hop::Phone(_)) => {
-            edit.prepend(&Name::Via, &via);
-        }
-        _ => {
-            edit.set_values(&Name::Via, &[via]);
-        }
+    if is_alone {
+        edit.set_values(&Name::Via, &[via]);
+    } else {
+        edit.prepend(&Name::Via, &via);
     }
     let forwards = request.max_forwards().unwrap_or(71).saturating_sub(1).min(70);
     edit.set(&Name::MaxForwards, &forwards.to_string());

@@ -252,10 +252,8 @@ impl Session {
             tell(hands, status::TEMPORARILY_UNAVAILABLE);
             return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
         }
-        match Forwarding::outside(hands, (self.id, &self.new), from, parties, targets) {
-            Ok(forwarding) => self.forward(hands, Box::new(forwarding)),
-            Err(status) => hands.respond(&self.new, status),
-        }
+        let forwarding = Forwarding::outside(hands, (self.id, &self.new), from, parties, targets);
+        self.forward(hands, Box::new(forwarding));
     }
 
     /// It has just begun. Where neither side of a dialog is a phone that would have to be located, it goes on at once.

@@ -53,7 +53,7 @@ impl Target {
         }
     }
 
-    /// Other hosts that a Route may name it by: its Contact's, and its edge proxy's.
+    /// Other URIs that a Route may name it by: its Contact's, and its edge proxy's.
     pub fn names(&self) -> Vec<&str> {
         match self {
             Target::Phone(place) => {

@@ -3,64 +3,56 @@
 
 use super::memory::Dialogs;
 use crate::{
-    border::transfer::{Translation, server_in},
+    border::{
+        Crossing,
+        transfer::{Translation, server_in},
+    },
     cx::Cx,
-    ids::{DialogKey, Method},
+    ids::Method,
     message::{Editor, Message, Name, NameAddr},
     uri::Uri,
 };
 
-/// Into a copy for a peer. `sender`: the account that sends it.
-pub(super) fn toward_peer(
+/// Into a copy that crosses the border. `server`: how the phone that reads it knows us, if by address alone.
+pub(super) fn across(
     cx: &Cx<'_>,
     edit: &mut Editor<'_>,
     request: &Message,
-    (dialogs, sender): (&Dialogs, &str),
+    (crossing, dialogs): (&Crossing<'_>, &Dialogs),
+    server: Option<&str>,
 ) {
+    let is_ours = !crossing.from_peer;
     let translation = Translation {
         addressing: cx.addressing(),
-        other_end: &|replaces| other_end(cx, dialogs, sender, replaces),
-        call_id: &|call_id| cx.base.border.mask().hide(call_id),
-        server: None,
+        other_end: &|replaces| other_end(cx, dialogs, crossing.sender, replaces).filter(|_| is_ours),
+        call_id: &|call_id| cx.base.border.other_name(call_id, crossing),
+        server,
     };
-    apply(&translation, edit, request, sender);
+    apply(&translation, edit, request, crossing.sender);
 }
 
-/// Into a copy for a phone of ours, from somebody who is no friend of it. `server`: how it knows us, if by address alone.
-pub(super) fn toward_phone(
-    cx: &Cx<'_>,
-    edit: &mut Editor<'_>,
-    request: &Message,
-    (server, sender): (Option<&str>, &str),
-) {
-    let translation =
-        Translation { addressing: cx.addressing(), other_end: &|_| None, call_id: &|_| None, server };
-    apply(&translation, edit, request, sender);
-}
-
-/// Between two friends at this peer: only an opaque name of a phone elsewhere says nothing to the other one.
+/// Between two friends at this peer: what names a phone of a dialog by its Contact, as RFC 5589 §7 asks for, says nothing to
+/// the other one.
 pub(super) fn between_friends(
     cx: &Cx<'_>,
     edit: &mut Editor<'_>,
     request: &Message,
-    (dialogs, sender): (&Dialogs, &str),
+    (sender, dialogs): (&str, &Dialogs),
+    server: Option<&str>,
 ) {
     let Some(value) = request.header(&Name::ReferTo) else { return };
-    let uri = NameAddr::parse(value).and_then(|addr| Uri::parse(addr.uri()).ok());
-    if uri.is_some_and(|uri| uri.host().to_ascii_lowercase().ends_with(".peer.dots")) {
-        let translation = Translation {
-            addressing: cx.addressing(),
-            other_end: &|replaces| other_end(cx, dialogs, sender, replaces),
-            call_id: &|_| None,
-            server: None,
-        };
-        if let Some(target) = translation.target(value) {
-            edit.set_values(&Name::ReferTo, &[target]);
-        }
+    let Some(uri) = NameAddr::parse(value).map(|addr| addr.uri().to_owned()) else { return };
+    let is_opaque = Uri::parse(&uri).is_ok_and(|uri| uri.host().to_ascii_lowercase().ends_with(".peer.dots"));
+    let known = |replaces: &str| other_end(cx, dialogs, sender, replaces);
+    let translation =
+        Translation { addressing: cx.addressing(), other_end: &known, call_id: &|_| None, server };
+    if is_opaque || translation.names_another(&uri) {
+        let target: Vec<String> = translation.target(value).into_iter().collect();
+        edit.set_values(&Name::ReferTo, &target);
     }
 }
 
-/// Into a 3xx that crosses the overlay (§21.3). `asker`: what it was asked with, by a phone of ours.
+/// Into a 3xx that crosses the border (§21.3). `asker`: what it was asked with, by a phone of ours.
 pub(super) fn redirect(cx: &Cx<'_>, edit: &mut Editor<'_>, response: &Message, asker: Option<&Message>) {
     if !response.status().is_some_and(|status| (300..400).contains(&status)) {
         return;
@@ -99,9 +91,11 @@ fn apply(translation: &Translation<'_>, edit: &mut Editor<'_>, request: &Message
 /// Whom the dialog leads to that a Replaces names (RFC 3891 §6.1), seen from `sender`.
 fn other_end(cx: &Cx<'_>, dialogs: &Dialogs, sender: &str, replaces: &str) -> Option<String> {
     let (call_id, _) = replaces.split_once(';')?;
-    let tag = |name| crate::message::values::param(replaces, name);
-    let find = |tag: &str| dialogs.find(DialogKey::new(call_id.trim(), tag, &cx.base.secret));
-    let dialog = tag("from-tag").and_then(find).or_else(|| tag("to-tag").and_then(find))?;
-    let parties = dialog.parties.as_ref()?;
+    let call_id = call_id.trim();
+    let hidden = cx.base.border.mask().unproved(call_id);
+    let tags = ["from-tag", "to-tag"].map(|name| crate::message::values::param(replaces, name));
+    let names = [Some(call_id), hidden.as_deref()].into_iter().flatten();
+    let mut all = names.flat_map(|call_id| tags.into_iter().flatten().map(move |tag| (call_id, tag)));
+    let parties = all.find_map(|name| dialogs.of(name, sender, &cx.base.secret).next())?;
     Some(if parties.caller == sender { parties.callee.clone() } else { parties.caller.clone() })
 }

@@ -14,17 +14,21 @@ use crate::{
     hop::{Hop, host_of},
     limits::ROUTES_MAX,
     message::{Message, Name, NameAddr},
-    token::{Side, Token},
+    token::{Pair, Side, Token},
     uri::Uri,
 };
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// What the Routes say.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     /// Both ends: from where the first of our tokens expects it, to where the last one leads.
     pub token: Token,
+    /// Whose further tokens of a spiral were.
+    pub earlier: Vec<Pair>,
     pub by_caller: bool,
+    /// As the caller wrote it to us: whom it was hidden from says another (BORD-4).
+    pub call_id: String,
     pub caller_tag: String,
     pub callee_tag: String,
     /// What the sender meant by the Request-URI. `None`: it was our token, and nothing else was said.
@@ -45,17 +49,27 @@ pub(super) enum NoWay {
 struct Opened {
     token: Token,
     by_caller: bool,
+    call_id: String,
+    earlier: Vec<Pair>,
 }
 
 impl Way {
     pub fn find(cx: &Cx<'_>, request: &Message) -> Result<Way, NoWay> {
         let (from, to) = (request.from().ok_or(NoWay::Unknown)?, request.to().ok_or(NoWay::Unknown)?);
-        let call_id = request.call_id().ok_or(NoWay::Unknown)?;
-        let open = |user: &str| {
+        let said = request.call_id().ok_or(NoWay::Unknown)?;
+        let hidden = cx.base.border.mask().unproved(said);
+        let open_as = |user: &str, call_id: &str| {
             let seal = |tag: &str| Token::open(user, &cx.base.token_key, call_id, tag);
-            let by_caller = from.tag().and_then(seal).map(|token| Opened { token, by_caller: true });
-            by_caller.or_else(|| to.tag().and_then(seal).map(|token| Opened { token, by_caller: false }))
+            let opened = |token: Token, by_caller: bool| Opened {
+                token,
+                by_caller,
+                call_id: call_id.to_owned(),
+                earlier: Vec::new(),
+            };
+            let by_caller = from.tag().and_then(seal).map(|token| opened(token, true));
+            by_caller.or_else(|| to.tag().and_then(seal).map(|token| opened(token, false)))
         };
+        let open = |user: &str| open_as(user, said).or_else(|| open_as(user, hidden.as_deref()?));
         let mut routes: Vec<String> =
             request.values(&Name::Route).take(ROUTES_MAX + 1).map(str::to_owned).collect();
         if routes.len() > ROUTES_MAX {
@@ -82,35 +96,37 @@ impl Way {
                 Kind::Us { .. } | Kind::Other => None,
             };
             match (opened, &mut found) {
-                (Some(next), Some(first)) if next.by_caller == first.by_caller => first.follow(next.token),
+                (Some(next), Some(first)) if next.goes_on(first) => first.follow(next.token),
                 (Some(next), None) => found = Some(next),
                 (None, None) if matches!(kind_of(cx, value), Kind::User(_)) => return Err(NoWay::Forged),
                 _ => break,
             }
             passed += 1;
         }
-        let Opened { token, by_caller } = found.ok_or(NoWay::Unknown)?;
+        let Opened { token, by_caller, call_id, earlier } = found.ok_or(NoWay::Unknown)?;
         let tag = |addr: &NameAddr<'_>| addr.tag().unwrap_or_default().to_owned();
         let (caller, callee) = if by_caller { (&from, &to) } else { (&to, &from) };
         let rest = routes.split_off(passed);
-        Ok(Way { token, by_caller, caller_tag: tag(caller), callee_tag: tag(callee), uri, rest })
+        let (caller_tag, callee_tag) = (tag(caller), tag(callee));
+        Ok(Way { token, earlier, by_caller, call_id, caller_tag, callee_tag, uri, rest })
     }
 
-    /// Does the next Route, if there is one, name this hop? `names`: other hosts by which it is known.
+    /// Does the next Route, if there is one, name this hop? `names`: other URIs by which it is known. A phone behind a proxy
+    /// of its own (a PBX) may be named by any port of its address: what was seen of it is where it sends from. Over a
+    /// connection the request goes nowhere else, whatever address its other end goes by.
     pub fn leads_to(&self, hop: &Hop, names: &[&str]) -> bool {
         let Some(next) = self.rest.first() else { return true };
         let Some(addr) = NameAddr::parse(next) else { return false };
         let Ok(uri) = Uri::parse(addr.uri()) else { return false };
         match hop {
             Hop::Peer(label) => uri.host().eq_ignore_ascii_case(&host_of(label)),
+            Hop::Phone(flow) if flow.transport.is_reliable() => true,
             Hop::Phone(flow) => {
                 let host = uri.host().trim_start_matches('[').trim_end_matches(']');
                 let ip = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-                let at = ip.map(|ip| SocketAddr::new(ip, uri.port().unwrap_or(5060)));
-                let remote = SocketAddr::new(flow.remote.ip().to_canonical(), flow.remote.port());
-                let host_port = |uri: &Uri<'_>| (uri.host().to_ascii_lowercase(), uri.port());
-                let is_name = |name: &&str| Uri::parse(name).is_ok_and(|n| host_port(&n) == host_port(&uri));
-                at == Some(remote) || names.iter().any(is_name)
+                let is_name =
+                    |name: &&str| Uri::parse(name).is_ok_and(|n| n.host().eq_ignore_ascii_case(uri.host()));
+                ip == Some(flow.remote.ip().to_canonical()) || names.iter().any(is_name)
             }
         }
     }
@@ -129,8 +145,15 @@ impl Way {
 }
 
 impl Opened {
-    /// The next token of ours leads on from here.
+    /// Is it of the same request's way as the one before?
+    fn goes_on(&self, before: &Opened) -> bool {
+        self.by_caller == before.by_caller && self.call_id == before.call_id
+    }
+
+    /// The next token of ours leads on from here: whom the request goes to it says, so the dialog is that of its two.
     fn follow(&mut self, next: Token) {
+        self.earlier.push(self.token.pair);
+        self.token.pair = next.pair;
         let (mine, its) = match self.by_caller {
             true => (&mut self.token.callee, next.callee),
             false => (&mut self.token.caller, next.caller),

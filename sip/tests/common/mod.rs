@@ -173,8 +173,14 @@ impl Peer {
     }
 
     pub fn register(&mut self, now: Now, user: &str, port: u16) {
-        let realm = self.realm;
+        self.register_in(now, user, self.realm, port);
+    }
+
+    /// An account of any realm, whose phone knows this peer by address alone.
+    pub fn register_in(&mut self, now: Now, user: &str, realm: &str, port: u16) {
+        let name = if realm == self.realm { user.to_owned() } else { format!("{user}%40{realm}") };
         let text = request("REGISTER", "sip:127.0.0.1", port, &format!("reg{port}"), user, user, "")
+            .replace(&format!("<sip:{user}@127.0.0.1>"), &format!("<sip:{name}@127.0.0.1>"))
             .replace("\n\n", &format!("\nAuthorization: Digest username=\"{user}\",realm=\"{realm}\",nonce=\"nonce\",uri=\"sip:127.0.0.1\",response=\"right\",algorithm=MD5,qop=auth,nc=00000001,cnonce=\"x\"\n\n"));
         self.phone(now, port, &text);
         assert_eq!(self.got(port).status(), Some(200), "{user} registers");

@@ -27,7 +27,10 @@ use dots_wire::{
     sha256,
 };
 use room::{Place, Room};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// Ended calls that are still shown.
 const ENDED: Limits = Limits::new(3 << 20, 1_000);
@@ -51,7 +54,7 @@ pub enum Step {
     },
 }
 
-/// The name of a call's receipt.
+/// The name of a call's receipt (LEG-3).
 pub fn receipt_id((caller, callee): (Hash, Hash)) -> Hash {
     sha256(&[caller.0, callee.0].concat())
 }
@@ -135,15 +138,17 @@ impl Calls {
         }
         match event.what {
             CallProgress::Started => self.on_started(now, event, cause, warning),
-            CallProgress::Ringing | CallProgress::Refreshed => self.touch(now, event),
+            CallProgress::Ringing => self.touch(now, event, |_| {}),
+            CallProgress::Refreshed { session_s } => {
+                self.touch(now, event, |call| call.set_session(session_s));
+            }
             CallProgress::Answered { session_s } => {
                 return self.on_answered(now, event, (warning, fresh), session_s);
             }
             CallProgress::Failed { status } => self.on_failed(now, event, cause, status),
-            CallProgress::Ended { seen_from_phone, .. } => {
-                let name = name_of(event);
-                return name
-                    .map_or(Step::Nothing, |name| self.end(now, &name, State::Ended, seen_from_phone));
+            CallProgress::Ended { seen_from_phone, said, .. } => {
+                let end = |name| self.end((now, said), &name, State::Ended, seen_from_phone);
+                return name_of(event).map_or(Step::Nothing, end);
             }
         }
         Step::Nothing
@@ -165,7 +170,7 @@ impl Calls {
         setup.call.see_media(&event.sdp, warning);
     }
 
-    fn touch(&mut self, now: Now, event: &CallEvent) {
+    fn touch(&mut self, now: Now, event: &CallEvent, change: impl FnOnce(&mut Call)) {
         let of_attempt = event.attempt.and_then(|attempt| self.setups.get_mut(&attempt));
         let call = match name_of(event).filter(|_| event.attempt.is_none()) {
             Some(name) => self.up.get_mut(&name).map(|listed| &mut listed.call),
@@ -173,6 +178,7 @@ impl Calls {
         };
         if let Some(call) = call {
             call.since = now.mono;
+            change(call);
         }
     }
 
@@ -253,14 +259,15 @@ impl Calls {
         }
         let names: Vec<CallName> =
             self.up.iter().filter(|(_, c)| is_old(&c.call)).map(|(name, _)| name.clone()).collect();
-        names.iter().map(|name| self.end(now, name, State::Lost, true)).collect()
+        names.iter().map(|name| self.end((now, now.mono), name, State::Lost, true)).collect()
     }
 
-    fn end(&mut self, now: Now, name: &CallName, state: State, propose: bool) -> Step {
+    /// `until`: when its BYE was said, which may be a while before it is believed.
+    fn end(&mut self, (now, until): (Now, Instant), name: &CallName, state: State, propose: bool) -> Step {
         let Some(Listed { mut call, place }) = self.up.remove(name) else { return Step::Nothing };
         let cause = place.cause();
         self.room.give_back(place);
-        let talked = call.answered.map(|(at, _)| now.mono.saturating_duration_since(at)).unwrap_or_default();
+        let talked = call.answered.map(|(at, _)| until.saturating_duration_since(at)).unwrap_or_default();
         let duration = talked.min(DURATION_MAX);
         (call.ended, call.state) = (Some((now.wall, duration)), state);
         let lost = state == State::Lost;

@@ -14,7 +14,7 @@ fn start() -> Now {
 
 /// An event of attempt `n` of one caller, who gives every call the same Call-ID and tag.
 fn event(n: u64, side: CallSide, to_tag: Option<&str>, what: CallProgress) -> CallEvent {
-    let ends = matches!(what, CallProgress::Ended { .. } | CallProgress::Refreshed);
+    let ends = matches!(what, CallProgress::Ended { .. } | CallProgress::Refreshed { .. });
     CallEvent {
         attempt: (!ends).then(|| AskId::new(0, n)),
         call_id: "one".into(),
@@ -32,13 +32,17 @@ fn event(n: u64, side: CallSide, to_tag: Option<&str>, what: CallProgress) -> Ca
 }
 
 const UP: CallProgress = CallProgress::Answered { session_s: None };
-const BYE: CallProgress = CallProgress::Ended { by_caller: true, seen_from_phone: true };
+
+fn bye(said: Now) -> CallProgress {
+    CallProgress::Ended { by_caller: true, seen_from_phone: true, said: said.mono }
+}
 
 fn on(calls: &mut Calls, now: Now, event: CallEvent) -> Step {
     let fresh = event.to_tag.as_deref().map_or(9, |tag| tag.as_bytes()[0]);
     calls.on_event(now, &event, Cause::new(Standing::Other).by(b"caller"), (None, Hash([fresh; 32])))
 }
 
+/// LEG-3.
 #[test]
 fn one_call_id_for_two_callees_is_two_calls_at_both_peers() {
     for side in [CallSide::Caller, CallSide::Callee] {
@@ -54,14 +58,18 @@ fn one_call_id_for_two_callees_is_two_calls_at_both_peers() {
         }
         assert_eq!((calls.up(), names[0] == names[1]), (2, false), "{side:?}");
         let later = at(&mut now, 10);
-        let Step::Ended { nonces, duration, .. } = on(&mut calls, later, event(2, side, Some("carl"), BYE))
+        let Step::Ended { nonces, duration, .. } =
+            on(&mut calls, later, event(2, side, Some("carl"), bye(later)))
         else {
             panic!("carl's call ends");
         };
         assert_eq!((receipt_id(nonces), duration.as_secs()), (names[1], 10));
         let states: Vec<String> = calls.list().into_iter().map(|call| call.state).collect();
         assert_eq!(states, ["ended", "up"], "{side:?}: bob's call is still up, and listed");
-        assert!(matches!(on(&mut calls, later, event(2, side, Some("carl"), BYE)), Step::Nothing), "once");
+        assert!(
+            matches!(on(&mut calls, later, event(2, side, Some("carl"), bye(later))), Step::Nothing),
+            "once"
+        );
     }
 }
 
@@ -88,11 +96,38 @@ fn a_session_without_refresh_ends_by_age_and_says_so() {
     let session = CallProgress::Answered { session_s: Some(1800) };
     on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), session));
     let later = at(&mut now, 1700);
-    on(&mut calls, later, event(1, CallSide::Callee, Some("bob"), CallProgress::Refreshed));
+    on(
+        &mut calls,
+        later,
+        event(1, CallSide::Callee, Some("bob"), CallProgress::Refreshed { session_s: Some(1800) }),
+    );
     assert!(calls.expire(at(&mut now, 1700)).is_empty(), "it was refreshed");
     let steps = calls.expire(at(&mut now, 200));
     assert!(matches!(&steps[..], [Step::Ended { lost: true, propose: true, .. }]));
     assert_eq!(calls.list()[0].cause.as_deref(), Some("no BYE came"));
+}
+
+/// RFC 4028 §7.1: each refresh says anew how long. And a call lasted until its BYE was said, however long it took to be
+/// believed.
+#[test]
+fn a_refresh_says_how_long_and_a_bye_when() {
+    for (refreshed, lasts_s) in [(Some(3_600), 3_600 + 32), (Some(1), 90 + 32), (None, 6 * 3_600)] {
+        let (mut calls, mut now) = (Calls::default(), start());
+        on(&mut calls, now, event(1, CallSide::Callee, None, CallProgress::Started));
+        let session = CallProgress::Answered { session_s: Some(90) };
+        on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), session));
+        let said = at(&mut now, 60);
+        on(
+            &mut calls,
+            said,
+            event(1, CallSide::Callee, Some("bob"), CallProgress::Refreshed { session_s: refreshed }),
+        );
+        assert!(calls.expire(at(&mut now, lasts_s - 1)).is_empty(), "{refreshed:?}");
+        let believed = at(&mut now, 32);
+        let step = on(&mut calls, believed, event(1, CallSide::Callee, Some("bob"), bye(said)));
+        let Step::Ended { duration, lost: false, .. } = step else { panic!("{refreshed:?}: {step:?}") };
+        assert_eq!(duration.as_secs(), 60, "until it was said");
+    }
 }
 
 #[test]
@@ -147,7 +182,7 @@ fn who_calls_without_end_is_over_his_share_alone() {
         }
         for n in 0..7_000 {
             on(&mut calls, now, event(n, side, None, CallProgress::Failed { status: 486 }));
-            on(&mut calls, now, event(n, side, Some(&format!("bob{n}")), BYE));
+            on(&mut calls, now, event(n, side, Some(&format!("bob{n}")), bye(now)));
         }
         calls.expire(Now { mono: now.mono + DURATION_MAX, ..now });
         assert!(calls.room.is_empty(), "{why}: all is given back");

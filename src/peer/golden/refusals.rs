@@ -100,6 +100,7 @@ fn requests_are_of_this_version_and_whole() {
     }
 }
 
+/// LEG-1.
 #[test]
 fn an_envelope_is_of_this_version_and_whole() {
     let mut victim = Victim::new();

@@ -51,7 +51,7 @@ struct Attack {
     realm: Option<Signed>,
 }
 
-/// One table: how a grant can be missing, wrong, or another's.
+/// LEG-2, as one table: how a grant can be missing, wrong, or another's.
 fn attacks(stage: &Stage) -> Vec<Attack> {
     let world = &stage.world;
     let (me, host) = (stage.liar.id(), stage.liar.host);

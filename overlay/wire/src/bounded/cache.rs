@@ -3,7 +3,7 @@
 //! Room is made for many at once, so that the look at all causes is paid by a sixty-fourth of the table.
 
 use super::{Cause, Limits, Standing, Weight, leaves::Leaves, shares::fair_level};
-use std::{borrow::Borrow, collections::BTreeMap};
+use std::{borrow::Borrow, collections::BTreeMap, ops::RangeBounds};
 
 pub struct Cache<K, V> {
     limits: Limits,
@@ -61,6 +61,11 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
     /// By key, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
+    /// Those from one key to another, in order.
+    pub fn range(&self, keys: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.range(keys).map(|(key, entry)| (key, &entry.value))
     }
 
     pub fn len(&self) -> usize {
