@@ -7,6 +7,7 @@
 //! | `peer.key`, `realm.key`, `token.key` | 32 bytes as hex: who this peer is, the realm it owns, the key of route tokens |
 //! | `http.token` | the bearer token of the HTTP API |
 //! | `me.password` | the generated password, where standard output is no terminal |
+//! | `known-peers` | the peers that this one was connected to, to find the network by after a start |
 //! | `ports` | the ports that were free at the first start, kept so that phones stay right |
 
 use crate::failure::Failure;

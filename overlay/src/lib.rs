@@ -4,6 +4,7 @@ pub mod core;
 pub mod dht;
 pub mod directory;
 pub mod link;
+pub mod liveness;
 pub mod log;
 #[cfg(feature = "net")]
 pub mod net;

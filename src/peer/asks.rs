@@ -33,6 +33,8 @@ pub(super) enum Pending {
     Overlay(u64),
     /// A question of the receipt core, by its own number.
     Receipts(u64),
+    /// A question of the failure detector, by its own number.
+    Liveness(u64),
     Auth(AuthQuestion),
     Lookup(LookupQuestion),
     /// Realm records, told to a peer that will tell its own.
@@ -144,8 +146,8 @@ impl Pending {
 
     /// Does a phone, a peer or a caller of the API wait for the answer?
     fn is_waited_for(&self) -> bool {
-        use Pending::{Names, Overlay, Receipts, Told, Txt};
-        !matches!(self, Names { .. } | Txt { .. } | Told | Overlay(_) | Receipts(_))
+        use Pending::{Liveness, Names, Overlay, Receipts, Told, Txt};
+        !matches!(self, Names { .. } | Txt { .. } | Told | Overlay(_) | Receipts(_) | Liveness(_))
     }
 
     /// Whoever answers one kind of question was given the id of another: ids are given once, so this cannot be.

@@ -20,6 +20,7 @@ use dots_overlay::{
     dht,
     directory::{Binding, Claim, Found, State},
     grant,
+    liveness::{Detector, MemberState},
     names::{Belief, Realms},
     records::{Grant, Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
@@ -73,6 +74,7 @@ pub(super) struct Finder<'a> {
     pub neighbours: &'a mut Neighbours,
     pub realms: &'a Realms,
     pub overlay: &'a OverlayCore,
+    pub liveness: &'a Detector,
     pub roaming: &'a Roaming,
     pub asked_for: &'a AskedFor,
     pub met: &'a Met,
@@ -96,6 +98,9 @@ impl Finder<'_> {
         if !self.phones.reachable(&aor, self.now.wall.0).is_empty() {
             return self.resolved(ask, Resolution::Offline);
         }
+        if self.is_cut_off(&aor) {
+            return self.resolved(ask, Resolution::Offline);
+        }
         self.ask_homes(Waiting::Call(ask), aor);
     }
 
@@ -106,8 +111,10 @@ impl Finder<'_> {
         if !matches!(homes, Homes::Now(_)) {
             return self.found(who, &aor, None, Vec::new());
         }
-        // The last is asked first.
-        let left = homes.to_ask().iter().take(HOMES_ASKED).rev().copied().collect();
+        // The last is asked first; LIVE-10: nobody waits for one that is known not to answer.
+        let there = homes.to_ask().iter().copied().filter(|home| !self.is_gone(*home));
+        let mut left: Vec<PeerId> = there.take(HOMES_ASKED).collect();
+        left.reverse();
         self.ask_next(who, aor, left);
     }
 
@@ -160,7 +167,26 @@ impl Finder<'_> {
                 None => best.push((peer, q)),
             }
         }
+        // LIVE-10: who is known not to answer is not tried; others come before one that does not answer just now.
+        best.retain(|(peer, _)| !self.is_gone(*peer));
+        for (_, q) in best.iter_mut().filter(|(p, _)| self.liveness.state(*p) == Some(MemberState::Suspect)) {
+            *q = Q_STALE;
+        }
         best.into_iter().map(|(peer, q)| RemoteTarget { peer: self.neighbours.label(peer), q }).collect()
+    }
+
+    /// It is registered where nobody answers, and no home of its realm answers either: a search would only take time.
+    fn is_cut_off(&mut self, aor: &str) -> bool {
+        let Some(record) = self.realms.lookup(realm_of(aor), self.now.wall) else { return false };
+        if !record.homes.iter().all(|home| self.is_gone(*home)) {
+            return false;
+        }
+        let known = self.believed(aor);
+        !known.is_empty() && known.iter().all(|found| self.is_gone(found.serving))
+    }
+
+    fn is_gone(&self, peer: PeerId) -> bool {
+        self.liveness.state(peer).is_some_and(MemberState::is_gone)
     }
 
     /// Bindings of this AOR that the directory holds and whose grant is good: a serving peer may say what it likes in

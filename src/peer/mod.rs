@@ -27,6 +27,7 @@ pub(crate) mod golden;
 pub mod input;
 pub mod journal;
 mod leg;
+mod liveness;
 mod lookup;
 pub mod messages;
 mod met;
@@ -55,7 +56,7 @@ use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{core::OverlayCore, grant::Shown, link::Links, names::Realms};
+use dots_overlay::{core::OverlayCore, grant::Shown, link::Links, liveness::Detector, names::Realms};
 use dots_sip::{Flow, auth::AuthFailure, core::Core as Sip};
 use dots_wire::{Checked, Now, PeerId};
 use leg::Legs;
@@ -83,6 +84,7 @@ pub struct Peer {
     outside: Outside,
     sip: Sip,
     links: Links,
+    liveness: Detector,
     overlay: OverlayCore,
     receipts: ReceiptCore,
     realms: Realms,
@@ -127,7 +129,10 @@ impl Peer {
                 self.config.own_hosts = hosts;
                 self.readdress();
             }
-            Input::Drain => self.outside.sip(dots_sip::Input::Drain),
+            Input::Drain => {
+                self.liveness.leave(now);
+                self.outside.sip(dots_sip::Input::Drain);
+            }
             Input::Txt { id, records } => self.namer(now).on_txt(id, &records),
             Input::Api { id, request } => self.on_api(now, id, request),
         }
@@ -143,6 +148,7 @@ impl Peer {
         [
             self.sip.poll_timeout(),
             self.links.poll_timeout(),
+            self.liveness.poll_timeout(),
             self.overlay.poll_timeout(),
             self.receipts.poll_timeout(),
             self.auth.poll_timeout(),
@@ -156,6 +162,7 @@ impl Peer {
     pub fn handle_timeout(&mut self, now: Now) {
         self.sip.handle_timeout(sip_now(now));
         self.links.handle_timeout(now);
+        self.liveness.handle_timeout(now);
         self.overlay.handle_timeout(now);
         self.receipts.handle_timeout(now);
         self.authenticator(now).on_timeout();
@@ -198,6 +205,8 @@ impl Peer {
                 self.sip.handle(sip_now(now), input);
             } else if let Some(output) = self.links.poll_output() {
                 self.on_link_output(now, output);
+            } else if let Some(output) = self.liveness.poll_output() {
+                self.on_liveness_output(now, output);
             } else if let Some(output) = self.overlay.poll_output() {
                 self.on_overlay_output(now, output);
             } else if let Some(output) = self.receipts.poll_output() {
@@ -331,6 +340,7 @@ impl Peer {
             neighbours: &mut self.neighbours,
             realms: &self.realms,
             overlay: &self.overlay,
+            liveness: &self.liveness,
             roaming: &self.auth.roaming,
             asked_for: &self.auth.asked_for,
             met: &self.met,

@@ -26,6 +26,7 @@ impl Peer {
         match event {
             NetEvent::Connected { peer } => {
                 self.neighbours.connected(peer, now.wall);
+                self.liveness.on_connected(now, peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.receipts.on_connected(now, peer);
@@ -35,9 +36,11 @@ impl Peer {
                 self.neighbours.disconnected(peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
+                self.liveness.on_disconnected(now, peer);
             }
             NetEvent::OtherVersion { peer } => self.neighbours.other_version(peer, now.mono),
-            NetEvent::Seen { peer, address, agent, rtt } => {
+            NetEvent::Seen { peer, address, agent, rtt, dialled } => {
+                self.on_live_seen(peer, &address, dialled);
                 self.neighbours.seen(peer, address, agent, rtt);
             }
             NetEvent::Request { peer, protocol, id, body } => self.on_request(now, peer, protocol, id, body),
@@ -48,7 +51,8 @@ impl Peer {
             | NetEvent::StreamClosed { .. } => self.links.handle_net(now, &event),
             NetEvent::DhtValue { id, value } => self.finder(now).on_dht_value(id, &value),
             NetEvent::DhtDone { id } => self.finder(now).on_dht_done(id),
-            NetEvent::Gossip { .. } | NetEvent::DhtOffer { .. } => {
+            NetEvent::Gossip { from, .. } | NetEvent::DhtOffer { from, .. } => {
+                self.liveness.heard(now, from);
                 if self.may_tell(now, &event) {
                     self.overlay.handle_net(now, event);
                 } else {
@@ -80,7 +84,11 @@ impl Peer {
             self.outside.count("peer_throttled");
             return self.outside.refuse_request(id);
         }
+        if protocol.owner() != Owner::Liveness {
+            self.liveness.heard(now, peer);
+        }
         match protocol.owner() {
+            Owner::Liveness => self.on_live_request(now, peer, id, &body),
             Owner::Trust => self.authenticator(now).on_request(peer, id, &body),
             Owner::Lookup => self.on_lookup_request(now, peer, id, &body),
             Owner::Ledger => self.receipts.on_request(now, peer, id, &body),
@@ -129,6 +137,7 @@ impl Peer {
         match self.outside.asks.answered(id) {
             Some(Pending::Overlay(id)) => self.overlay.handle_net(now, NetEvent::Response { id, result }),
             Some(Pending::Receipts(id)) => self.receipts.on_response(now, id, result.ok()),
+            Some(Pending::Liveness(id)) => self.on_live_reply(now, id, result),
             Some(Pending::Auth(asked)) => self.authenticator(now).on_reply(asked, result),
             Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_reply(asked, result),
             Some(Pending::Names { of }) => self.namer(now).on_names_reply(of, result),
@@ -163,6 +172,7 @@ impl Peer {
                 self.overlay.handle_net(now, NetEvent::Response { id, result });
             }
             Pending::Receipts(id) => self.receipts.on_response(now, id, None),
+            Pending::Liveness(id) => self.liveness.on_reply(now, id, Err(false)),
             // Asked again when their time comes.
             Pending::Names { .. } | Pending::Txt { .. } | Pending::Told => {}
             Pending::Journal { .. } | Pending::Written => {
@@ -215,7 +225,11 @@ impl Peer {
     pub(super) fn on_link_output(&mut self, now: Now, output: LinkOutput) {
         match output {
             LinkOutput::Net(command) => self.outside.put(Output::Net(command)),
-            LinkOutput::Deliver { peer, body } => self.legs(now).on_frame(peer, &body),
+            LinkOutput::Deliver { peer, body } => {
+                self.liveness.heard(now, peer);
+                self.legs(now).on_frame(peer, &body);
+            }
+            LinkOutput::Doubt { peer, since } => self.liveness.suspect(now, peer, since),
             LinkOutput::Down { peer } => {
                 self.outside.count("link_down");
                 let peer = self.neighbours.label(peer);
@@ -256,11 +270,7 @@ impl Peer {
                 self.outside.put(Output::Rewrite { stream: Stream::Log, records });
             }
             OverlayOutput::DirectoryChanged { .. } => {}
-            OverlayOutput::RunsTwice => {
-                let why = "this peer's key runs somewhere else too: stop one of the two, or give this one a new data \
-                           directory";
-                self.outside.put(Output::Fatal(why.to_owned()));
-            }
+            OverlayOutput::RunsTwice => self.stop_twice(),
             OverlayOutput::Count(name) => self.outside.count(name),
         }
     }

@@ -10,6 +10,7 @@ use dots_overlay::{
     core::OverlayCore,
     grant::Shown,
     link::Links,
+    liveness::Detector,
     names::{Belief, Realms},
     records::grant::BIND_LIFE_MAX,
 };
@@ -44,11 +45,14 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
     if let Some(defence) = config.disarmed {
         overlay.disarm(defence);
     }
+    let liveness =
+        Detector::new(config.key.clone(), config.network.clone(), overlay.incarnation(), rng.random(), now);
     let receipts = ReceiptCore::new(config.key.clone(), config.network.clone(), &recovered.receipts, now);
     let mut peer = Peer {
         me,
         links: Links::new(me, rng.random()),
         overlay,
+        liveness,
         receipts,
         realms,
         checked: Checked::default(),

@@ -2,7 +2,7 @@
 //! bench`: what things cost, beside Kamailio.
 
 use clap::{Parser, Subcommand};
-use dots_testnet::{bench, network};
+use dots_testnet::{bench, network, sim::liveness};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
@@ -24,12 +24,15 @@ enum Command {
     },
     /// What REGISTERs, calls, phones and an overload cost, as ratios to Kamailio's
     Bench(bench::Plan),
+    /// The failure detector alone, a thousand at once: how soon, how often wrongly, at what cost
+    Liveness(liveness::LivenessPlan),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up { peers, dir } => network::up(usize::from(peers), dir.as_deref()),
         Command::Bench(plan) => bench::run(&plan),
+        Command::Liveness(plan) => liveness::run(&plan),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

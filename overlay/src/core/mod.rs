@@ -257,6 +257,18 @@ impl OverlayCore {
         self.directory.lookup(self.latest, aor_id, realm)
     }
 
+    /// `peer` is known not to answer, or answers again: its bindings are stale, or are not.
+    pub fn set_dead(&mut self, now: Now, peer: PeerId, dead: bool) {
+        self.latest = now;
+        self.directory.set_dead(peer, dead);
+        self.tell_changes();
+    }
+
+    /// This life: the highest number of all that this key has had here.
+    pub fn incarnation(&self) -> Incarnation {
+        self.author.incarnation()
+    }
+
     /// A home of our own or of a pinned realm: it may say more than a stranger.
     pub fn trust(&mut self, peer: PeerId) {
         self.chains.trust(peer);

@@ -75,6 +75,11 @@ pub enum LinkOutput {
     Down {
         peer: PeerId,
     },
+    /// What was queued toward `peer` at `since` has not been acknowledged: is it there?
+    Doubt {
+        peer: PeerId,
+        since: Instant,
+    },
 }
 
 /// The links of one peer.
@@ -148,6 +153,16 @@ impl Links {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// `peer` does not answer: nobody need wait for it. What comes later opens a stream anew.
+    pub fn give_up(&mut self, now: Now, peer: PeerId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            if let Some(closed) = link.give_up(now.mono, &mut self.out) {
+                self.streams.remove(&closed);
+            }
+            self.rearm(peer);
         }
     }
 

@@ -21,6 +21,8 @@ pub const HARD_FRAMES: usize = 2 * QUEUE_FRAMES;
 pub const HARD_BYTES: usize = 2 * QUEUE_BYTES;
 /// Without a stream, or without an acknowledgement, for this long the peer is down.
 pub const DOWN_AFTER: Duration = Duration::from_secs(5);
+/// Without an acknowledgement for this long it is asked whether the peer is there (design: a call).
+pub const DOUBT_AFTER: Duration = Duration::from_millis(700);
 /// Between two attempts to open a stream.
 pub const RETRY: Duration = Duration::from_millis(500);
 /// An attempt that was never answered does not block the next one forever.
@@ -73,6 +75,8 @@ pub struct Link {
     given_up: bool,
     /// The last acknowledgement, or when the queue stopped being empty.
     progress_at: Instant,
+    /// That was doubted already.
+    doubted: bool,
     /// The other's.
     their_session: Option<u64>,
     expected: u64,
@@ -107,6 +111,7 @@ impl Link {
             counted: 0,
             given_up: false,
             progress_at: now,
+            doubted: false,
             their_session: None,
             expected: 0,
             unacked: 0,
@@ -161,6 +166,7 @@ impl Link {
         self.used_at = now;
         if self.queue.is_empty() {
             self.progress_at = now;
+            self.doubted = false;
         }
         self.bytes += body.len();
         self.queue.push_back(body);
@@ -309,6 +315,7 @@ impl Link {
             self.sent = self.sent.saturating_sub(1);
             self.base += 1;
             self.progress_at = now;
+            self.doubted = false;
         }
         Ok(())
     }
@@ -385,18 +392,26 @@ impl Link {
         queued.into_iter().chain(self.lost_at).min().map(|since| since + DOWN_AFTER)
     }
 
+    fn doubt_at(&self) -> Option<Instant> {
+        (!self.queue.is_empty() && !self.doubted).then(|| self.progress_at + DOUBT_AFTER)
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         let retry = self.wants_stream().then(|| match self.opening {
             Some(since) => since + OPEN_PATIENCE,
             None => self.next_try,
         });
-        [self.ack_at, self.down_at(), retry].into_iter().flatten().min()
+        [self.ack_at, self.down_at(), self.doubt_at(), retry].into_iter().flatten().min()
     }
 
     /// Gives back the stream that was closed because the peer is down.
     pub fn on_timeout(&mut self, now: Instant, out: &mut VecDeque<LinkOutput>) -> Option<StreamId> {
         if self.ack_at.is_some_and(|at| at <= now) {
             self.send_ack(out);
+        }
+        if self.doubt_at().is_some_and(|at| at <= now) {
+            self.doubted = true;
+            out.push_back(LinkOutput::Doubt { peer: self.peer, since: self.progress_at });
         }
         let mut closed = None;
         if self.down_at().is_some_and(|at| at <= now) {
@@ -408,6 +423,15 @@ impl Link {
             self.opening = None;
         }
         self.try_open(now, out);
+        closed
+    }
+
+    /// Gives back the stream that was closed. Nobody waits for what was queued, nor for answers.
+    pub fn give_up(&mut self, now: Instant, out: &mut VecDeque<LinkOutput>) -> Option<StreamId> {
+        let closed = self.close(out);
+        self.opening = None;
+        self.next_try = now;
+        self.drop_queue(out);
         closed
     }
 

@@ -9,6 +9,7 @@ struct End {
     links: Links,
     got: Vec<Vec<u8>>,
     downs: usize,
+    doubts: Vec<(PeerId, Instant)>,
 }
 
 /// A network of two: streams are pairs of ids, frames travel one at a time.
@@ -29,7 +30,13 @@ fn key(n: u8) -> PeerId {
 impl Pair {
     fn new() -> Pair {
         let now = Now { mono: Instant::now(), wall: Timestamp(0) };
-        let end = |n: u8| End { me: key(n), links: Links::new(key(n), n.into()), got: vec![], downs: 0 };
+        let end = |n: u8| End {
+            me: key(n),
+            links: Links::new(key(n), n.into()),
+            got: vec![],
+            downs: 0,
+            doubts: vec![],
+        };
         Pair {
             now,
             ends: [end(1), end(2)],
@@ -53,6 +60,7 @@ impl Pair {
                 match output {
                     LinkOutput::Deliver { body, .. } => self.ends[at].got.push(body),
                     LinkOutput::Down { .. } => self.ends[at].downs += 1,
+                    LinkOutput::Doubt { peer, since } => self.ends[at].doubts.push((peer, since)),
                     LinkOutput::Net(command) => self.on_command(at, command),
                 }
             }
@@ -208,7 +216,7 @@ fn a_restarted_peer_is_down_once_and_starts_from_nothing() {
     net.pass(Duration::from_secs(1));
     net.cut();
     let me = net.ends[1].me;
-    net.ends[1] = End { me, links: Links::new(me, 77), got: vec![], downs: 0 };
+    net.ends[1] = End { me, links: Links::new(me, 77), got: vec![], downs: 0, doubts: vec![] };
     assert_eq!(net.send(0, b"to the old life"), Ok(()));
     net.pass(Duration::from_secs(1));
     assert_eq!(net.ends[0].downs, 1, "what was queued may have been for the old one");

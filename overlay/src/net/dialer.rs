@@ -1,8 +1,8 @@
 //! NET-8: whom to dial, and when: bootstrap addresses for ever, neighbours until there are enough. Pure.
 
 use super::limits::*;
-use dots_wire::PeerId;
-use libp2p::Multiaddr;
+use dots_wire::{PeerId, bounded::network_of};
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -29,8 +29,18 @@ struct Known {
     addresses: Vec<Multiaddr>,
     /// A bootstrap peer: never forgotten, wanted beyond [`NEIGHBOURS`] too.
     keep: bool,
+    /// We have been connected to it, in this life or, by our own list, in one before.
+    met: bool,
+    /// By our own dial.
+    chosen: bool,
     connected: bool,
     pace: Pace,
+}
+
+impl Known {
+    fn new(pace: Pace) -> Known {
+        Known { addresses: Vec::new(), keep: false, met: false, chosen: false, connected: false, pace }
+    }
 }
 
 struct Bootstrap {
@@ -87,7 +97,7 @@ impl Dialer {
     fn keep(&mut self, now: Instant, peer: PeerId, address: Multiaddr) {
         let pace = Pace::new(now, REDIAL_FIRST);
         let known = self.known.entry(peer);
-        let known = known.or_insert(Known { addresses: Vec::new(), keep: true, connected: false, pace });
+        let known = known.or_insert(Known { keep: true, ..Known::new(pace) });
         known.keep = true;
         // The operator's own address stays in front.
         known.addresses.retain(|a| *a != address);
@@ -111,7 +121,7 @@ impl Dialer {
                 return false;
             }
             let pace = Pace::new(now + self.turn(peer), REDIAL_FIRST);
-            self.known.insert(peer, Known { addresses: Vec::new(), keep: false, connected: false, pace });
+            self.known.insert(peer, Known::new(pace));
         }
         let Some(known) = self.known.get_mut(&peer) else { return false };
         for address in addresses {
@@ -140,6 +150,7 @@ impl Dialer {
         self.foreign.retain(|(_, p)| *p != peer);
         if let Some(known) = self.known.get_mut(&peer) {
             known.connected = true;
+            known.met = true;
             known.pace = Pace::new(now, REDIAL_FIRST);
         }
     }
@@ -150,6 +161,38 @@ impl Dialer {
             known.connected = false;
             known.pace = Pace::new(now + turn, REDIAL_FIRST);
         }
+    }
+
+    /// We reached it ourselves.
+    pub fn chose(&mut self, peer: PeerId) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.chosen = true;
+        }
+    }
+
+    /// From the list of an earlier life: dialled at once.
+    pub fn recall(&mut self, now: Instant, peer: PeerId, addresses: Vec<Multiaddr>) {
+        self.learn(now, peer, addresses);
+        if let Some(known) = self.known.get_mut(&peer) {
+            (known.met, known.chosen) = (true, true);
+            known.pace = Pace::new(now, REDIAL_FIRST);
+        }
+    }
+
+    /// Whom to look for after the next start: those that are there, and those that we dialled, first; few of one network.
+    pub fn remembered(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut met: Vec<(&PeerId, &Known)> =
+            self.known.iter().filter(|(_, k)| k.met && !k.addresses.is_empty()).collect();
+        met.sort_by_key(|(_, k)| (!k.connected, !k.chosen));
+        let mut of_network: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+        met.retain(|(_, k)| {
+            let count = of_network.entry(k.addresses.first().and_then(network)).or_default();
+            *count += 1;
+            *count <= REMEMBERED_PER_NETWORK
+        });
+        met.truncate(REMEMBERED_MAX);
+        let few = |k: &Known| k.addresses.iter().take(ADDRESSES_REMEMBERED).cloned().collect();
+        met.into_iter().map(|(peer, k)| (*peer, few(k))).collect()
     }
 
     /// `peer` is of another network.
@@ -211,6 +254,15 @@ impl Dialer {
     }
 }
 
+/// Where an address is; names are one network together.
+fn network(address: &Multiaddr) -> Option<u64> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(network_of(ip.into())),
+        Protocol::Ip6(ip) => Some(network_of(ip.into())),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +273,39 @@ mod tests {
     }
     fn address(n: u16) -> Multiaddr {
         format!("/ip4/127.0.0.1/tcp/{n}").parse().expect("a multiaddr")
+    }
+
+    #[test]
+    fn who_is_told_of_is_not_remembered_and_no_network_takes_the_whole_list() {
+        let (now, mut dialer) = (Instant::now(), Dialer::new(peer(1)));
+        let at =
+            |net: u8, n: u8| format!("/ip4/192.0.{net}.{n}/tcp/1").parse::<Multiaddr>().expect("an address");
+        for n in 2..60 {
+            dialer.learn(now, peer(n), [at(1, n)]);
+        }
+        assert_eq!(dialer.remembered(), [], "told of, never met");
+        for n in 2..60 {
+            dialer.connected(now, peer(n));
+        }
+        assert_eq!(dialer.remembered().len(), REMEMBERED_PER_NETWORK);
+        dialer.learn(now, peer(100), [at(2, 1)]);
+        dialer.connected(now, peer(100));
+        dialer.chose(peer(100));
+        assert_eq!(
+            dialer.remembered().first().map(|(p, _)| *p),
+            Some(peer(100)),
+            "whom we dialled comes first"
+        );
+        let mut next = Dialer::new(peer(1));
+        for (peer, addresses) in dialer.remembered() {
+            next.recall(now, peer, addresses);
+        }
+        assert_eq!(next.due(now, 0).len(), REMEMBERED_PER_NETWORK + 1, "all of them at once");
+        assert_eq!(
+            next.remembered().len(),
+            REMEMBERED_PER_NETWORK + 1,
+            "and not forgotten while they are away"
+        );
     }
 
     #[test]

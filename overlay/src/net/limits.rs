@@ -74,6 +74,15 @@ pub const REDIAL_MAX: Duration = Duration::from_secs(30);
 pub const REDIALS: u32 = 10;
 /// Dials begun in one tick.
 pub const DIALS_PER_TICK: usize = 16;
+/// Peers kept on disk, of which at most so many of one network (/24, /48), and addresses of each: whoever has many addresses
+/// in one place is not the only one that we find again.
+pub const REMEMBERED_MAX: usize = 64;
+pub const REMEMBERED_PER_NETWORK: usize = 8;
+pub const ADDRESSES_REMEMBERED: usize = 4;
+/// More than that many lines have.
+pub const FILE_MAX: u64 = 128 * 1024;
+/// How soon a change is on disk.
+pub const REMEMBER_EVERY: Duration = Duration::from_secs(5);
 /// How long a peer of another network, met by chance, is not dialled again; and how many of these are remembered.
 pub const FOREIGN_FOR: Duration = Duration::from_secs(600);
 pub const FOREIGN_MAX: usize = 256;

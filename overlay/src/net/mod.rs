@@ -19,6 +19,7 @@ mod counters;
 mod dialer;
 mod driver;
 mod identity;
+mod known;
 pub mod limits;
 mod listen;
 mod streams;
@@ -30,7 +31,7 @@ use counters::Counters;
 use dots_wire::SecretKey;
 use driver::Driver;
 use limits::{COMMANDS_MAX, EVENTS_MAX, SHUTDOWN_MAX};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use streams::{Said, task::Writer};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -44,6 +45,8 @@ pub struct NetConfig {
     pub bootstrap: Vec<String>,
     /// Find peers on the LAN.
     pub mdns: bool,
+    /// The file that keeps the peers that we knew; without it they are known for one life.
+    pub known: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -27,6 +27,7 @@ pub fn config(n: u8, bootstrap: &[&Peer]) -> NetConfig {
         listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()],
         bootstrap: bootstrap.iter().flat_map(|p| p.net.listen_addrs().to_vec()).collect(),
         mdns: false,
+        known: None,
     }
 }
 

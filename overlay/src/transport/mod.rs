@@ -41,7 +41,8 @@ pub enum NetEvent {
     /// `peer` is of our network and speaks none of our protocols: another version of this program. It was left.
     OtherVersion { peer: PeerId },
     /// `peer` is there, at `address`, running `agent`; `rtt` once a ping was answered. For people to read.
-    Seen { peer: PeerId, address: String, agent: String, rtt: Option<Duration> },
+    /// `dialled`: by us, at that address.
+    Seen { peer: PeerId, address: String, agent: String, rtt: Option<Duration>, dialled: bool },
     /// `peer` asks; answer once with [`NetCommand::Respond`].
     Request { peer: PeerId, protocol: Protocol, id: InboundId, body: Vec<u8> },
     /// The answer to [`NetCommand::Request`] `id`.
@@ -72,6 +73,8 @@ pub enum NetCommand {
     Request { id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8> },
     /// Answer [`NetEvent::Request`]; `None` refuses (the stream is reset).
     Respond { id: InboundId, body: Option<Vec<u8>> },
+    /// Close what connections there are to this peer: it does not answer on them.
+    Disconnect { peer: PeerId },
     /// Open a `/dots/sip/3` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
     OpenStream { peer: PeerId },
     /// Queue one frame (<= 64 KiB) on the stream.

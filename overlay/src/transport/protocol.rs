@@ -21,6 +21,8 @@ macro_rules! for_each_protocol {
             Verify verify { "/dots/verify/2", Overlay, request_max: 1024, allowance: (200.0, 2_000.0) }
             /// Proposals and co-signatures of call receipts.
             Receipt receipt { "/dots/receipt/2", Ledger, request_max: 64 * 1024, allowance: (1_000.0, 5_000.0) }
+            /// "Are you there?", for oneself and for others, and goodbyes.
+            Live live { "/dots/live/2", Liveness, request_max: 4 * 1024, allowance: (50.0, 200.0) }
         }
     };
 }
@@ -40,6 +42,8 @@ pub enum Owner {
     Trust,
     Lookup,
     Ledger,
+    /// The failure detector.
+    Liveness,
     /// The overlay core itself.
     Overlay,
 }

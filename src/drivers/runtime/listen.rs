@@ -27,6 +27,7 @@ pub(super) async fn peers(options: &Options, key: &SecretKey, ports: &mut Ports)
             network: options.network.clone(),
             listen,
             bootstrap: options.bootstrap.clone(),
+            known: Some(options.data.join("known-peers")),
             mdns: options.mdns,
         })
     };

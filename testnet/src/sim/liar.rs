@@ -133,7 +133,7 @@ impl Liar {
                     let message = Message::parse_lenient(envelope.sip).expect("with SIP in them");
                     self.heard.push((peer, message));
                 }
-                LinkOutput::Down { .. } => {}
+                LinkOutput::Down { .. } | LinkOutput::Doubt { .. } => {}
             }
         }
     }

@@ -20,6 +20,7 @@ pub mod disk;
 mod drive;
 mod host;
 pub mod liar;
+pub mod liveness;
 pub mod net;
 pub mod phone;
 pub mod scenario;

@@ -213,6 +213,8 @@ impl World {
                 self.request(me, id, to, protocol, body);
             }
             NetCommand::Respond { id, body } => self.respond(me, id, body),
+            // A host that does not answer has lost its connections already.
+            NetCommand::Disconnect { .. } => {}
             NetCommand::OpenStream { peer } => self.open_stream(me, peer),
             NetCommand::StreamSend { stream, frame } => self.stream_send(me, stream, frame),
             NetCommand::StreamClose { stream } => self.stream_close(me, stream),

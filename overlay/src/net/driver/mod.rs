@@ -10,13 +10,13 @@ mod streams;
 mod swarm;
 
 use super::{
-    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, limits::*, streams::Said,
+    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, known, limits::*, streams::Said,
 };
 use crate::transport::{NetCommand, Protocol, SIP_STREAM};
 use dots_wire::PeerId;
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, multiaddr};
-use std::{sync::Arc, time::Instant};
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
@@ -40,6 +40,10 @@ pub struct Driver {
     gossip: gossip::Gossip,
     streams: streams::Streams,
     ticked: Instant,
+    /// Where known peers are kept, what was written last, and when to look again.
+    known: Option<PathBuf>,
+    remembered: known::KnownPeers,
+    remember_at: Instant,
 }
 
 impl Driver {
@@ -54,6 +58,10 @@ impl Driver {
         let me = config.key.peer_id();
         let now = Instant::now();
         let mut dialer = Dialer::new(me);
+        let remembered = config.known.as_deref().map(known::load).unwrap_or_default();
+        for (peer, addresses) in remembered.clone() {
+            dialer.recall(now, peer, addresses);
+        }
         for address in bootstrap {
             let peer = address.iter().find_map(|part| match part {
                 multiaddr::Protocol::P2p(peer) => identity::from_libp2p(&peer),
@@ -81,6 +89,9 @@ impl Driver {
             gossip: gossip::Gossip::new(&config.network),
             streams: streams::Streams::default(),
             ticked: now,
+            known: config.known.clone(),
+            remembered,
+            remember_at: now + REMEMBER_EVERY,
         }
     }
 
@@ -119,6 +130,9 @@ impl Driver {
         match command {
             NetCommand::Request { id, peer, protocol, body } => self.on_request(id, peer, protocol, body),
             NetCommand::Respond { id, body } => self.on_respond(id, body),
+            NetCommand::Disconnect { peer } => {
+                let _ = self.swarm.disconnect_peer_id(identity::to_libp2p(peer));
+            }
             NetCommand::OpenStream { peer } => self.on_open_stream(peer),
             NetCommand::StreamSend { .. } | NetCommand::StreamClose { .. } => {
                 debug_assert!(false, "what is about an open stream goes to its own task");
@@ -145,10 +159,27 @@ impl Driver {
         self.expire_requests();
         self.expire_verdicts(now);
         self.sweep_records(now);
+        if self.remember_at <= now {
+            self.remember_at = now + REMEMBER_EVERY;
+            self.remember(|path, known| {
+                tokio::task::spawn_blocking(move || report(known::save(&path, &known)));
+            });
+        }
+    }
+
+    /// Writes down whom we know, where that has changed. Nobody known is no reason to forget whom we knew.
+    fn remember(&mut self, write: impl FnOnce(PathBuf, known::KnownPeers)) {
+        let Some(path) = self.known.clone() else { return };
+        let known = self.dialer.remembered();
+        if !known.is_empty() && known != self.remembered {
+            self.remembered = known.clone();
+            write(path, known);
+        }
     }
 
     /// The program has let go of its streams: they end after what is queued, then connections close, so that the others need not wait for a timeout.
     async fn close(&mut self) {
+        self.remember(|path, known| report(known::save(&path, &known)));
         let _ =
             timeout(SHUTDOWN_MAX, async { while self.streams.tasks.join_next().await.is_some() {} }).await;
         let peers: Vec<libp2p::PeerId> = self.swarm.connected_peers().copied().collect();
@@ -161,5 +192,11 @@ impl Driver {
             }
         };
         let _ = timeout(SHUTDOWN_MAX, closed).await;
+    }
+}
+
+fn report(written: io::Result<()>) {
+    if let Err(error) = written {
+        tracing::warn!(%error, "the list of known peers could not be written");
     }
 }

@@ -51,6 +51,7 @@ struct Connected {
 
 struct Connection {
     address: Multiaddr,
+    dialled: bool,
     /// When it was opened, or a ping on it was answered.
     heard: Instant,
 }
@@ -88,13 +89,15 @@ impl Driver {
             rtt: None,
         });
         let address = endpoint.get_remote_address().clone();
-        entry.connections.insert(connection, Connection { address, heard: Instant::now() });
+        let dialled = endpoint.is_dialer();
+        entry.connections.insert(connection, Connection { address, dialled, heard: Instant::now() });
         if let Some(origin) = origin(endpoint.get_remote_address()).filter(|_| endpoint.is_listener()) {
             *self.peers.origins.entry(origin).or_insert(0) += 1;
             self.peers.incoming.insert(connection, origin);
         }
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.dialer.learn(Instant::now(), ours, [without_peer(address)]);
+            self.dialer.chose(ours);
         }
         self.reached(ours);
     }
@@ -243,6 +246,7 @@ impl Driver {
             address: without_peer(&connection.address).to_string(),
             agent: entry.agent.clone(),
             rtt: entry.rtt,
+            dialled: connection.dialled,
         };
         self.out.say(event);
     }

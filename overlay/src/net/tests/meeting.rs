@@ -85,7 +85,7 @@ async fn people_can_see_who_is_there() {
     let quic = a.net.listen_addrs().iter().find(|l| l.contains("/quic-v1")).expect("it listens").clone();
     let b = start(NetConfig { bootstrap: vec![quic], ..config(2, &[]) }).await;
     let timed = |e: &NetEvent| match e {
-        NetEvent::Seen { peer, address, agent, rtt: Some(_) } => {
+        NetEvent::Seen { peer, address, agent, rtt: Some(_), .. } => {
             Some((*peer, address.clone(), agent.clone()))
         }
         _ => None,
