@@ -136,6 +136,7 @@ impl Pending {
             )
             | Pending::Overlay(_)
             | Pending::Receipts(_)
+            | Pending::Liveness(_)
             | Pending::Told
             | Pending::Account { .. }
             | Pending::Journal { .. }

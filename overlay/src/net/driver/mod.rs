@@ -10,7 +10,8 @@ mod streams;
 mod swarm;
 
 use super::{
-    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, known, limits::*, streams::Said,
+    NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, known, limits::*,
+    streams::Said,
 };
 use crate::transport::{NetCommand, Protocol, SIP_STREAM};
 use dots_wire::PeerId;
