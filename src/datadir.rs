@@ -1,4 +1,4 @@
-//! The data directory (0700) and the small files in it (0600). The streams and the index are `drivers::store`'s.
+//! The data directory (0700) and the small files in it (0600; DISK-1). The streams and the index are `drivers::store`'s.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -285,6 +285,7 @@ mod tests {
         assert_eq!(dir.realm_key().expect_err("no key").code(), 5);
     }
 
+    /// DISK-1.
     #[test]
     fn two_cannot_use_it_and_the_second_learns_where_the_first_is() {
         let tmp = tempfile::tempdir().expect("a dir");

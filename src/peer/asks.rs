@@ -40,6 +40,8 @@ pub(super) enum Pending {
     /// Realm records, told to a peer that will tell its own.
     Names {
         of: PeerId,
+        /// The realm that it was asked for by name.
+        wanted: Option<String>,
     },
     Txt {
         name: String,
@@ -127,7 +129,7 @@ impl Pending {
                 | LookupQuestion::Home { who: Waiting::Call(_), .. }
                 | LookupQuestion::Dht { who: Waiting::Call(_), .. },
             ) => Cause::new(Standing::Met),
-            Pending::Names { of } => stranger.by(&of.to_bytes()),
+            Pending::Names { of, .. } => stranger.by(&of.to_bytes()),
             Pending::Txt { .. } => stranger,
             Pending::Lookup(
                 LookupQuestion::Home { who: Waiting::Api(_), .. }

@@ -15,6 +15,8 @@ use super::{
     asks::{AuthQuestion, Pending},
     messages::{AuthReply, AuthRequest, VERSION},
     neighbours::Neighbours,
+    notes::{self, Note},
+    output::Stream,
     outside::Outside,
 };
 use dots_overlay::{
@@ -40,6 +42,7 @@ use dots_trust::{
     judge::{Admitted, Judge, Refused, StoreDown},
     lease::{Lease, Lessor, Stamp, place},
     roaming::Roaming,
+    visitors::Visitors,
 };
 use dots_wire::{
     Checked, Hash, Now, PeerId,
@@ -60,6 +63,8 @@ pub(super) struct Auth {
     pub judge: Judge,
     pub guest: Guest<AskId>,
     pub roaming: Roaming,
+    /// Phones of other realms, and what their homes said of their answers.
+    pub visitors: Visitors,
     pub asked_for: AskedFor,
     /// Grants for other peers, each with the request that waits for it.
     granting: GrantBatcher<InboundId>,
@@ -71,6 +76,7 @@ impl Auth {
             judge: Judge::new(Lessor::new(&config.key, rng.random())),
             guest: Guest::new(Stamp::new(&config.key, rng.random())),
             roaming: Roaming::default(),
+            visitors: Visitors::default(),
             asked_for: AskedFor::default(),
             granting: GrantBatcher::default(),
         }
@@ -147,6 +153,11 @@ impl Authenticator<'_> {
         };
         let Some(permit) = answer.permit() else { return self.verified(ask, Err(AuthFailure::Forbidden)) };
         if home != self.me {
+            // AUTH-6a: a guesser here must not spend what the home allows to all phones of this peer.
+            if !self.auth.visitors.may_ask(self.now.mono, &answer.aor, phone) {
+                self.outside.count("auth_visitors_braked");
+                return self.verified(ask, Err(AuthFailure::Unavailable));
+            }
             let body = encode(&AuthRequest::Verify { version: VERSION, answer: answer.clone() });
             let asked = Pending::Auth(AuthQuestion::Home { ask, answer, permit, phone });
             return self.outside.request(asked, home, Protocol::Auth, body);
@@ -226,6 +237,7 @@ impl Authenticator<'_> {
                 let lease = self.auth.judge.lease(serving, self.now.wall, self.outside.rng.random());
                 self.outside.respond(inbound, &AuthReply::Lease { lease: ByteBuf::from(lease.0) });
             }
+            // AUTH-2.
             Ok(AuthRequest::Verify { version: VERSION, answer }) => {
                 self.admit_foreign(serving, inbound, answer)
             }
@@ -271,6 +283,11 @@ impl Authenticator<'_> {
                 self.outside.count("auth_wrong_elsewhere");
             }
             return self.outside.respond(inbound, &AuthReply::from(why));
+        }
+        // Nobody waits for it: lost, its phone is a stranger there once more.
+        if let Some(familiar) = self.auth.judge.take_familiar() {
+            let note = Note::Been { version: notes::VERSION, familiar };
+            self.outside.append(Pending::Written, Stream::Realms, encode(&note), false);
         }
         let Admitted { answer, via, .. } = admitted;
         let roams = account.is_ok_and(|a| a.is_some_and(|a| a.roaming));
@@ -318,11 +335,15 @@ impl Authenticator<'_> {
                     Some(AuthReply::Granted { grant }) => {
                         let result = self.check_grant(&answer.aor, &permit, &grant);
                         if let Ok(vouch) = &result {
+                            self.auth.visitors.was_right(self.now.mono, &answer.aor, phone);
                             self.auth.asked_for.note(self.now, &answer, Some(vouch.grant.clone()));
                         }
                         return self.verified(ask, result);
                     }
-                    Some(AuthReply::Wrong) => Refused::Wrong,
+                    Some(AuthReply::Wrong) => {
+                        self.auth.visitors.was_wrong(self.now.mono, &answer.aor, phone);
+                        Refused::Wrong
+                    }
                     Some(AuthReply::Stale) => {
                         self.auth.guest.forget(&answer.realm, &answer.nonce);
                         Refused::Stale

@@ -1,4 +1,4 @@
-//! The binding journal: one record per REGISTER that changed something, written before its 200 (local, unsigned).
+//! The binding journal: one record per REGISTER that changed something, written before its 200 (local, unsigned; DISK-10).
 //! Replaying it gives the bindings that phones were promised.
 
 use dots_sip::{

@@ -10,6 +10,7 @@ use super::{
     auth::spoken_grant,
     calls::Calls,
     messages::{ENVELOPE, Envelope, With},
+    met::{self, Met},
     names::{Asking, Namer},
     neighbours::Neighbours,
     outside::Outside,
@@ -78,6 +79,7 @@ pub(super) struct Legs<'a> {
     pub asking: &'a mut Asking,
     pub rates: &'a mut Buckets,
     pub calls: &'a mut Calls,
+    pub met: &'a Met,
     /// Signatures of grants that were checked before.
     pub checked: &'a mut Checked,
     /// Signed call grants that peers have shown to us.
@@ -166,7 +168,8 @@ impl Legs<'_> {
         if let Some(record) = &envelope.realm
             && self.realms.signed(realm, now.wall) != Some(record)
         {
-            self.namer().accept(from, record);
+            // The call needs it: it costs who tells it nothing, whose other names are counted.
+            self.namer().accept(from, record, true);
         }
         let bytes = envelope.grant.as_ref().ok_or(Refused::NoGrant)?;
         let record = self.realms.lookup(realm, now.wall).ok_or(Refused::NoRealm)?;
@@ -198,7 +201,8 @@ impl Legs<'_> {
         }
         // A call grant is good for one request; a bind grant, where it must do, for what its rate allows. What a home says itself
         // it may say again.
-        if heard.is_signed() && !grant.is_bind() && !self.shown.is_first(now.mono, bytes, from, realm) {
+        let cause = met::caller((self.realms, self.met, self.neighbours), now, &caller, Some(from));
+        if heard.is_signed() && !grant.is_bind() && !self.shown.is_first(now.mono, bytes, cause) {
             return Err(Refused::Shown);
         }
         Ok(Vouched { aor: caller, grant: bytes.as_slice().into() })
@@ -233,6 +237,7 @@ impl Legs<'_> {
             neighbours: self.neighbours,
             overlay: self.overlay,
             rates: self.rates,
+            met: self.met,
         }
     }
 }

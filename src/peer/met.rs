@@ -1,10 +1,15 @@
 //! Realms that our own phones have called. Their word stands above a stranger's where room is short. Whoever calls us, or
 //! lets phones of a free realm register here, has met nobody by that: names cost nothing. Not on disk: after a start they
 //! are met again.
+//!
+//! [`caller`] says who pays for what a caller makes us keep.
 
+use super::neighbours::Neighbours;
+use dots_overlay::names::{Belief, Realms};
+use dots_sip::address::realm_of;
 use dots_wire::{
-    Now,
-    bounded::{Cache, Cause, Limits, Standing},
+    Now, PeerId,
+    bounded::{Cache, Cause, Limits, Standing, network_of},
 };
 use std::time::{Duration, Instant};
 
@@ -33,6 +38,26 @@ impl Met {
     pub fn is_met(&self, realm: &str, now: Now) -> bool {
         self.realms.get(realm).is_some_and(|at| now.mono.saturating_duration_since(*at) < FOR)
     }
+}
+
+/// The account `aor`, which calls, behind the network of the peer that it calls `through`. Our own realms know shares too, each
+/// account its own, and have a reserve: so they are not [`Standing::Own`], who knows none.
+pub fn caller(
+    (realms, met, neighbours): (&Realms, &Met, &Neighbours),
+    now: Now,
+    aor: &str,
+    through: Option<PeerId>,
+) -> Cause {
+    let realm = realm_of(aor);
+    let standing = match realms.get(realm).map(|known| known.belief) {
+        Some(Belief::Own) => Standing::Trusted,
+        Some(Belief::Pinned) => Standing::Met,
+        _ if met.is_met(realm, now) => Standing::Met,
+        _ => Standing::Other,
+    };
+    let ip = through.and_then(|peer| neighbours.get(peer)?.ip());
+    let network = ip.map_or(0, network_of);
+    Cause { network, ..Cause::new(standing) }.of_realm(realm.as_bytes()).by(aor.as_bytes())
 }
 
 #[cfg(test)]

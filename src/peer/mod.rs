@@ -21,6 +21,7 @@ mod asks;
 mod auth;
 mod bindings;
 mod calls;
+mod clock;
 mod config;
 #[cfg(test)]
 pub(crate) mod golden;
@@ -57,12 +58,17 @@ use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
 use dots_overlay::{core::OverlayCore, grant::Shown, link::Links, liveness::Detector, names::Realms};
-use dots_sip::{Flow, auth::AuthFailure, core::Core as Sip};
-use dots_wire::{Checked, Now, PeerId};
+use dots_sip::{
+    Flow,
+    address::realm_of,
+    auth::{AuthFailure, Purpose},
+    core::Core as Sip,
+};
+use dots_wire::{Checked, Now, PeerId, bounded::network_of};
 use leg::Legs;
 use lookup::Finder;
 use met::Met;
-use names::{Asking, Namer};
+use names::{Asking, Namer, Verdict};
 use neighbours::Neighbours;
 use outside::Outside;
 use rand::SeedableRng;
@@ -152,6 +158,7 @@ impl Peer {
             self.overlay.poll_timeout(),
             self.receipts.poll_timeout(),
             self.auth.poll_timeout(),
+            self.asking.searches.poll_timeout(),
             Some(self.housekeeping_at),
         ]
         .into_iter()
@@ -166,15 +173,19 @@ impl Peer {
         self.overlay.handle_timeout(now);
         self.receipts.handle_timeout(now);
         self.authenticator(now).on_timeout();
+        self.namer(now).on_timeout();
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
             self.recorder(now).expire_calls();
             let (published, mut log, _) = self.publishing(now);
             published.renew(&mut log);
             self.namer(now).refresh_names();
+            self.namer(now).look_after_searches();
+            self.neighbours.watch_clock(now);
             self.published.compact_journal(&mut self.outside, self.sip.bindings());
             self.rates.sweep(now.mono);
             self.auth.judge.sweep(now);
+            self.auth.visitors.sweep(now.mono);
         }
         self.pump(now);
     }
@@ -211,6 +222,8 @@ impl Peer {
                 self.on_overlay_output(now, output);
             } else if let Some(output) = self.receipts.poll_output() {
                 self.on_receipt_output(now, output);
+            } else if let Some((id, aor)) = self.asking.searches.poll_ready() {
+                self.finder(now).on_resolve(id, aor);
             } else if let Some(refused) = self.outside.asks.take_refused() {
                 self.on_refused(now, refused);
             } else {
@@ -227,15 +240,18 @@ impl Peer {
                 self.legs(now).send(&peer, message, grant, &about)
             }
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
-            Sip::Verify { id, answer, source } => self.authenticator(now).on_verify(id, &answer, source),
+            Sip::Verify { id, answer, source } => self.on_verify(now, id, &answer, source),
             Sip::Journal { id, change } => {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
             }
             Sip::Locate { .. } => unreachable!("a core alone holds all bindings"),
             Sip::Resolve { id, aor, .. } => {
-                self.namer(now).wants_realm_of(&aor);
-                self.finder(now).on_resolve(id, aor);
+                // A phone that is registered here rings without anybody being asked.
+                let is_here = !self.sip.bindings().reachable(&aor, now.wall.0).is_empty();
+                if is_here || !self.namer(now).wait_for_realm_of(id, &aor) {
+                    self.finder(now).on_resolve(id, aor);
+                }
             }
             Sip::Expired { change } => {
                 let (published, mut log, outside) = self.publishing(now);
@@ -265,6 +281,7 @@ impl Peer {
             neighbours: &mut self.neighbours,
             overlay: &mut self.overlay,
             rates: &mut self.rates,
+            met: &self.met,
         }
     }
 
@@ -282,6 +299,7 @@ impl Peer {
             asking: &mut self.asking,
             rates: &mut self.rates,
             calls: &mut self.calls,
+            met: &self.met,
             checked: &mut self.checked,
             shown: &mut self.shown,
         }
@@ -356,11 +374,31 @@ impl Peer {
             return self.authenticator(now).on_challenge(id, realm, phone);
         }
         // A realm whose record has run out, or that only others have heard of, is not unknown: ask them.
-        let failure = match self.namer(now).ask_for_realm(&realm) {
-            true => AuthFailure::Unavailable,
-            false => AuthFailure::UnknownRealm,
+        let failure = match self.namer(now).ask_for_realm(&realm, network_of(phone)) {
+            Verdict::UnderWay | Verdict::NotNow => AuthFailure::Unavailable,
+            Verdict::NobodyKnows => AuthFailure::UnknownRealm,
         };
         self.authenticator(now).challenged(id, Err(failure));
+    }
+
+    /// A phone answered. Where our clock is wrong nobody else can take what its home would grant for us, so whoever is not here
+    /// yet is better off elsewhere (TIME-1); phones of our own realms know no other place.
+    fn on_verify(
+        &mut self,
+        now: Now,
+        id: dots_sip::ids::AskId,
+        answer: &dots_sip::auth::Answer,
+        phone: IpAddr,
+    ) {
+        let is_here = || self.sip.bindings().of(&answer.aor).next().is_some();
+        let is_register = matches!(answer.purpose, Purpose::Register { .. });
+        let is_own = self.config.is_home(realm_of(&answer.aor));
+        if is_register && !is_own && self.neighbours.is_clock_off(now) && !is_here() {
+            self.outside.count("clock_off_refused");
+            let result = Err(AuthFailure::Unavailable);
+            return self.outside.sip(dots_sip::Input::Verified { id, result });
+        }
+        self.authenticator(now).on_verify(id, answer, phone);
     }
 
     /// The room of challenges, answers and grants, with what it may look at.

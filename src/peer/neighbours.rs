@@ -1,10 +1,11 @@
 //! The peers that we are connected to, and what was seen of them: address, clock, round-trip time. Also the way back from
 //! the label of a peer, which is all that SIP knows, to its key.
 
+use super::clock::{Ahead, Clock, Sample};
 use dots_sip::hop::PeerLabel;
 use dots_wire::{
-    PeerId, Timestamp,
-    bounded::{Cache, Cause, Limits, Standing},
+    Now, PeerId, Timestamp,
+    bounded::{Cache, Cause, Limits, Standing, network_of},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,10 +15,6 @@ use std::{
 
 /// Peers whose label we can turn into a PeerId. At the limit the oldest of a peer that we are not connected to goes.
 const LABELS_MAX: usize = 100_000;
-/// A clock that differs from the median of its neighbours' by so much makes grants fail.
-const CLOCK_WARNING: Duration = Duration::from_secs(10);
-/// The operator reads it once in this time, however often neighbours tell theirs.
-const CLOCK_WARNED_FOR: Duration = Duration::from_secs(600);
 /// Peers of another version of this program, and how long each is counted: the driver does not dial it before that.
 const OTHER_VERSIONS: Limits = Limits::new(256 * 1024, 1_000);
 const OTHER_VERSION_FOR: Duration = Duration::from_secs(15 * 60);
@@ -30,8 +27,10 @@ pub struct Neighbour {
     pub address: String,
     pub agent: String,
     pub rtt: Option<Duration>,
+    /// We dialled it: we chose it, it did not choose us.
+    pub dialled: bool,
     /// Its clock minus ours, ms, when it last told the time.
-    pub clock_ahead_ms: Option<i128>,
+    clock_ahead: Option<Ahead>,
     /// It has not answered with its realm records: when to ask again, and how often that was done.
     pub names_again: Option<(Instant, u32)>,
 }
@@ -48,7 +47,7 @@ pub struct Neighbours {
     labels_by_age: VecDeque<PeerLabel>,
     /// When each was met last.
     other_versions: Cache<PeerId, Instant>,
-    clock_warned: Option<Timestamp>,
+    clock: Clock,
 }
 
 impl Default for Neighbours {
@@ -58,7 +57,7 @@ impl Default for Neighbours {
             labels: BTreeMap::new(),
             labels_by_age: VecDeque::new(),
             other_versions: Cache::new(OTHER_VERSIONS),
-            clock_warned: None,
+            clock: Clock::default(),
         }
     }
 }
@@ -70,7 +69,8 @@ impl Neighbours {
             address: String::new(),
             agent: String::new(),
             rtt: None,
-            clock_ahead_ms: None,
+            dialled: false,
+            clock_ahead: None,
             names_again: None,
         };
         self.connected.entry(peer).or_insert(fresh);
@@ -93,8 +93,17 @@ impl Neighbours {
         self.connected.remove(&peer);
     }
 
-    pub fn seen(&mut self, peer: PeerId, address: String, agent: String, rtt: Option<Duration>) {
+    /// `dialled`: by us, at that address.
+    pub fn seen(
+        &mut self,
+        peer: PeerId,
+        address: String,
+        agent: String,
+        rtt: Option<Duration>,
+        dialled: bool,
+    ) {
         if let Some(n) = self.connected.get_mut(&peer) {
+            n.dialled |= dialled;
             (n.address, n.agent) = (address, agent);
             n.rtt = rtt.or(n.rtt);
         }
@@ -120,29 +129,35 @@ impl Neighbours {
         self.connected.len()
     }
 
-    /// The peer told the time: the median of all is what our clock is measured by. Returns a warning for the log, now and then:
-    /// anybody may tell his time as often as he likes, and `dots status` shows what is so.
-    pub fn clock_told(&mut self, peer: PeerId, time_ms: u64, now: Timestamp) -> Option<String> {
-        let neighbour = self.connected.get_mut(&peer)?;
-        neighbour.clock_ahead_ms = Some(i128::from(time_ms) - i128::from(now.0));
-        let warned_lately = |at: Timestamp| now.since(at) < CLOCK_WARNED_FOR && at <= now;
-        if self.clock_warned.is_some_and(warned_lately) {
-            return None;
+    /// The peer told the time.
+    pub fn clock_told(&mut self, peer: PeerId, time_ms: u64, now: Now) {
+        if let Some(neighbour) = self.connected.get_mut(&peer) {
+            neighbour.clock_ahead = Some(Ahead::told(time_ms, now));
         }
-        self.clock_warning().inspect(|_| self.clock_warned = Some(now))
     }
 
-    pub fn clock_warning(&self) -> Option<String> {
-        let mut ahead: Vec<i128> = self.connected.values().filter_map(|n| n.clock_ahead_ms).collect();
-        ahead.sort_unstable();
-        let median = *ahead.get(ahead.len() / 2)?;
-        let seconds = median.unsigned_abs() / 1_000;
-        let way = if median > 0 { "behind" } else { "ahead of" };
-        (seconds >= CLOCK_WARNING.as_secs().into()).then(|| {
-            format!(
-                "this machine's clock is {seconds} s {way} its neighbours': grants will fail, set the clock"
-            )
+    /// Looked at once a second, and said in the log where it changes: no message of a neighbour writes there (attack 28).
+    pub fn watch_clock(&mut self, now: Now) {
+        let samples: Vec<Sample> = self.clock_samples(now).collect();
+        if let Some(line) = self.clock.watch(now, &samples) {
+            tracing::warn!("{line}");
+        }
+    }
+
+    fn clock_samples(&self, now: Now) -> impl Iterator<Item = Sample> {
+        self.connected.values().filter_map(move |n| {
+            let network = n.ip().map(network_of).filter(|_| n.dialled);
+            Some(Sample { ahead_ms: n.clock_ahead?.now(now), network })
         })
+    }
+
+    /// Is our clock wrong, on the word of enough peers that we chose?
+    pub fn is_clock_off(&self, now: Now) -> bool {
+        self.clock.is_off(now)
+    }
+
+    pub fn clock_warning(&self, now: Now) -> Option<String> {
+        self.clock.warning(now)
     }
 
     /// The label of `peer`, remembered so that it can be turned back.
@@ -199,29 +214,5 @@ mod tests {
         n.connected(peer(1), Timestamp(0));
         assert_eq!(n.other_versions(t0), 1, "it was updated");
         assert_eq!(n.other_versions(t0 + OTHER_VERSION_FOR), 0);
-    }
-
-    #[test]
-    fn our_clock_is_measured_by_the_median() {
-        let mut n = Neighbours::default();
-        for (who, ahead_ms) in [(1, 0), (2, 30_000), (3, 31_000)] {
-            n.connected(peer(who), Timestamp(0));
-            n.clock_told(peer(who), 1_000_000 + ahead_ms, Timestamp(1_000_000));
-        }
-        let warning = n.clock_warning().expect("two of three say so");
-        assert!(warning.contains("30 s behind"), "{warning}");
-        let said = |n: &mut Neighbours, at: u64| {
-            (0..1_000).filter(|_| n.clock_told(peer(3), at + 31_000, Timestamp(at)).is_some()).count()
-        };
-        assert_eq!(said(&mut n, 1_000_001), 0, "it was said, and a neighbour does not write our log");
-        assert_eq!(said(&mut n, 1_000_000 + 600_000), 1);
-        n.disconnected(peer(3));
-        n.clock_told(peer(2), 1_000_000, Timestamp(1_000_000));
-        assert_eq!(n.clock_warning(), None);
-        assert_eq!(
-            n.clock_told(peer(9), 9_000_000, Timestamp(0)),
-            None,
-            "a stranger's clock counts for nothing"
-        );
     }
 }

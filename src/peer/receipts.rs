@@ -3,7 +3,7 @@
 use super::{
     Config,
     calls::{Call, Calls, Step, receipt_id},
-    met::Met,
+    met::{self, Met},
     neighbours::Neighbours,
     outside::Outside,
     sdp,
@@ -12,7 +12,7 @@ use dots_ledger::{
     core::{CallAnswered, CallEnded, ReceiptCore},
     receipt::EndCause,
 };
-use dots_overlay::names::{Belief, Realms};
+use dots_overlay::names::Realms;
 use dots_sip::{
     address::realm_of,
     output::{CallEvent, CallProgress, CallSide},
@@ -20,7 +20,7 @@ use dots_sip::{
 use dots_trust::homes::principal;
 use dots_wire::{
     Hash, Now, PeerId,
-    bounded::{Cause, Standing, network_of},
+    bounded::{Cause, Standing},
     hmac_sha256,
 };
 
@@ -49,22 +49,13 @@ impl Recorder<'_> {
         self.on_step(step, cause);
     }
 
-    /// RCPT-12: who called. Own realms know shares too, each account its own; they have a reserve.
+    /// RCPT-12: who called.
     fn cause(&self, event: &CallEvent) -> Cause {
-        let realm = realm_of(&event.caller);
-        let standing = match self.realms.get(realm).map(|known| known.belief) {
-            Some(Belief::Own) => Standing::Trusted,
-            Some(Belief::Pinned) => Standing::Met,
-            _ if self.met.is_met(realm, self.now) => Standing::Met,
-            _ => Standing::Other,
-        };
         let through = match event.side {
             CallSide::Callee => event.peer.as_ref().and_then(|label| self.neighbours.of_label(label)),
-            CallSide::Caller => principal(self.realms, realm, self.now.wall),
+            CallSide::Caller => principal(self.realms, realm_of(&event.caller), self.now.wall),
         };
-        let ip = through.and_then(|peer| self.neighbours.get(peer)?.ip());
-        let network = ip.map_or(0, network_of);
-        Cause { network, ..Cause::new(standing) }.of_realm(realm.as_bytes()).by(event.caller.as_bytes())
+        met::caller((self.realms, self.met, self.neighbours), self.now, &event.caller, through)
     }
 
     /// For `dots calls`: our phone names an address that the other side cannot reach.

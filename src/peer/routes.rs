@@ -41,7 +41,7 @@ impl Peer {
             NetEvent::OtherVersion { peer } => self.neighbours.other_version(peer, now.mono),
             NetEvent::Seen { peer, address, agent, rtt, dialled } => {
                 self.on_live_seen(peer, &address, dialled);
-                self.neighbours.seen(peer, address, agent, rtt);
+                self.neighbours.seen(peer, address, agent, rtt, dialled);
             }
             NetEvent::Request { peer, protocol, id, body } => self.on_request(now, peer, protocol, id, body),
             NetEvent::Response { id, result } => self.on_response(now, id, result),
@@ -140,7 +140,9 @@ impl Peer {
             Some(Pending::Liveness(id)) => self.on_live_reply(now, id, result),
             Some(Pending::Auth(asked)) => self.authenticator(now).on_reply(asked, result),
             Some(Pending::Lookup(asked)) => self.finder(now).on_lookup_reply(asked, result),
-            Some(Pending::Names { of }) => self.namer(now).on_names_reply(of, result),
+            Some(Pending::Names { of, wanted }) => {
+                self.namer(now).on_names_reply(of, wanted.as_deref(), result);
+            }
             Some(Pending::Told) | None => {}
             Some(other) => other.is_no_answer_to("a request to a peer"),
         }
@@ -173,8 +175,12 @@ impl Peer {
             }
             Pending::Receipts(id) => self.receipts.on_response(now, id, None),
             Pending::Liveness(id) => self.liveness.on_reply(now, id, Err(false)),
+            Pending::Names { of, wanted } => {
+                let result = Err(RequestError::Unreachable);
+                self.namer(now).on_names_reply(of, wanted.as_deref(), result);
+            }
             // Asked again when their time comes.
-            Pending::Names { .. } | Pending::Txt { .. } | Pending::Told => {}
+            Pending::Txt { .. } | Pending::Told => {}
             Pending::Journal { .. } | Pending::Written => {
                 debug_assert!(false, "appends are never refused");
             }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, now: Now) -> Peer {
     let me = config.key.peer_id();
-    let Said { aliases, mut realms } = notes::replay(&recovered.realms);
+    let Said { aliases, mut realms, been } = notes::replay(&recovered.realms);
     forget_former_realms(&mut realms, &config);
     let mut sip = sip_core(&config, &aliases, rng.random());
     let (mut live, skipped) = journal::replay(&recovered.bindings, now.wall.0);
@@ -71,6 +71,9 @@ pub(super) fn build(config: Config, recovered: Recovered, mut rng: ChaCha20Rng, 
         config,
         outside: Outside::new(rng),
     };
+    for familiar in been.values() {
+        peer.auth.judge.recall(now.wall, familiar);
+    }
     peer.namer(now).pin_trusted();
     peer.namer(now).refresh_names();
     // Older ones void only grants that have ended anyway.

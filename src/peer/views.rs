@@ -135,6 +135,6 @@ impl Views<'_> {
                 format!("another key says that it owns {name}: see `dots realms`, then pin or forget it")
             })
         };
-        self.realms.iter().filter_map(rival).chain(self.neighbours.clock_warning()).collect()
+        self.realms.iter().filter_map(rival).chain(self.neighbours.clock_warning(self.now)).collect()
     }
 }

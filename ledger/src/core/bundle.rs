@@ -63,7 +63,7 @@ impl ReceiptCore {
         self.ready.insert(peer);
     }
 
-    /// Sends what is due, as far as there is room for requests to each peer.
+    /// RCPT-10b: sends what is due, as far as there is room for requests to each peer.
     pub(super) fn send_bundles(&mut self, now: Now) {
         let peers: Vec<PeerId> = self.ready.iter().copied().collect();
         for peer in peers {
@@ -164,7 +164,7 @@ impl ReceiptCore {
         }
     }
 
-    /// Says what there is to say, once it is on disk.
+    /// RCPT-9: says what there is to say, once it is on disk.
     pub(super) fn answer(&mut self, from: PeerId, id: u64, says: Vec<Say>) {
         let Some(token) = self.last_write(&says) else {
             let messages: Vec<Option<Message>> = says.into_iter().map(|say| self.said(say)).collect();

@@ -1,4 +1,4 @@
-//! The receipt machine: brings both serving peers of each answered call to one receipt (docs/spec/6-receipts.md).
+//! The receipt machine: brings both serving peers of each answered call to one receipt (RCPT-8, docs/spec/6-receipts.md).
 //!
 //! ```text
 //!  call_answered ─▶ Append(Open)

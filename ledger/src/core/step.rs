@@ -84,7 +84,7 @@ impl Entry {
     }
 }
 
-/// The other side of an open call proposes until a day after its end, and no call is longer than the longest.
+/// RCPT-10c: the other side of an open call proposes until a day after its end, and no call is longer than the longest.
 fn lapse(now: Now, call: &Call) -> Instant {
     let until = match call.state {
         State::Open { .. } => call.start.plus(DURATION_MAX + RETRY_FOR),
@@ -93,7 +93,7 @@ fn lapse(now: Now, call: &Call) -> Instant {
     now.mono + until.since(now.wall).min(DURATION_MAX + RETRY_FOR)
 }
 
-/// The pause after `attempts` in vain: doubled each time, up to an eighth more or less by call id, so that the calls
+/// RCPT-10a: the pause after `attempts` in vain: doubled each time, up to an eighth more or less by call id, so that the calls
 /// of one outage do not come back in step.
 fn pause(key: &Hash, attempts: u32) -> Duration {
     let pause = RETRY_FIRST.saturating_mul(1 << attempts.min(16)).min(RETRY_MAX);

@@ -8,7 +8,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 pub const CLAIM_DOMAIN: &str = "dots/receipt-claim/1";
 
-/// "I served this side of the call, and measured this." A peer signs one claim per call and never another.
+/// RCPT-2: "I served this side of the call, and measured this." A peer signs one claim per call and never another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Claim {
     pub version: u8,

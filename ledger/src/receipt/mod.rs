@@ -1,4 +1,5 @@
-//! The receipt: who called whom, when and how long, signed by both serving peers (docs/spec/6-receipts.md).
+//! The receipt: who called whom, when and how long, signed by both serving peers (docs/spec/6-receipts.md): facts (RCPT-1), and
+//! what is signed (RCPT-3) and can be checked by anybody (RCPT-4).
 //!
 //! Each side *claims* its own measurement, once, under a domain of its own. The receipt is a function of the two
 //! claims ([`agree`]) and so both sides compute the same bytes; nothing else is ever signed under
@@ -62,7 +63,7 @@ impl fmt::Display for EndCause {
     }
 }
 
-/// What both sides knew when the call was answered; equal on both, or there is no receipt.
+/// RCPT-1: what both sides knew when the call was answered; equal on both, or there is no receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Facts {
     pub network: String,
@@ -111,7 +112,7 @@ impl Facts {
     }
 }
 
-/// What both sign.
+/// RCPT-3: what both sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Receipt {
     pub version: u8,
@@ -189,7 +190,7 @@ impl HalfSigned {
     }
 }
 
-/// The bytes of a [`Receipt`] and both seals. It stands for itself: whoever holds it can check it.
+/// The bytes of a [`Receipt`] and both seals. It stands for itself: whoever holds it can check it (RCPT-4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Whole {
     #[serde(with = "serde_bytes")]

@@ -97,6 +97,7 @@ fn golden_bytes() {
     assert!(got == include_str!("golden.txt"), "other bytes than golden.txt:\n{got}");
 }
 
+/// RCPT-11.
 #[test]
 fn what_is_written_is_read() {
     for message in messages() {
@@ -136,6 +137,7 @@ fn what_is_not_of_this_version_and_whole_is_not_read() {
     });
 }
 
+/// RCPT-3.
 #[test]
 fn no_byte_of_a_receipt_or_a_claim_can_be_changed() {
     let bytes = encode(&whole());
@@ -181,6 +183,7 @@ fn a_signature_has_one_form_and_one_domain() {
     assert!(Whole { caller: as_claim, ..whole() }.verify(&mut Checked::default()).is_err());
 }
 
+/// RCPT-1, RCPT-4.
 #[test]
 fn a_receipt_that_breaks_a_rule_does_not_hold_though_both_signed_it() {
     let both = |receipt: &Receipt| {
@@ -213,6 +216,7 @@ fn bytes_that_are_not_the_one_encoding_do_not_hold() {
     assert_eq!(Receipt::read(&long), Err(ReceiptError::NotARecord));
 }
 
+/// RCPT-2.
 /// (why, change to the caller's claim, what follows)
 #[test]
 fn two_claims_give_one_receipt_or_a_reason() {

@@ -1,4 +1,4 @@
-//! A phone's answer to a challenge, as a serving peer returns it to the home.
+//! A phone's answer to a challenge, as a serving peer returns it to the home (AUTH-3).
 //!
 //! What the digest covers (method, digest-uri, nonce, count) is the phone's word. Account, instance, target and source are
 //! the serving peer's; the home takes them only as far as the phone's word reaches: the account must be the one whose
@@ -164,6 +164,7 @@ mod tests {
         assert!(answer("sip:h", None).signs_target(is_realm), "a registration has no target");
     }
 
+    /// AUTH-3.
     #[test]
     fn what_may_be_asked_for() {
         let ask = |method: &str, instance: Option<&str>, target: Option<&str>| Answer {

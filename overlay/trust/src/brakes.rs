@@ -10,19 +10,27 @@
 //!                             no                              the account at home; the address's network
 //!   a serving peer            from this address through it    (account, peer, address): a bucket of its own
 //!                             through it                      (account, peer)
-//!                             no                              the account among strangers; the peer; its network;
-//!                                                             all strangers together
+//!                             no                              the account among strangers; this address at that peer; the
+//!                                                             peer, or what it has for addresses without a fault; its
+//!                                                             network
 //! ```
 //!
-//! So others' guesses lock nobody out of a place where he has been before, and never out of his home by way of other
-//! peers. The address that a serving peer names is its word alone: it can spare, and never resets anything.
+//! So others' guesses lock nobody out of a place where he has been before, never out of his home by way of other
+//! peers, and no guesser closes the peer that he sits at for the phones beside him: his own address is empty first (and his
+//! serving peer stops him before, `visitors.rs`). No bucket is everybody's. The address that a serving peer names is its
+//! word alone: a peer that makes addresses up has what it has for faultless ones once more, and no more of any account.
+//! Where an account has been right elsewhere is written down ([`Familiar`]): after a restart nobody is a stranger.
 
+mod been;
+
+use been::Been;
+pub use been::Familiar;
 use dots_wire::{
     Allowance, Hash, Now, PeerId, Timestamp, TokenBucket,
     bounded::{Cache, Cause, Limits, Standing, Weight},
     sha256,
 };
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +54,12 @@ const NETWORK_AT_HOME: Allowance = Allowance::new(1.0, 60.0);
 /// One serving peer that never brought a right answer for this account, and the network that it is in.
 const PEER: Allowance = Allowance::new(1.0, 30.0);
 const PEER_NETWORK: Allowance = Allowance::new(4.0, 60.0);
-/// All of them together.
-const STRANGERS: Allowance = Allowance::new(20.0, 200.0);
+/// What it has besides for addresses that gave no wrong answer of late, when its own bucket is empty.
+const FAULTLESS: Allowance = Allowance::new(1.0, 30.0);
+/// One address at a serving peer, as that peer calls it.
+const SOURCE: Allowance = Allowance::new(0.1, 10.0);
 
-/// A right answer is remembered so long.
-const FAMILIAR_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Places of accounts (about 230 bytes each with their cause), and buckets that are not full.
-const PLACES: Limits = Limits::new(32 << 20, 200_000);
+/// Buckets that are not full.
 const BUCKETS: Limits = Limits::new(16 << 20, 100_000);
 
 /// Where an account gave answers: (account, serving peer, its name of the address), or (account, serving peer). 128 bits of the hash:
@@ -70,11 +77,10 @@ impl Place {
         let hash = sha256(&text);
         Place(std::array::from_fn(|i| hash.0[i]))
     }
-}
 
-impl Weight for Place {
-    fn heap_bytes(&self) -> usize {
-        0
+    /// Beside its account, which a stranger does not choose.
+    fn short(self) -> u64 {
+        self.0.iter().take(8).fold(0, |n, byte| (n << 8) | u64::from(*byte))
     }
 }
 
@@ -86,7 +92,9 @@ enum Payer {
     AtHome(u64),
     Elsewhere(u64),
     NetworkAtHome(u64),
+    Source(Place),
     Peer(PeerId),
+    Faultless(PeerId),
     PeerNetwork(u64),
 }
 
@@ -97,7 +105,9 @@ impl Payer {
             Payer::AtHome(_) => ACCOUNT_AT_HOME,
             Payer::Elsewhere(_) => ACCOUNT_ELSEWHERE,
             Payer::NetworkAtHome(_) => NETWORK_AT_HOME,
+            Payer::Source(_) => SOURCE,
             Payer::Peer(_) => PEER,
+            Payer::Faultless(_) => FAULTLESS,
             Payer::PeerNetwork(_) => PEER_NETWORK,
         }
     }
@@ -122,27 +132,24 @@ impl Weight for Bucket {
 pub enum Braked {
     /// This account was tried too often from there: trying again at once does not help.
     Account,
-    /// Too much comes from there, or from strangers at all: later.
+    /// Too much comes from there: later.
     Strangers,
 }
 
 /// What a judged answer was charged to.
 #[derive(Clone, Copy, Debug)]
 pub struct Charged {
-    payers: [Option<Payer>; 3],
-    is_stranger: bool,
+    payers: [Option<Payer>; 4],
 }
 
 pub struct Brakes {
-    /// Where accounts gave right answers, and when last.
-    been: Cache<Place, Timestamp>,
+    been: Been,
     buckets: Cache<Payer, Bucket>,
-    strangers: TokenBucket,
 }
 
 impl Default for Brakes {
     fn default() -> Brakes {
-        Brakes { been: Cache::new(PLACES), buckets: Cache::new(BUCKETS), strangers: TokenBucket::default() }
+        Brakes { been: Been::default(), buckets: Cache::new(BUCKETS) }
     }
 }
 
@@ -150,15 +157,11 @@ impl Brakes {
     /// May an answer for `account` be judged? It is charged as if it were wrong.
     pub fn take(&mut self, now: Now, account: &str, via: &Via) -> Result<Charged, Braked> {
         let name = Cause::name(account.as_bytes());
-        let charged = self.payers(now.wall, name, via);
-        if charged.is_stranger && !self.strangers.has(now.mono, STRANGERS, 1.0) {
-            return Err(Braked::Strangers);
-        }
+        let charged = self.payers(now, name, via);
         for payer in charged.payers.into_iter().flatten() {
-            let has = |b: &Bucket| b.0.has(now.mono, payer.allowance(), 1.0);
-            if !self.buckets.get(&payer).is_none_or(has) {
-                let is_account =
-                    !matches!(payer, Payer::NetworkAtHome(_) | Payer::Peer(_) | Payer::PeerNetwork(_));
+            if !self.has(now.mono, payer) {
+                use Payer::{AtHome, Elsewhere, Pair, Place};
+                let is_account = matches!(payer, Place(_) | Pair(_) | AtHome(_) | Elsewhere(_));
                 return Err(if is_account { Braked::Account } else { Braked::Strangers });
             }
         }
@@ -166,19 +169,25 @@ impl Brakes {
         Ok(charged)
     }
 
-    /// The answer was right: it cost nothing, and its place is a familiar one from now on.
-    pub fn was_right(&mut self, now: Now, account: &str, via: &Via, charged: Charged) {
+    fn has(&self, now: Instant, payer: Payer) -> bool {
+        self.buckets.get(&payer).is_none_or(|bucket| bucket.0.has(now, payer.allowance(), 1.0))
+    }
+
+    /// The answer was right: it cost nothing, and its place is a familiar one from now on. What is returned is to be written
+    /// down, at most once a day for each account and peer.
+    pub fn was_right(&mut self, now: Now, account: &str, via: &Via, charged: Charged) -> Option<Familiar> {
         self.charge(now.mono, charged, via, -1.0);
         let name = Cause::name(account.as_bytes());
-        let cause = Cause::new(Standing::Other).by(account.as_bytes());
         let pair = (!via.is_home).then(|| Place::at(name, via.serving, None));
-        for place in [Some(Place::at(name, via.serving, Some(via.source))), pair].into_iter().flatten() {
-            // Written again only when it has aged: a refresh each minute is no work.
-            let is_recent = |at: &Timestamp| now.wall.since(*at) < FAMILIAR_FOR / 30;
-            if !self.been.get(&place).is_some_and(is_recent) {
-                self.been.insert(cause, place, now.wall);
-            }
-        }
+        self.been.was_right(now.wall, name, Place::at(name, via.serving, Some(via.source)));
+        let is_new = pair.is_some_and(|pair| self.been.was_right(now.wall, name, pair));
+        let place = pair.filter(|_| is_new)?;
+        Some(Familiar { account: name, place: place.short(), hour: been::hour(now.wall) })
+    }
+
+    /// What an earlier life has written down.
+    pub fn recall(&mut self, now: Timestamp, familiar: &Familiar) {
+        self.been.recall(now, familiar);
     }
 
     /// It could not be judged: nobody guessed anything.
@@ -186,30 +195,28 @@ impl Brakes {
         self.charge(now.mono, charged, via, -1.0);
     }
 
-    fn payers(&self, now: Timestamp, name: u64, via: &Via) -> Charged {
-        let been = |p: Place| self.been.get(&p).is_some_and(|at| now.since(*at) < FAMILIAR_FOR);
+    fn payers(&self, now: Now, name: u64, via: &Via) -> Charged {
+        let been = |place: Place| self.been.knows(now.wall, name, place);
         let place = Place::at(name, via.serving, Some(via.source));
         let pair = Place::at(name, via.serving, None);
-        let known = |payers| Charged { payers, is_stranger: false };
-        match via.is_home {
-            _ if been(place) => known([Some(Payer::Place(place)), None, None]),
-            true => known([Some(Payer::AtHome(name)), Some(Payer::NetworkAtHome(via.network)), None]),
-            false if been(pair) => known([Some(Payer::Pair(pair)), None, None]),
-            false => Charged {
-                payers: [
-                    Some(Payer::Elsewhere(name)),
-                    Some(Payer::Peer(via.serving)),
-                    Some(Payer::PeerNetwork(via.network)),
-                ],
-                is_stranger: true,
-            },
-        }
+        let payers = match via.is_home {
+            _ if been(place) => [Some(Payer::Place(place)), None, None, None],
+            true => [Some(Payer::AtHome(name)), Some(Payer::NetworkAtHome(via.network)), None, None],
+            false if been(pair) => [Some(Payer::Pair(pair)), None, None, None],
+            false => {
+                let source = Payer::Source(Place::at(0, via.serving, Some(via.source)));
+                let faultless = |b: &Bucket| b.0.is_full(now.mono, SOURCE);
+                let peer = match self.has(now.mono, Payer::Peer(via.serving)) {
+                    false if self.buckets.get(&source).is_none_or(faultless) => Payer::Faultless(via.serving),
+                    _ => Payer::Peer(via.serving),
+                };
+                [Payer::Elsewhere(name), source, peer, Payer::PeerNetwork(via.network)].map(Some)
+            }
+        };
+        Charged { payers }
     }
 
     fn charge(&mut self, now: Instant, charged: Charged, via: &Via, tokens: f64) {
-        if charged.is_stranger {
-            self.strangers.charge(now, STRANGERS, tokens);
-        }
         let cause = Cause { network: via.network, ..Cause::new(Standing::Other) };
         for payer in charged.payers.into_iter().flatten() {
             match self.buckets.get_mut(&payer) {

@@ -12,7 +12,7 @@ use crate::records::{
 };
 use dots_wire::{
     Checked, Hash, Label20, MerkleTree, PeerId, SecretKey, Signed, Timestamp,
-    bounded::{Cause, Limits, Promises, Standing},
+    bounded::{Cause, Limits, Promises},
     decode, encode, merkle_verify, sha256,
 };
 use serde_bytes::ByteBuf;
@@ -267,7 +267,7 @@ pub struct Shown {
 }
 
 /// Call grants of the last minute: 1,600 a second.
-const SHOWN: Limits = Limits::new(16 << 20, 100_000);
+const SHOWN: Limits = Limits::new(16 << 20, 100_000).reserving([0, 300, 150, 0]);
 
 impl Default for Shown {
     fn default() -> Shown {
@@ -276,8 +276,9 @@ impl Default for Shown {
 }
 
 impl Shown {
-    /// The first time? `false` also where this peer has shown too many to be remembered.
-    pub fn is_first(&mut self, now: Instant, proof: &[u8], serving: PeerId, realm: &str) -> bool {
+    /// The first time? `cause`: whoever calls, behind the network of the peer that shows it. `false` also where it has shown
+    /// too many to be remembered.
+    pub fn is_first(&mut self, now: Instant, proof: &[u8], cause: Cause) -> bool {
         let life = CALL_LIFE_MAX + FUTURE_MAX;
         while self.by_age.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > life) {
             if let Some((_, old)) = self.by_age.pop_front() {
@@ -288,8 +289,7 @@ impl Shown {
         if self.seen.contains(&name) {
             return false;
         }
-        let cause = Cause { network: Cause::name(&serving.to_bytes()), ..Cause::new(Standing::Other) };
-        let is_kept = self.seen.insert(cause.of_realm(realm.as_bytes()), name, ()).is_ok();
+        let is_kept = self.seen.insert(cause, name, ()).is_ok();
         if is_kept {
             self.by_age.push_back((now, name));
         }

@@ -12,7 +12,7 @@
 use crate::{
     account::Account,
     answer::Answer,
-    brakes::{Braked, Brakes, Charged, Via},
+    brakes::{Braked, Brakes, Charged, Familiar, Via},
     lease::{Lease, LeaseCheck, Lessor, Nonce},
     used::{Use, Used},
 };
@@ -48,11 +48,12 @@ pub struct Judge {
     lessor: Lessor,
     used: Used,
     brakes: Brakes,
+    familiar: Option<Familiar>,
 }
 
 impl Judge {
     pub fn new(lessor: Lessor) -> Judge {
-        Judge { lessor, used: Used::default(), brakes: Brakes::default() }
+        Judge { lessor, used: Used::default(), brakes: Brakes::default(), familiar: None }
     }
 
     pub fn lease(&self, serving: PeerId, now: Timestamp, random: [u8; 8]) -> Lease {
@@ -94,9 +95,9 @@ impl Judge {
         if !answer.is_right(account) {
             return Err(Refused::Wrong);
         }
-        self.brakes.was_right(now, &answer.aor, via, *charged);
+        self.familiar = self.brakes.was_right(now, &answer.aor, via, *charged);
         let once = (nonce.lease.mac(), nonce.counter, answer.nc);
-        match self.used.take(now.wall, once, &answer.aor, via.serving) {
+        match self.used.take(now.wall, once, &answer.aor, via) {
             Use::First => Ok(()),
             Use::Replayed => Err(Refused::Stale),
             Use::OverShare => Err(Refused::Unavailable),
@@ -106,6 +107,15 @@ impl Judge {
     /// It never came to a verdict: there was no room for the question.
     pub fn not_judged(&mut self, now: Now, admitted: &Admitted) {
         self.brakes.was_not_judged(now, &admitted.via, admitted.charged);
+    }
+
+    /// What the last verdict wants written down.
+    pub fn take_familiar(&mut self) -> Option<Familiar> {
+        self.familiar.take()
+    }
+
+    pub fn recall(&mut self, now: Timestamp, familiar: &Familiar) {
+        self.brakes.recall(now, familiar);
     }
 
     pub fn sweep(&mut self, now: Now) {

@@ -18,6 +18,7 @@ pub mod records;
 pub mod roaming;
 mod uri;
 pub mod used;
+pub mod visitors;
 
 /// What a stranger may send instead of a record: for the tests beside each type.
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The accounts: truth is the stream `accounts` (an `Account`, or a tombstone); lists go through the index, the loop's
+//! The accounts: truth is the stream `accounts` (an `Account`, or a tombstone; DISK-9); lists go through the index, the loop's
 //! look-ups through the book in memory.
 //! Whatever a method changed is on the platter when it returns. Methods block on the disk for the length of one
 //! fdatasync; async callers use `spawn_blocking` for changes.

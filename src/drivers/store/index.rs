@@ -1,4 +1,4 @@
-//! sled behind one narrow door: an index over a segment stream, from a key to the position of its newest record.
+//! sled behind one narrow door: an index over a segment stream, from a key to the position of its newest record (DISK-12, DISK-13).
 //!
 //! sled is not the truth (its `flush` is no fsync on Linux, and a crash may take the last half second), so every batch
 //! also writes the mark: the position up to which the stream is reflected, and how many keys live. At opening the mark

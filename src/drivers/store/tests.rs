@@ -122,6 +122,7 @@ fn an_index_that_is_behind_is_replayed() {
     assert_eq!(opened(dir.path(), 250), Opened::Used);
 }
 
+/// DISK-13.
 #[test]
 fn an_index_that_is_ahead_is_rebuilt() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -134,6 +135,7 @@ fn an_index_that_is_ahead_is_rebuilt() {
     assert_eq!(opened(dir.path(), 100), Opened::Used);
 }
 
+/// DISK-12.
 #[test]
 fn an_index_that_is_missing_is_rebuilt() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -143,6 +145,7 @@ fn an_index_that_is_missing_is_rebuilt() {
     assert_eq!(opened(dir.path(), 100), Opened::Used);
 }
 
+/// DISK-14.
 #[test]
 fn an_index_that_is_damaged_anywhere_still_gives_every_account() {
     let dir = tempfile::tempdir().expect("a dir");

@@ -103,6 +103,7 @@ fn changes() -> Vec<(&'static str, Change)> {
     vec![("heard", first), ("rival", rival), ("pinned", pinned), ("forgotten", forgotten)]
 }
 
+/// DISK-10.
 #[test]
 fn a_change_of_bindings_is_read_whole_or_not_at_all() {
     let bytes = encode_change(&change());
@@ -125,6 +126,7 @@ fn a_change_of_bindings_of_version_1_is_read() {
     assert_eq!(decode_change(&bytes), Ok(expected));
 }
 
+/// DISK-11.
 #[test]
 fn a_note_of_another_version_says_nothing() {
     let version = notes::VERSION + 1;

@@ -10,11 +10,11 @@ use super::{
     Namer,
 };
 use dots_overlay::{
-    names::{Belief, Change, Heard, Known},
+    names::{Belief, Change, Heard, Known, Refused, Teller},
     transport::Protocol,
 };
 use dots_wire::{
-    PeerId, Signed,
+    Allowance, PeerId, Signed, TokenBucket,
     bounded::{Cause, Limits, Standing},
     encode,
 };
@@ -22,15 +22,20 @@ use std::time::Duration;
 
 /// Neighbours that hear of a newer record from us; they pass it on.
 const NEWS_MAX: usize = 8;
+/// Realms that nobody here uses, of one network; networks remembered.
+const NEWS: Allowance = Allowance::new(0.02, 100.0);
+pub(super) const NEWS_TOLD: Limits = Limits::new(512 * 1024, 4_096);
 /// Questions to DNS at once, names remembered that were asked about, and the time between two about one name.
 const DNS_ASKED_MAX: usize = 16;
 pub(super) const DNS_NAMES: Limits = Limits::new(512 * 1024, 1_000);
 const DNS_AGAIN: Duration = Duration::from_secs(600);
 
 impl Namer<'_> {
-    /// A record that the authenticated peer `from` told us.
-    pub fn accept(&mut self, from: PeerId, record: &Signed) {
-        match self.realms.accept(record, from, self.now.wall) {
+    /// A record that the authenticated peer `from` told us. `is_asked`: somebody here wants it, so it costs `from` nothing.
+    pub fn accept(&mut self, from: PeerId, record: &Signed, is_asked: bool) -> Option<Refused> {
+        let network = (from != self.me).then(|| self.network(from));
+        let teller = Teller { peer: from, network, is_asked };
+        match self.realms.accept(record, teller, self.now.wall) {
             Ok(Heard::Changed(changes)) => {
                 for change in changes {
                     if let Change::Set(name, known) = &change {
@@ -40,7 +45,7 @@ impl Namer<'_> {
                             tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
                         }
                         self.trust_homes(known);
-                        self.pass_on(from, known);
+                        self.pass_on(name, from, known);
                     }
                     self.remember(Some(change));
                 }
@@ -50,8 +55,10 @@ impl Namer<'_> {
             Err(why) => {
                 self.outside.count("realm_refused");
                 tracing::debug!(%from, %why, "a realm record was not believed");
+                return Some(why);
             }
         }
+        None
     }
 
     /// Whose is the name, by DNS? Few at once, and seldom about one name: anybody can make us ask.
@@ -78,15 +85,33 @@ impl Namer<'_> {
         }
     }
 
-    /// A record that is newer than ours: neighbours that are not the home's may not have it either.
-    fn pass_on(&mut self, from: PeerId, known: &Known) {
+    /// LOOKUP-2: a record that is newer than ours: neighbours that are not the home's may not have it either. Realms that nobody
+    /// here uses are passed on too, but few of those that one network tells: else whoever makes up a thousand names would make
+    /// us spend at our neighbours what we may tell them.
+    fn pass_on(&mut self, name: &str, from: PeerId, known: &Known) {
         let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
+        let is_vouched = matches!(known.belief, Belief::Own | Belief::Pinned | Belief::Txt);
+        let is_used = is_vouched || known.is_asked() || self.met.is_met(name, self.now);
+        if !is_used && !self.may_tell(self.network(from)) {
+            return self.outside.count("realms_not_passed_on");
+        }
         let body = encode(&LookupRequest::News { version: VERSION, record });
         let others: Vec<PeerId> =
             self.neighbours.iter().map(|(peer, _)| peer).filter(|p| *p != from).take(NEWS_MAX).collect();
         for peer in others {
             self.outside.request(Pending::Told, peer, Protocol::Lookup, body.clone());
         }
+    }
+
+    fn may_tell(&mut self, network: u64) -> bool {
+        let now = self.now.mono;
+        if let Some(bucket) = self.asking.news.get_mut(&network) {
+            return bucket.take(now, NEWS, 1.0);
+        }
+        let mut bucket = TokenBucket::default();
+        let may = bucket.take(now, NEWS, 1.0);
+        self.asking.news.insert(Cause { network, ..Cause::new(Standing::Other) }, network, bucket);
+        may
     }
 
     pub fn on_txt(&mut self, id: u64, records: &[String]) {
@@ -110,6 +135,11 @@ impl Namer<'_> {
         self.asking.digest = None;
         if let Change::Set(_, known) = change {
             self.overlay.realm_known(self.now, known.key.label());
+        }
+        if let Change::Set(name, _) = change
+            && self.realms.lookup(name, self.now.wall).is_some()
+        {
+            self.asking.searches.release(name);
         }
     }
 }

@@ -2,44 +2,55 @@
 //!
 //! Peers tell each other the records that they know when they connect, and when one of their own is new. Whom to believe
 //! is `dots_trust::names`; what we came to believe is written down, so that a restart does not start the race anew.
-//! `own` signs our records and hears the operator, `belief` takes in what others say; what is exchanged stands here.
+//! `own` signs our records and hears the operator, `belief` takes in what others say, `search` is what became of the realms
+//! that were asked for; what is exchanged stands here.
 
 mod belief;
 mod own;
+mod search;
 
 use super::{
     Config,
     asks::Pending,
     messages::{LookupReply, LookupRequest, VERSION},
+    met::Met,
     neighbours::Neighbours,
     outside::Outside,
     rate::{Buckets, Kind},
 };
 use dots_overlay::{
     core::OverlayCore,
-    names::{Belief, Realms, is_name},
+    names::{Belief, Realms, Refused, is_name},
+    records::RealmRecord,
     transport::{Protocol, RequestError},
 };
 use dots_sip::address::realm_of;
+use dots_sip::ids::AskId;
 use dots_trust::homes::Homes;
 use dots_wire::{
     Allowance, Hash, Now, PeerId, Signed, TokenBucket,
-    bounded::{Cache, Cause, Limits, Standing},
+    bounded::{Cache, Cause, Limits, Standing, network_of},
     decode, encode, sha256,
 };
 use rand::Rng;
+pub(super) use search::Verdict;
+use search::{Said, Searches};
 use std::time::{Duration, Instant};
 
 /// Realm records that one peer tells another at once; a request holds 64 KiB.
 pub const RECORDS_MAX: usize = 64;
 /// Names that one question may hold.
 const NAMES_ASKED_MAX: usize = 8;
-/// Questions about a realm, all together; about one realm a peer is asked once a minute.
-const QUESTIONS: Allowance = Allowance::new(20.0, 200.0);
-const ASK_REALM_AGAIN: Duration = Duration::from_secs(60);
-const ASKED: Limits = Limits::new(2 << 20, 16_384);
+/// Searches for realms that one network of phones makes us begin, and all who call; networks remembered.
+const SEARCHES: Allowance = Allowance::new(1.0, 30.0);
+const SEARCHES_OF_CALLERS: Allowance = Allowance::new(10.0, 100.0);
+const SEARCHING: Limits = Limits::new(512 * 1024, 4_096);
+/// Callers, who have proved an account.
+const CALLERS: u64 = 0;
 /// Neighbours asked about a realm that we know nothing of.
-const NEIGHBOURS_ASKED: usize = 3;
+const NEIGHBOURS_ASKED: usize = 8;
+/// Homes asked that a neighbour's record names.
+const HOMES_ASKED: usize = 2;
 /// What we know is summed up anew after this.
 const DIGEST_AGE: Duration = Duration::from_secs(10);
 const RECORDS_BYTES_MAX: usize = 48 * 1024;
@@ -49,8 +60,10 @@ const ASK_AGAIN_MAX: u32 = 6;
 
 /// Questions about realms that were asked, and what we know in short.
 pub(super) struct Asking {
-    asked: Cache<(String, PeerId), Instant>,
-    questions: TokenBucket,
+    pub searches: Searches,
+    searching: Cache<u64, TokenBucket>,
+    /// Realms that nobody here uses and that are passed on all the same, by the network that told them.
+    news: Cache<u64, TokenBucket>,
     digest: Option<(Instant, Hash)>,
     /// Names that DNS was asked about, and when.
     dns_asked: Cache<String, Instant>,
@@ -59,8 +72,9 @@ pub(super) struct Asking {
 impl Default for Asking {
     fn default() -> Asking {
         Asking {
-            asked: Cache::new(ASKED),
-            questions: TokenBucket::default(),
+            searches: Searches::default(),
+            searching: Cache::new(SEARCHING),
+            news: Cache::new(belief::NEWS_TOLD),
             digest: None,
             dns_asked: Cache::new(belief::DNS_NAMES),
         }
@@ -79,6 +93,7 @@ pub(super) struct Namer<'a> {
     /// Hears whose records are known, and whose homes may say more.
     pub overlay: &'a mut OverlayCore,
     pub rates: &'a mut Buckets,
+    pub met: &'a Met,
 }
 
 /// As many as one message holds.
@@ -103,7 +118,7 @@ impl Namer<'_> {
         let records = self.records_to_tell(digest);
         let body =
             encode(&LookupRequest::Realms { version: VERSION, records, digest, time_ms: self.now.wall.0 });
-        self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
+        self.outside.request(Pending::Names { of: peer, wanted: None }, peer, Protocol::Lookup, body);
     }
 
     /// LOOKUP-1: our own first; then, where the other knows something else (`theirs`), what is pinned or proved by DNS, and the rest
@@ -156,71 +171,153 @@ impl Namer<'_> {
             if !self.rates.take(self.now.mono, from, Kind::Realm) {
                 return self.outside.count("peer_throttled");
             }
-            self.accept(from, record);
+            self.accept(from, record, false);
         }
     }
 
     /// What a neighbour's clock said: the median of all is what ours is measured by.
     pub fn hear_clock(&mut self, from: PeerId, time_ms: u64) {
         self.outside.count("clocks_told");
-        if let Some(warning) = self.neighbours.clock_told(from, time_ms, self.now.wall) {
-            tracing::warn!("{warning}");
-        }
+        self.neighbours.clock_told(from, time_ms, self.now);
     }
 
-    /// LOOKUP-4: nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. `false`:
-    /// nobody is asked, or all were a moment ago and did not know. One realm by its name, so that whoever makes us ask makes
-    /// us send little (attack 8).
-    pub fn ask_for_realm(&mut self, realm: &str) -> bool {
+    /// LOOKUP-4: nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. One
+    /// realm by its name, so that whoever makes us ask makes us send little (attack 8).
+    /// `network`: of the phone that wants it.
+    pub fn ask_for_realm(&mut self, realm: &str, network: u64) -> Verdict {
         if !is_name(realm) || self.config.is_home(realm) {
-            return false;
+            return Verdict::NobodyKnows;
         }
-        let is_connected = |home| self.neighbours.contains(home);
-        let homes = Homes::of(self.realms, realm, self.me, self.now.wall, is_connected);
-        let mut peers = homes.to_ask_for_record().to_vec();
-        let is_former = !peers.is_empty();
-        if !is_former {
-            let neighbours: Vec<PeerId> = self.neighbours.iter().map(|(peer, _)| peer).collect();
-            let from = self.outside.rng.random_range(0..1 << 30);
-            let turned = neighbours.iter().cycle().skip(from % neighbours.len().max(1));
-            peers.extend(turned.take(NEIGHBOURS_ASKED.min(neighbours.len())));
-        }
-        let mut asks = false;
-        for peer in peers {
-            asks |= self.ask_named(realm, peer);
-        }
-        asks || is_former
-    }
-
-    /// The caller's realm is to be resolved: what nobody here has heard of is asked for.
-    pub fn wants_realm_of(&mut self, aor: &str) {
-        if self.realms.lookup(realm_of(aor), self.now.wall).is_none() {
-            self.ask_for_realm(realm_of(aor));
-        }
-    }
-
-    fn ask_named(&mut self, realm: &str, peer: PeerId) -> bool {
-        let key = (realm.to_owned(), peer);
-        let recent = |at: &Instant| self.now.mono.saturating_duration_since(*at) < ASK_REALM_AGAIN;
-        let may = !self.asking.asked.get(&key).is_some_and(recent)
-            && self.asking.questions.take(self.now.mono, QUESTIONS, 1.0);
-        if may {
-            let cause = Cause::new(Standing::Other).of_realm(realm.as_bytes());
-            self.asking.asked.insert(cause, key, self.now.mono);
-            let body = encode(&LookupRequest::Named { version: VERSION, names: vec![realm.to_owned()] });
-            self.outside.request(Pending::Names { of: peer }, peer, Protocol::Lookup, body);
-        }
-        may
-    }
-
-    pub fn on_names_reply(&mut self, from: PeerId, result: Result<Vec<u8>, RequestError>) {
-        let reply = result.ok().and_then(|body| decode::<LookupReply>(&body).ok());
-        if let Some(LookupReply::Realms { records, time_ms }) = reply {
-            if let Some(neighbour) = self.neighbours.get_mut(from) {
-                neighbour.names_again = None;
+        if self.may_search(network) && self.asking.searches.begin(self.now, realm) {
+            self.searches_begun(network);
+            let is_connected = |home| self.neighbours.contains(home);
+            let homes = Homes::of(self.realms, realm, self.me, self.now.wall, is_connected);
+            let mut peers = homes.to_ask_for_record().to_vec();
+            if peers.is_empty() {
+                let neighbours: Vec<PeerId> = self.neighbours.iter().map(|(peer, _)| peer).collect();
+                let from = self.outside.rng.random_range(0..1 << 30);
+                let turned = neighbours.iter().cycle().skip(from % neighbours.len().max(1));
+                peers.extend(turned.take(NEIGHBOURS_ASKED.min(neighbours.len())));
             }
-            self.hear_clock(from, time_ms);
-            self.hear_records(from, &records);
+            for peer in peers {
+                self.ask_named(realm, peer);
+            }
+        }
+        self.asking.searches.verdict(realm)
+    }
+
+    /// A call to `aor`, whose realm nobody here has heard of, waits until it is found or nobody knows it. `false`: it need not.
+    pub fn wait_for_realm_of(&mut self, id: AskId, aor: &str) -> bool {
+        let realm = realm_of(aor);
+        let waits = self.realms.lookup(realm, self.now.wall).is_none()
+            && self.ask_for_realm(realm, CALLERS) == Verdict::UnderWay;
+        if waits {
+            self.asking.searches.wait(self.now, id, aor.to_owned(), realm);
+        }
+        waits
+    }
+
+    fn ask_named(&mut self, realm: &str, peer: PeerId) {
+        if peer != self.me && self.asking.searches.ask(realm, peer) {
+            let body = encode(&LookupRequest::Named { version: VERSION, names: vec![realm.to_owned()] });
+            let asked = Pending::Names { of: peer, wanted: Some(realm.to_owned()) };
+            self.outside.request(asked, peer, Protocol::Lookup, body);
         }
     }
+
+    fn may_search(&self, network: u64) -> bool {
+        let bucket = self.asking.searching.get(&network);
+        bucket.is_none_or(|bucket| bucket.has(self.now.mono, searches_of(network), 1.0))
+    }
+
+    fn searches_begun(&mut self, network: u64) {
+        let (now, allowance) = (self.now.mono, searches_of(network));
+        if let Some(bucket) = self.asking.searching.get_mut(&network) {
+            return bucket.charge(now, allowance, 1.0);
+        }
+        let mut bucket = TokenBucket::default();
+        bucket.charge(now, allowance, 1.0);
+        self.asking.searching.insert(Cause { network, ..Cause::new(Standing::Other) }, network, bucket);
+    }
+
+    /// `wanted`: the realm that it was asked for by name.
+    pub fn on_names_reply(
+        &mut self,
+        from: PeerId,
+        wanted: Option<&str>,
+        result: Result<Vec<u8>, RequestError>,
+    ) {
+        let reply = result.ok().and_then(|body| decode::<LookupReply>(&body).ok());
+        let reply = match reply {
+            Some(LookupReply::Realms { records, time_ms }) => Some((records, time_ms)),
+            _ => None,
+        };
+        if let Some((_, time_ms)) = reply {
+            self.hear_clock(from, time_ms);
+        }
+        let Some(realm) = wanted else {
+            if let Some((records, _)) = reply {
+                if let Some(neighbour) = self.neighbours.get_mut(from) {
+                    neighbour.names_again = None;
+                }
+                self.hear_records(from, &records);
+            }
+            return;
+        };
+        let said = match reply {
+            None => Said::NoAnswer,
+            Some((records, _)) => self.hear_wanted(from, realm, &records),
+        };
+        self.asking.searches.said(realm, from, said);
+        self.go_on(realm);
+    }
+
+    /// What a peer that was asked for this realm told of it.
+    fn hear_wanted(&mut self, from: PeerId, realm: &str, records: &[Signed]) -> Said {
+        let is_wanted =
+            |record: &&Signed| record.peek::<RealmRecord>().is_ok_and(|record| record.name == realm);
+        let Some(record) = records.iter().take(NAMES_ASKED_MAX).find(is_wanted) else { return Said::Nothing };
+        if !self.rates.take(self.now.mono, from, Kind::Realm) {
+            self.outside.count("peer_throttled");
+            return Said::NoAnswer;
+        }
+        // From its home it would count: a hint whom to ask.
+        if self.accept(from, record, true) == Some(Refused::NotFromHome)
+            && let Ok(read) = record.peek::<RealmRecord>()
+        {
+            let network = self.network(from);
+            self.asking.searches.hint(realm, read.key, &read.homes, network);
+        }
+        Said::Something
+    }
+
+    /// Asks the homes that neighbours have named, or lets those go who wait for a search that is over.
+    fn go_on(&mut self, realm: &str) {
+        for home in self.asking.searches.choose(self.now, realm).into_iter().take(HOMES_ASKED) {
+            self.ask_named(realm, home);
+        }
+        if !self.asking.searches.is_searched(realm) {
+            self.asking.searches.release(realm);
+        }
+    }
+
+    pub fn on_timeout(&mut self) {
+        self.asking.searches.on_timeout(self.now);
+    }
+
+    /// Searches that wait for one neighbour too long go on without it.
+    pub fn look_after_searches(&mut self) {
+        for realm in self.asking.searches.late(self.now) {
+            self.go_on(&realm);
+        }
+    }
+
+    fn network(&self, peer: PeerId) -> u64 {
+        let ip = self.neighbours.get(peer).and_then(|neighbour| neighbour.ip());
+        ip.map_or_else(|| Cause::name(&peer.to_bytes()), network_of)
+    }
+}
+
+fn searches_of(network: u64) -> Allowance {
+    if network == CALLERS { SEARCHES_OF_CALLERS } else { SEARCHES }
 }

@@ -280,7 +280,11 @@ fn a_realm_that_nobody_is_home_of_is_asked_for_by_name_and_seldom() {
         refused.push(stage.answered(eve, "REGISTER"));
     }
     assert_eq!(refused.first(), Some(&Some(503)), "neighbours are asked");
-    assert_eq!(refused.last(), Some(&Some(404)), "and did not know");
+    assert_eq!(
+        refused.last(),
+        Some(&Some(503)),
+        "one does not answer: nobody has said that there is no such realm"
+    );
     let names = |(protocol, body): &(Protocol, Vec<u8>)| {
         *protocol == Protocol::Lookup && matches!(decode(body), Ok(LookupRequest::Named { .. }))
     };

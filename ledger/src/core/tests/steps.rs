@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// RCPT-8, RCPT-9.
 #[test]
 fn both_hold_one_receipt_after_two_round_trips() {
     let mut net = talked();
@@ -48,6 +49,7 @@ fn both_hold_one_receipt_after_two_round_trips() {
     net.both_whole(1);
 }
 
+/// RCPT-5, RCPT-6.
 /// (why, caller's and callee's measurement, who proposes, what becomes of it)
 #[test]
 fn the_lower_measurement_counts_and_an_excessive_claim_gets_no_signature() {
@@ -203,6 +205,7 @@ fn the_side_that_saw_the_bye_dies_for_good_and_the_other_proposes() {
     assert_eq!(net.both_whole(1).after_restart, Some(Side::Caller));
 }
 
+/// RCPT-10c.
 #[test]
 fn both_have_lost_the_call_and_it_lapses() {
     let mut net = talked();
@@ -218,6 +221,7 @@ fn both_have_lost_the_call_and_it_lapses() {
     }
 }
 
+/// RCPT-10, RCPT-10a.
 #[test]
 fn an_unanswered_proposal_is_kept_for_a_day_across_restarts() {
     let mut net = talked();
@@ -281,6 +285,7 @@ fn fifty_calls_that_end_together_cost_few_signatures_and_few_requests() {
     }
 }
 
+/// RCPT-10b.
 #[test]
 fn few_requests_are_under_way_to_one_peer() {
     let mut net = Pair::new();

@@ -165,6 +165,7 @@ fn our_own_claim_said_back_to_us_is_nothing() {
     net.both_whole(1);
 }
 
+/// RCPT-7.
 /// Whoever has two claims of one call taken in at once would find two receipts of it under one signature.
 #[test]
 fn two_claims_of_one_call_in_one_request_get_no_signature() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::records::{Callers, Serving, realm::REALM_VERSION};
+use dots_wire::bounded::Standing;
 use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -229,15 +230,16 @@ fn a_call_grant_is_shown_once() {
         ..grant(0)
     };
     let batch = sign(&key(1), &[call(0), call(1)]);
-    let (mut shown, t0, peer) = (Shown::default(), Instant::now(), key(5).peer_id());
-    assert!(shown.is_first(t0, &encode(&batch[0]), peer, "a.test"));
-    assert!(!shown.is_first(t0, &encode(&batch[0]), peer, "a.test"));
+    let (mut shown, t0) = (Shown::default(), Instant::now());
+    let cause = Cause { network: 5, ..Cause::new(Standing::Other) }.of_realm(b"a.test");
+    assert!(shown.is_first(t0, &encode(&batch[0]), cause));
+    assert!(!shown.is_first(t0, &encode(&batch[0]), cause));
     let rewrapped = encode(&one(call(0), &key(1)));
-    assert!(!shown.is_first(t0, &rewrapped, peer, "a.test"), "in a batch of its own");
-    assert!(shown.is_first(t0, &encode(&batch[1]), peer, "a.test"), "another of the same target");
-    assert!(!shown.is_first(t0, b"no grant", peer, "a.test"));
+    assert!(!shown.is_first(t0, &rewrapped, cause), "in a batch of its own");
+    assert!(shown.is_first(t0, &encode(&batch[1]), cause), "another of the same target");
+    assert!(!shown.is_first(t0, b"no grant", cause));
     let later = t0 + CALL_LIFE_MAX + FUTURE_MAX + Duration::from_secs(1);
-    assert!(shown.is_first(later, &encode(&batch[0]), peer, "a.test"), "it has ended, and its times say so");
+    assert!(shown.is_first(later, &encode(&batch[0]), cause), "it has ended, and its times say so");
 }
 
 /// REC-10.

@@ -13,15 +13,15 @@
 //!
 //! Names are free to make up, so they compete for room by who brought them ([`announced`]).
 
+mod accept;
 mod announced;
 mod dns;
 #[cfg(test)]
 mod tests;
 
-use crate::records::{
-    RealmRecord,
-    realm::{HOMES_MAX, LISTED_MAX, NAME_MAX, REALM_DOMAIN, REALM_VERSION, RECORD_MAX, Serving, VALID_MAX},
-};
+use crate::records::{RealmRecord, realm::NAME_MAX};
+pub use announced::{Brought, Teller};
+
 use announced::Announced;
 use dns::Dns;
 use dots_wire::{Label20, PeerId, PublicKey, Signed, Timestamp};
@@ -103,6 +103,9 @@ pub struct Known {
     pub belief: Belief,
     /// Who brought a name that is unclaimed or proves itself.
     pub announcer: Option<PeerId>,
+    /// From which network, and whether it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<Brought>,
     /// The newest record; none for a pin that nobody has spoken for.
     pub record: Option<Signed>,
     pub rivals: Vec<PublicKey>,
@@ -119,11 +122,22 @@ impl Known {
             key,
             belief,
             announcer: None,
+            brought: None,
             record: None,
             rivals: Vec::new(),
             read: None,
             renewed: Timestamp(0),
         }
+    }
+
+    fn teller(&self) -> Option<Teller> {
+        let brought = self.brought;
+        self.announcer.map(|peer| Teller::from(peer).with(brought))
+    }
+
+    /// Did somebody here want it?
+    pub fn is_asked(&self) -> bool {
+        self.brought.is_some_and(|brought| brought.is_asked)
     }
 
     pub fn read(&self) -> Option<&RealmRecord> {
@@ -221,7 +235,7 @@ impl Realms {
             None => Known::bare(key, belief),
         };
         known.belief = belief;
-        known.announcer = None;
+        (known.announcer, known.brought) = (None, None);
         Some(self.set(name.to_owned(), known))
     }
 
@@ -230,159 +244,6 @@ impl Realms {
         self.known.get(name).filter(|k| k.belief != Belief::Own)?;
         self.remove(name);
         Some(Change::Forgotten(name.to_owned()))
-    }
-
-    /// REC-3: a record, told by the authenticated peer `from`.
-    pub fn accept(&mut self, record: &Signed, from: PeerId, now: Timestamp) -> Result<Heard, Refused> {
-        if record.payload.len() > RECORD_MAX {
-            return Err(Refused::Unreadable);
-        }
-        let read: RealmRecord = record.peek().map_err(|_| Refused::Unreadable)?;
-        if read.version != REALM_VERSION {
-            return Err(Refused::Unreadable);
-        }
-        let listed = if let Serving::Listed(peers) = &read.serving { peers.len() } else { 0 };
-        if !is_name(&read.name)
-            || read.homes.is_empty()
-            || read.homes.len() > HOMES_MAX
-            || listed > LISTED_MAX
-        {
-            return Err(Refused::Malformed);
-        }
-        if read.valid_until <= now || read.valid_until.since(now) > VALID_MAX + FUTURE_MAX {
-            return Err(Refused::Time);
-        }
-        let known = self.known.get(&read.name);
-        if known.is_some_and(|k| k.record.as_ref() == Some(record)) {
-            return Ok(Heard::Known);
-        }
-        if known.and_then(Known::read).is_some_and(|k| k.key == read.key && k.seq >= read.seq) {
-            return Err(Refused::Older);
-        }
-        record.verify(&read.key, REALM_DOMAIN).map_err(|_| Refused::Signature)?;
-        self.believe(read, record.clone(), from, now)
-    }
-
-    fn believe(
-        &mut self,
-        read: RealmRecord,
-        record: Signed,
-        from: PeerId,
-        now: Timestamp,
-    ) -> Result<Heard, Refused> {
-        let name = read.name.clone();
-        let proves_itself = self_certifying(&read.key) == name;
-        if name.ends_with(".dots") && !proves_itself {
-            return Err(Refused::NotItsName);
-        }
-        match self.known.get(&name).cloned() {
-            Some(known) if known.key == read.key => self.renew(name, known, read, record, now),
-            Some(known) => Ok(self.rival(name, known, read, record, now)?),
-            None if !proves_itself && !read.is_home(from) => Err(Refused::NotFromHome),
-            None => {
-                let belief = if proves_itself { Belief::SelfCertifying } else { Belief::Unclaimed };
-                if !self.announced.may(from, belief) {
-                    return Err(Refused::TooMany);
-                }
-                let mut changes = self.make_room(from, now)?;
-                let key = read.key;
-                let known = Known {
-                    announcer: Some(from),
-                    record: Some(record),
-                    read: Some(read),
-                    ..Known::bare(key, belief)
-                };
-                changes.push(self.set(name, known));
-                Ok(Heard::Changed(changes))
-            }
-        }
-    }
-
-    /// A newer record by the key that is believed.
-    fn renew(
-        &mut self,
-        name: String,
-        known: Known,
-        read: RealmRecord,
-        record: Signed,
-        now: Timestamp,
-    ) -> Result<Heard, Refused> {
-        let replaces = known.record.is_some() && known.belief != Belief::Own;
-        if replaces && now.since(known.renewed) < RENEWED_EVERY {
-            return Err(Refused::TooSoon);
-        }
-        let renewed = if replaces { now } else { known.renewed };
-        let known = Known { record: Some(record), read: Some(read), renewed, ..known };
-        Ok(Heard::Changed(vec![self.set(name, known)]))
-    }
-
-    /// A record by another key than the one that is believed.
-    fn rival(
-        &mut self,
-        name: String,
-        mut known: Known,
-        read: RealmRecord,
-        record: Signed,
-        now: Timestamp,
-    ) -> Result<Heard, Refused> {
-        let key = read.key;
-        let asks = self.wants_txt(&name);
-        if asks {
-            self.dns.remember(&name, read, record);
-            if self.dns.proves(&name, &key, now) {
-                return Ok(Heard::Changed(self.prove(&name, key).into_iter().collect()));
-            }
-        }
-        if known.rivals.len() < RIVALS_MAX && !known.rivals.contains(&key) {
-            // The caller asks about each change.
-            self.dns.may_ask(&name, now);
-            add_rival(&mut known.rivals, key);
-            return Ok(Heard::Changed(vec![self.set(name, known)]));
-        }
-        if asks && self.dns.may_ask(&name, now) { Ok(Heard::AskDns(name)) } else { Err(Refused::Rival) }
-    }
-
-    /// What DNS says of this name outweighs the key that was believed.
-    fn prove(&mut self, name: &str, key: PublicKey) -> Option<Change> {
-        let change = self.pin(name, key, Belief::Txt);
-        let Some((read, record)) = self.dns.take(name, &key) else { return change };
-        let older = |k: &&Known| k.read().is_none_or(|r| r.seq < read.seq);
-        let Some(known) = self.known.get(name).filter(older).cloned() else { return change };
-        Some(self.set(name.to_owned(), Known { record: Some(record), read: Some(read), ..known }))
-    }
-
-    /// Room for one more name that `from` brings.
-    fn make_room(&mut self, from: PeerId, now: Timestamp) -> Result<Vec<Change>, Refused> {
-        if self.known.len() < REALMS_MAX {
-            return Ok(Vec::new());
-        }
-        let mut gone: Vec<String> = Vec::new();
-        if now.since(self.cleared) >= RENEWED_EVERY {
-            self.cleared = now;
-            let kept = |k: &Known| matches!(k.belief, Belief::Own | Belief::Pinned);
-            let live = |k: &Known| k.read().is_some_and(|r| r.valid_until > now);
-            let over = self.known.iter().filter(|(_, k)| !kept(k) && !live(k));
-            gone.extend(over.map(|(name, _)| name.clone()));
-        }
-        if gone.is_empty() {
-            gone.extend(self.announced.of_largest(from));
-        }
-        if gone.is_empty() {
-            return Err(Refused::Full);
-        }
-        Ok(gone.into_iter().filter_map(|name| self.forget(&name)).collect())
-    }
-
-    /// What DNS says at `_dots.<name>`: it outweighs the first key heard, and nothing else. It is remembered, so that
-    /// the owner's record counts when it comes, however many others claim the name.
-    pub fn heard_txt(&mut self, name: &str, values: &[String], now: Timestamp) -> Option<Change> {
-        let known = self.known.get(name).filter(|k| k.belief <= Belief::Txt)?;
-        self.dns.heard(name, values, now);
-        let candidates = self.dns.candidates(name);
-        let keys = std::iter::once(&known.key).chain(&known.rivals).chain(candidates);
-        let key = keys.copied().find(|key| self.dns.proves(name, key, now));
-        let key = key?;
-        self.prove(name, key)
     }
 
     /// Should DNS be asked about this name?
@@ -423,8 +284,8 @@ impl Realms {
 
     fn set(&mut self, name: String, known: Known) -> Change {
         self.uncount(&name);
-        if let Some(announcer) = known.announcer {
-            self.announced.insert(announcer, known.belief, &name);
+        if let Some(teller) = known.teller() {
+            self.announced.insert(teller, known.belief, &name);
         }
         self.by_id.entry(known.key.label()).or_default().insert(name.clone());
         self.known.insert(name.clone(), known.clone());
@@ -446,8 +307,8 @@ impl Realms {
                 self.by_id.remove(&id);
             }
         }
-        if let Some(announcer) = known.announcer {
-            self.announced.remove(announcer, known.belief, name);
+        if let Some(teller) = known.teller() {
+            self.announced.remove(teller, known.belief, name);
         }
     }
 }

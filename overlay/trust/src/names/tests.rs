@@ -1,7 +1,10 @@
 //! What is believed of a name, and what never is.
 
 use super::*;
-use crate::records::Callers;
+use crate::records::{
+    Callers,
+    realm::{REALM_VERSION, Serving, VALID_MAX},
+};
 use dots_wire::{Hash, SecretKey, decode, encode};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -206,6 +209,37 @@ fn names_that_prove_themselves_do_not_fill_the_table() {
     let heard = realms.accept(&next.sign(&late), key(9).peer_id(), later);
     assert!(matches!(heard, Ok(Heard::Changed(c)) if c.len() == REALMS_MAX), "all that expired is gone");
     assert_eq!(realms.known.len(), 2, "but for what the operator pinned");
+}
+
+/// What somebody here wants is believed from whoever was asked, however many names that one was made to tell before; and names
+/// that were asked for push nobody's out but those of the network that has most.
+#[test]
+fn a_name_that_is_asked_for_costs_no_budget_and_no_network_keeps_another_out() {
+    let mut realms = Realms::default();
+    let teller = |from: u8, network: u64, is_asked: bool| Teller {
+        peer: key(from).peer_id(),
+        network: Some(network),
+        is_asked,
+    };
+    let mut tell = |n: u32, teller: Teller| {
+        let realm = many(n);
+        let record = record(&self_certifying(&realm.public()), &realm, 1, 1).sign(&realm);
+        realms.accept(&record, teller, NOW).is_ok()
+    };
+    let unasked = (0..1_100).filter(|n| tell(*n, teller(3, 30, false))).count();
+    assert_eq!(unasked, CERTIFIED_PER_PEER);
+    assert!(!tell(1_200, teller(3, 30, false)) && tell(1_200, teller(3, 30, true)), "wanted");
+    let asked = (2_000..6_000).filter(|n| tell(*n, teller((n % 200) as u8 + 4, 40, true))).count();
+    assert!(asked >= REALMS_MAX - 1_001, "{asked}");
+    assert!(tell(7_000, teller(9, 50, false)) && tell(7_001, teller(9, 50, true)), "another network");
+    assert_eq!(realms.known.len(), REALMS_MAX);
+    let of = |network: u64| {
+        realms.known.values().filter(|k| k.brought.is_some_and(|b| b.network == network)).count()
+    };
+    assert_eq!((of(50), of(30) + of(40)), (2, REALMS_MAX - 2));
+    let mut again = Realms::default();
+    realms.snapshot().for_each(|change| again.replay(decode(&encode(&change)).expect("what we wrote")));
+    assert_eq!(again.announced, realms.announced, "as it is after a restart");
 }
 
 #[test]
