@@ -26,6 +26,7 @@ pub mod token;
 pub mod transaction;
 mod transport;
 pub mod uri;
+mod waiting;
 
 pub use cx::{Now, Serve};
 pub use flow::Flow;

@@ -19,6 +19,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 384 << 20;
 pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
 /// Requests that wait for a nonce to be challenged with; a home answers within a round trip.
 pub const CHALLENGES_MAX: usize = 16_384;
+/// What these requests are, all together.
+pub const CHALLENGE_BYTES_MAX: usize = 64 << 20;
 /// What is remembered of dialogs.
 pub const DIALOG_BYTES_MAX: usize = 64 << 20;
 /// A Contact, From or To of a phone that is remembered for its dialog; a longer one is not.

@@ -398,6 +398,20 @@ fn a_call_id_with_an_address_stays_at_home() {
     }
 }
 
+/// Many phones write names in Latin-1: they cross in their own bytes.
+#[test]
+fn a_name_that_is_not_utf_8_crosses_byte_for_byte() {
+    let mut w = two_peers();
+    let text = invite_bob("c1").replace("From: <", "From: \"M#ller\" <").replace('\n', "\r\n");
+    let bytes = text.bytes().map(|b| if b == b'#' { 0xfc } else { b }).collect();
+    w.a.handle(w.now, dots_sip::Input::Message { flow: flow(1), bytes });
+    w.a.drain(w.now);
+    w.carry();
+    let ringing = w.b.got(2);
+    let expected = b"From: \"M\xfcller\" <sip:alice%40a.test@127.0.0.1>;tag=f1\r\n";
+    assert!(ringing.raw().windows(expected.len()).any(|part| part == expected));
+}
+
 /// Everything that either peer puts on the wire during a call, failures and all: no address of a phone, no host of a leg.
 #[test]
 fn no_address_is_on_the_overlay() {

@@ -4,7 +4,12 @@
 mod common;
 
 use common::*;
-use dots_sip::{Now, input::Resolution, message::Name, output::CallProgress};
+use dots_sip::{
+    Now,
+    input::{RemoteTarget, Resolution},
+    message::Name,
+    output::CallProgress,
+};
 use std::time::Duration;
 
 #[test]
@@ -131,6 +136,36 @@ fn a_call_across_hides_addresses_and_restores_names() {
     for peer in [&w.a, &w.b] {
         assert!(peer.calls.iter().any(|c| matches!(c, CallProgress::Answered { .. })));
         assert!(peer.calls.iter().any(|c| matches!(c, CallProgress::Ended { by_caller: false, .. })));
+    }
+}
+
+/// RFC 3261 §16.3: whatever the method, a request to a user is his phone's to answer; and one without a hop left is nobody's.
+#[test]
+fn requests_of_any_method_to_a_user_reach_his_phone() {
+    for method in ["OPTIONS", "INFO", "MESSAGE", "WINK"] {
+        let mut w = World::new();
+        w.a.register(w.now, "alice", 1);
+        w.b.register(w.now, "bob", 2);
+        w.a.resolution = Resolution::Peers(vec![RemoteTarget { peer: LABEL_B.into(), q: 1000 }]);
+        let text = invite(1, method, "alice", "bob%40b.test", "a.test").replace("INVITE", method);
+        w.a.phone(w.now, 1, &text);
+        w.carry();
+        let heard = w.b.got(2);
+        assert_eq!((heard.method(), heard.uri()), (method, Some("sip:bob@127.0.0.1:2")));
+        w.b.phone(w.now, 2, &answer(&heard, "202 Accepted", 2));
+        w.carry();
+        assert_eq!(w.a.got(1).status(), Some(202), "{method}");
+        let text = text.replace("Max-Forwards: 70", "Max-Forwards: 0").replace("z9hG4bK", "z9hG4bK0");
+        w.a.phone(w.now, 1, &text);
+        assert_eq!(w.a.got(1).status(), Some(483), "{method}");
+    }
+    for method in ["REFER", "NOTIFY"] {
+        let World { now, mut a, .. } = World::new();
+        a.register(now, "alice", 1);
+        a.register(now, "bob", 2);
+        a.phone(now, 1, &invite(1, method, "alice", "bob", "a.test").replace("INVITE", method));
+        let refused = a.got(1);
+        assert_eq!((refused.status(), refused.reason()), (Some(403), "Only To Own Phones"));
     }
 }
 

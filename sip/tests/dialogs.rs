@@ -469,12 +469,22 @@ fn a_notify_that_overtakes_the_answer_to_its_subscribe_passes() {
     let notify = |cseq, state: &str| {
         in_dialog("NOTIFY", cseq, 2, &heard, false, "c1").replace(
             "Content-Length",
-            &format!("Event: presence\nSubscription-State: {state}\nContent-Length"),
+            &format!(
+                "Event: presence\nSubscription-State: {state}\nContact: <sip:bob@127.0.0.1:2>\nContent-Length"
+            ),
         )
     };
     w.b.phone(w.now, 2, &notify(1, "active"));
     w.carry();
-    assert_eq!(w.a.got(1).method(), "NOTIFY", "before its 200");
+    let first = w.a.got(1);
+    assert_eq!(first.method(), "NOTIFY", "before its 200");
+    // RFC 6665 §4.4.1: her way back is the one that the NOTIFY came.
+    assert_eq!(first.values(&Name::RecordRoute).count(), 2);
+    let refresh = in_dialog("SUBSCRIBE", 8, 1, &first, false, "c1").replace(";tag=f1;tag=t1", ";tag=f1");
+    w.a.phone(w.now, 1, &refresh);
+    w.carry();
+    let refreshed = w.b.got(2);
+    assert_eq!((refreshed.method(), refreshed.uri()), ("SUBSCRIBE", Some("sip:bob@127.0.0.1:2")));
     w.b.phone(w.now, 2, &answer(&heard, "200 OK", 2));
     w.carry();
     assert_eq!(w.a.got(1).status(), Some(200));

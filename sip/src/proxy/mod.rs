@@ -39,13 +39,13 @@ use crate::{
     cx::Cx,
     ids::AskId,
     input::{Resolution, Vouched},
-    limits::CHALLENGES_MAX,
     location::Place,
     message::Message,
     output::About,
     status::{self, Status},
     timers::Timers,
     transaction::{Event, NewRequest, Standing, Transactions},
+    waiting::Waiting,
 };
 use memory::Dialogs;
 use session::{Session, Stage};
@@ -57,12 +57,17 @@ pub(crate) struct Proxy {
     timers: Timers<AskId>,
     dialogs: Dialogs,
     /// Sessions that wait for a nonce and hold no transaction yet.
-    challenging: usize,
+    waiting: Waiting,
 }
 
 impl Proxy {
     pub fn new() -> Proxy {
-        Proxy { sessions: BTreeMap::new(), timers: Timers::new(), dialogs: Dialogs::new(), challenging: 0 }
+        Proxy {
+            sessions: BTreeMap::new(),
+            timers: Timers::new(),
+            dialogs: Dialogs::new(),
+            waiting: Waiting::new(),
+        }
     }
 
     /// A request that is not for this peer itself and has passed [`check`]. `caller`: who a peer vouches for.
@@ -75,11 +80,14 @@ impl Proxy {
         standing: Standing,
     ) {
         let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
-        let may_challenge = self.challenging < CHALLENGES_MAX;
-        let session = match has_to_tag {
+        let wait = self.waiting.admit(&new, standing);
+        let mut session = match has_to_tag {
             true => opening::enter(cx, tx, new, standing),
-            false => opening::admit(cx, tx, new, caller, standing, may_challenge),
+            false => opening::admit(cx, tx, new, caller, standing, wait.is_some()),
         };
+        if let Some(session) = session.as_mut().filter(|s| matches!(s.stage, Stage::Challenging { .. })) {
+            session.wait = wait;
+        }
         self.begin(cx, tx, session);
     }
 
@@ -177,7 +185,9 @@ impl Proxy {
     fn begin(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, session: Option<Session>) {
         let Some(session) = session else { return };
         let id = session.id;
-        self.challenging += usize::from(matches!(session.stage, Stage::Challenging { .. }));
+        if let Some(wait) = session.wait {
+            self.waiting.begin(wait);
+        }
         let before = self.sessions.insert(id, session);
         assert!(before.is_none(), "a session's number is used once");
         self.with(cx, tx, id, Session::on_begun);
@@ -191,13 +201,15 @@ impl Proxy {
         id: AskId,
         act: impl FnOnce(&mut Session, &mut Hands<'_, '_>),
     ) {
-        let Proxy { sessions, timers, dialogs, challenging } = self;
+        let Proxy { sessions, timers, dialogs, waiting } = self;
         let Some(session) = sessions.get_mut(&id) else { return };
-        let was_challenging = matches!(session.stage, Stage::Challenging { .. });
         let mut hands = Hands { cx, tx, dialogs, timers };
         act(session, &mut hands);
-        let is_challenging = matches!(session.stage, Stage::Challenging { .. });
-        *challenging = *challenging + usize::from(is_challenging) - usize::from(was_challenging);
+        if !matches!(session.stage, Stage::Challenging { .. })
+            && let Some(wait) = session.wait.take()
+        {
+            waiting.end(wait);
+        }
         if matches!(session.stage, Stage::Ended) {
             timers.set(id, &mut session.timer_c, None);
             sessions.remove(&id);

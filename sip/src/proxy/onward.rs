@@ -4,6 +4,7 @@
 use super::{
     dialog::Pass,
     memory::{Dialog, Dialogs},
+    record_route,
     rewrite::{finish, stamp},
     target::Target,
     transfer,
@@ -21,7 +22,7 @@ use crate::{
     hop::Hop,
     ids::{Branch, Method},
     message::{Editor, Message, Name},
-    token::Side,
+    token::{Side, Usage},
     uri::Uri,
 };
 
@@ -58,6 +59,9 @@ impl Pass {
         // A BYE asks for nothing, and a phone that is asked for what it does not know refuses to hang up (§8.2.2.3).
         if Method::of(request) == Method::Bye {
             edit.remove(&Name::Require);
+        }
+        if Method::of(request) == Method::Notify && self.way.token.usage == Usage::Subscription {
+            record_route::repeat(cx, &mut edit, &self.way, (from, target));
         }
         let said = self.way.uri.clone();
         let uri = match target {

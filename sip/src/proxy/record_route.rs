@@ -5,7 +5,7 @@
 //! points, and where our phones reach us is nobody else's business. To our own phone the host is the address that it
 //! uses, written in when its answer or its call comes back (§16.7 step 8).
 
-use super::target::Target;
+use super::{target::Target, way::Way};
 use crate::{
     Flow,
     cx::Cx,
@@ -34,6 +34,14 @@ pub(super) fn add(
     };
     let token = Token::new(usage, cx.now.wall_ms, pair, (from.clone(), target.side()));
     let sealed = token.seal(&cx.base.token_key, call_id, tag);
+    for host in hosts(cx, hop, &target.hop()) {
+        edit.prepend(&Name::RecordRoute, &route(&sealed, &host));
+    }
+}
+
+/// Into a NOTIFY: whoever subscribed learns his way back from the first one, not from the 200 (RFC 6665 §4.3, §4.4.1).
+pub(super) fn repeat(cx: &Cx<'_>, edit: &mut Editor<'_>, way: &Way, (hop, target): (&Hop, &Target)) {
+    let sealed = way.token.seal(&cx.base.token_key, &way.call_id, &way.caller_tag);
     for host in hosts(cx, hop, &target.hop()) {
         edit.prepend(&Name::RecordRoute, &route(&sealed, &host));
     }

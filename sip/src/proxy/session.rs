@@ -30,15 +30,19 @@ use crate::{
     status::{self, Status},
     token::Side,
     transaction::{Lost, NewRequest, Standing, User},
+    waiting::Wait,
 };
 use std::{net::IpAddr, time::Instant};
 
+/// What it did not ask for, or was told before, changes nothing: whatever its stage is, it stays.
 pub(super) struct Session {
     pub id: AskId,
     pub new: NewRequest,
     pub standing: Standing,
     pub stage: Stage,
     pub timer_c: Option<Instant>,
+    /// While it waits for its first nonce, and holds no transaction: whose room it takes.
+    pub wait: Option<Wait>,
 }
 
 /// What a session waits for.
@@ -83,7 +87,7 @@ pub(super) fn phone_of(hop: &Hop) -> IpAddr {
 
 impl Session {
     pub fn new(id: AskId, new: NewRequest, standing: Standing, stage: Stage) -> Session {
-        Session { id, new, standing, stage, timer_c: None }
+        Session { id, new, standing, stage, timer_c: None, wait: None }
     }
 
     pub fn is_answered(&self) -> bool {
@@ -94,7 +98,10 @@ impl Session {
     }
 
     pub fn on_challenge(&mut self, hands: &mut Hands<'_, '_>, result: Result<Challenge, AuthFailure>) {
-        let Stage::Challenging { caller, target, stale } = self.take_stage() else { return };
+        let (caller, target, stale) = match self.take_stage() {
+            Stage::Challenging { caller, target, stale } => (caller, target, stale),
+            other => return self.stage = other,
+        };
         match result {
             Ok(challenge) => self.challenge(hands, &challenge, stale),
             // No nonce of its home can be had, so nobody can be asked to prove a password. What may go on without does, if it
@@ -137,7 +144,10 @@ impl Session {
     }
 
     pub fn on_verified(&mut self, hands: &mut Hands<'_, '_>, result: Result<Vouch, AuthFailure>) {
-        let Stage::Verifying { caller, target, nonce } = self.take_stage() else { return };
+        let (caller, target, nonce) = match self.take_stage() {
+            Stage::Verifying { caller, target, nonce } => (caller, target, nonce),
+            other => return self.stage = other,
+        };
         match result {
             Ok(vouch) if vouch.aor == caller => {
                 if is_own_account_only(&self.new.request) && caller != target {
@@ -172,8 +182,10 @@ impl Session {
 
     pub fn on_located(&mut self, hands: &mut Hands<'_, '_>, aor: &str, places: Vec<Place>) {
         match self.take_stage() {
-            Stage::Naming { caller, target, vouch } => self.on_named(hands, caller, target, vouch, &places),
-            Stage::Resolving { from, parties, own: _, others } => {
+            Stage::Naming { caller, target, vouch } if aor == caller => {
+                self.on_named(hands, caller, target, vouch, &places);
+            }
+            Stage::Resolving { from, parties, own: _, others } if aor == parties.callee => {
                 self.resolve(hands, from, parties, Some(places), others);
             }
             Stage::Entering(mut entering) => {

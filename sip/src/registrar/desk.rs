@@ -15,11 +15,12 @@ use crate::{
     cx::Cx,
     hop::Hop,
     ids::{AskId, Secret},
-    limits::{AOR_BYTES_MAX, CHALLENGES_MAX},
+    limits::AOR_BYTES_MAX,
     location::Place,
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
     uri::Uri,
+    waiting::Waiting,
 };
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub(crate) struct Registrar {
     bindings: Bindings,
     sessions: BTreeMap<AskId, Session>,
     /// Sessions that wait for a nonce and hold no transaction yet.
-    challenging: usize,
+    waiting: Waiting,
     /// Foreign phones that were asked whether they listen where they say.
     probes: Probes,
 }
@@ -37,7 +38,7 @@ impl Registrar {
         Registrar {
             bindings: Bindings::new(secret),
             sessions: BTreeMap::new(),
-            challenging: 0,
+            waiting: Waiting::new(),
             probes: Probes::default(),
         }
     }
@@ -107,17 +108,19 @@ impl Registrar {
                 let (status, reason) = bad.status();
                 refuse(cx, tx, &new, Status(status, reason), &[]);
             }
-            Ok(None) if self.challenging >= CHALLENGES_MAX => cx.count("challenges_dropped"),
             Ok(None) => {
-                let phase = Phase::Challenging { stale: false };
-                self.begin(Session { id, new, standing, flow, aor, register, phase });
+                let Some(wait) = self.waiting.admit(&new, standing) else {
+                    return cx.count("challenges_dropped");
+                };
+                let (phase, wait) = (Phase::Challenging { stale: false }, Some(wait));
+                self.begin(Session { id, new, standing, flow, aor, register, phase, wait });
                 cx.out(Output::Challenge { id, realm, source: flow.remote.ip() });
             }
             Ok(Some(answer)) => {
                 if tx.accept(cx, &new, User::Registrar(id), standing) {
                     let phase = Phase::Verifying { nonce: answer.nonce.clone() };
                     let source = flow.remote.ip();
-                    self.begin(Session { id, new, standing, flow, aor, register, phase });
+                    self.begin(Session { id, new, standing, flow, aor, register, phase, wait: None });
                     cx.out(Output::Verify { id, answer: Box::new(answer), source });
                 }
             }
@@ -185,7 +188,9 @@ impl Registrar {
     }
 
     fn begin(&mut self, session: Session) {
-        self.challenging += usize::from(session.is_challenging());
+        if let Some(wait) = session.wait {
+            self.waiting.begin(wait);
+        }
         let before = self.sessions.insert(session.id, session);
         assert!(before.is_none(), "a session's number is used once");
     }
@@ -193,10 +198,12 @@ impl Registrar {
     /// Lets a session do something, and forgets it when it is done. One that is unknown has ended before.
     fn with(&mut self, id: AskId, act: impl FnOnce(&mut Session, &mut Bindings)) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let was_challenging = session.is_challenging();
         act(session, &mut self.bindings);
-        self.challenging =
-            self.challenging + usize::from(session.is_challenging()) - usize::from(was_challenging);
+        if !session.is_challenging()
+            && let Some(wait) = session.wait.take()
+        {
+            self.waiting.end(wait);
+        }
         if matches!(session.phase, Phase::Done) {
             self.sessions.remove(&id);
         }

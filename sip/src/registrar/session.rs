@@ -21,6 +21,7 @@ use crate::{
     message::Name,
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
+    waiting::Wait,
 };
 
 pub(super) struct Session {
@@ -31,6 +32,8 @@ pub(super) struct Session {
     pub aor: String,
     pub register: Register,
     pub phase: Phase,
+    /// While it waits for its first nonce, and holds no transaction: whose room it takes.
+    pub wait: Option<Wait>,
 }
 
 pub(super) enum Phase {
@@ -61,7 +64,14 @@ impl Session {
         bindings: &mut Bindings,
         result: Result<Challenge, AuthFailure>,
     ) {
-        let Phase::Challenging { stale } = self.take_phase() else { return };
+        let stale = match self.take_phase() {
+            Phase::Challenging { stale } => stale,
+            // Nobody asked: it stays as it is.
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
         match result {
             Ok(challenge) => self.challenge(cx, tx, &challenge, stale),
             // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
@@ -83,7 +93,14 @@ impl Session {
         bindings: &mut Bindings,
         result: Result<Vouch, AuthFailure>,
     ) {
-        let Phase::Verifying { nonce } = self.take_phase() else { return };
+        let nonce = match self.take_phase() {
+            Phase::Verifying { nonce } => nonce,
+            // Nobody asked: it stays as it is.
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
         match result {
             Ok(vouch) => {
                 cx.proved(&self.flow);
@@ -112,7 +129,14 @@ impl Session {
         tx: &mut Transactions,
         bindings: &Bindings,
     ) -> Vec<Probe> {
-        let Phase::Writing { headers } = self.take_phase() else { return Vec::new() };
+        let headers = match self.take_phase() {
+            Phase::Writing { headers } => headers,
+            // Nobody asked: it stays as it is.
+            other => {
+                self.phase = other;
+                return Vec::new();
+            }
+        };
         cx.count("registrations");
         self.ok(cx, tx, &headers);
         self.unproven(bindings)
