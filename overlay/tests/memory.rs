@@ -1,6 +1,8 @@
 //! What a binding costs in memory, with everything that the overlay keeps for it: directory, own log, chains, verification,
-//! planned puts. Counted by an allocator of this test's own.
-#![allow(unsafe_code)]
+//! planned puts.
+
+#[path = "../wire/tests/held/mod.rs"]
+mod held;
 
 use dots_overlay::{
     core::{OverlayCore, OverlayOutput},
@@ -11,30 +13,7 @@ use dots_wire::{
     Label20, Now, SecretKey, Timestamp,
     bounded::{Cause, Standing},
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::time::{Duration, Instant};
 
 const PHONES: usize = 10_000;
 /// A grant with its path, in a batch of a few.
@@ -74,7 +53,7 @@ fn serving(grant: usize) -> (OverlayCore, Now, Vec<Vec<u8>>, usize) {
     let mut core = OverlayCore::new(key(1), "main".into(), 1, now);
     let mut published = Vec::new();
     drain(&mut core, now, &mut published);
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held::bytes();
     let mut of_test = 0;
     for n in 0..PHONES {
         core.append(now, bind(now, n, grant));
@@ -92,7 +71,7 @@ fn serving(grant: usize) -> (OverlayCore, Now, Vec<Vec<u8>>, usize) {
         core.handle_timeout(now);
         drain(&mut core, now, &mut published);
     }
-    let held = HELD.load(Ordering::Relaxed) - before;
+    let held = held::bytes() - before;
     let held = held - of_test - published.capacity() * size_of::<Vec<u8>>();
     (core, now, published, held)
 }
@@ -104,7 +83,7 @@ fn what_a_binding_costs() {
     drop(core);
     let (core, now, published, roaming) = serving(GRANT);
     drop(core);
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held::bytes();
     let mut reader = OverlayCore::new(key(2), "main".into(), 2, now);
     let from = key(1).peer_id();
     reader.handle_net(now, NetEvent::Connected { peer: from });
@@ -112,7 +91,7 @@ fn what_a_binding_costs() {
         reader.handle_net(now, NetEvent::Gossip { from, id: id as u64, body: body.clone() });
         drain(&mut reader, now, &mut Vec::new());
     }
-    let replica = HELD.load(Ordering::Relaxed) - before;
+    let replica = held::bytes() - before;
     assert_eq!(reader.len(), PHONES);
     let each = |bytes: usize| bytes / PHONES;
     eprintln!(

@@ -22,9 +22,13 @@ pub struct FramingError {
     pub head: Vec<u8>,
 }
 
+/// Room for what has begun is made in pieces of this size, and never twice of what is needed.
+const PIECE: usize = 4_096;
+
 /// Each byte is looked at a fixed number of times, however small the pieces are in which a stream arrives.
-#[derive(Default)]
 pub struct Framer {
+    /// A whole message; more is no message that can be told apart.
+    bytes_max: usize,
     buffer: Vec<u8>,
     /// What is before this has been handed out.
     start: usize,
@@ -34,12 +38,42 @@ pub struct Framer {
     expected: Option<usize>,
 }
 
+impl Default for Framer {
+    fn default() -> Framer {
+        Framer::new(MESSAGE_BYTES_MAX)
+    }
+}
+
 impl Framer {
+    pub fn new(bytes_max: usize) -> Framer {
+        let bytes_max = bytes_max.min(MESSAGE_BYTES_MAX);
+        Framer { bytes_max, buffer: Vec::new(), start: 0, searched: 0, expected: None }
+    }
+
+    /// From the next message on.
+    pub fn set_max(&mut self, bytes: usize) {
+        self.bytes_max = bytes.min(MESSAGE_BYTES_MAX);
+    }
+
+    /// Has a message begun whose end is not here? Call when [`Framer::next_frame`] gave nothing.
+    pub fn is_within_message(&self) -> bool {
+        self.rest().iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// Bytes that it holds, room that was made for more included.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Takes what arrived; then call [`Framer::next_frame`] until it gives nothing.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.searched = self.searched.saturating_sub(self.start);
         self.start = 0;
+        let needed = self.buffer.len() + bytes.len();
+        if needed > self.buffer.capacity() {
+            self.buffer.reserve_exact(needed.next_multiple_of(PIECE) - self.buffer.len());
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -55,14 +89,14 @@ impl Framer {
                     [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] | [b'\r'] => return Ok(None),
                     // A phone that only keeps its connection costs no memory here.
                     [] => {
-                        *self = Framer::default();
+                        *self = Framer::new(self.bytes_max);
                         return Ok(None);
                     }
                     _ => break,
                 };
             }
             let Some(end) = self.head_end() else {
-                return if self.rest().len() > MESSAGE_BYTES_MAX {
+                return if self.rest().len() > self.bytes_max {
                     Err(FramingError { head: Vec::new() })
                 } else {
                     Ok(None)
@@ -71,7 +105,7 @@ impl Framer {
             let head = self.buffer.get(self.start..end).unwrap_or_default();
             let total = content_length(head)
                 .and_then(|length| head.len().checked_add(length))
-                .filter(|total| *total <= MESSAGE_BYTES_MAX);
+                .filter(|total| *total <= self.bytes_max);
             self.expected = Some(total.ok_or_else(|| FramingError { head: head.to_vec() })?);
         }
         let end = self.start + self.expected.unwrap_or_default();
@@ -174,6 +208,52 @@ mod tests {
         let mut framer = Framer::default();
         framer.push(&vec![b'x'; MESSAGE_BYTES_MAX + 1]);
         assert_eq!(framer.next_frame(), Err(FramingError { head: Vec::new() }));
+    }
+
+    #[test]
+    fn what_has_begun_is_bounded_and_said() {
+        let message = |body: usize| {
+            let body = "b".repeat(body);
+            format!("A\r\nl: {}\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        for (why, bytes, most, is_good) in [
+            ("short", message(100), 8_192, true),
+            ("its length says more than is taken", message(9_000), 8_192, false),
+            ("of a phone that is known", message(9_000), MESSAGE_BYTES_MAX, true),
+            ("headers without end", vec![b'x'; 9_000], 8_192, false),
+        ] {
+            let mut framer = Framer::new(most);
+            let mut got = Ok(None);
+            for piece in bytes.chunks(1_000) {
+                framer.push(piece);
+                got = framer.next_frame();
+                if got != Ok(None) {
+                    break;
+                }
+                assert!(framer.is_within_message(), "{why}");
+                assert!(framer.held_bytes() <= most + PIECE + 1_000, "{why}: {}", framer.held_bytes());
+            }
+            assert_eq!(got == Ok(Some(Frame::Message(bytes))), is_good, "{why}");
+            assert_eq!(got.is_err(), !is_good, "{why}");
+        }
+        let mut framer = Framer::default();
+        for (bytes, is_within) in
+            [(&b"\r\n\r\n"[..], false), (b"\r", false), (b"\nO", true), (b"PTIONS", true)]
+        {
+            framer.push(bytes);
+            while framer.next_frame() == Ok(Some(Frame::Ping)) {}
+            assert_eq!(framer.is_within_message(), is_within, "{bytes:?}");
+        }
+        let mut framer = Framer::default();
+        framer.push(&message(100));
+        assert!(
+            matches!(framer.next_frame(), Ok(Some(Frame::Message(_)))) && framer.next_frame() == Ok(None)
+        );
+        assert_eq!(
+            (framer.is_within_message(), framer.held_bytes()),
+            (false, 0),
+            "nothing is kept for the next"
+        );
     }
 
     #[test]

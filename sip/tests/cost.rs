@@ -1,6 +1,8 @@
 //! What a request costs: how often its bytes are read, written and copied, and what is left of it when it is answered.
 
 mod common;
+#[path = "../../overlay/wire/tests/held/mod.rs"]
+mod held;
 
 use common::*;
 use dots_sip::{
@@ -8,31 +10,7 @@ use dots_sip::{
     input::{RemoteTarget, Resolution},
     message::tally::Tally,
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
-
-/// Counts the bytes that are held.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts can be written in no other way")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::time::Duration;
 
 fn tally_of(peer: &mut Peer) -> Tally {
     std::mem::take(&mut peer.tally)
@@ -86,14 +64,14 @@ fn a_finished_transaction_keeps_its_key_and_its_answer() {
     now = Now { mono: now.mono + Duration::from_secs(33), wall_ms: now.wall_ms + 33_000 };
     a.core.handle_timeout(now);
     a.drain(now);
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held::bytes();
     round(&mut a, now, 2);
-    let each = HELD.load(Ordering::Relaxed).saturating_sub(before) / usize::from(PHONES);
+    let each = held::bytes().saturating_sub(before) / usize::from(PHONES);
     println!("a finished REGISTER holds {each} bytes");
     assert!(each <= 700, "{each} bytes");
     now = Now { mono: now.mono + Duration::from_secs(33), wall_ms: now.wall_ms + 33_000 };
     a.core.handle_timeout(now);
-    let left = HELD.load(Ordering::Relaxed).saturating_sub(before) / usize::from(PHONES);
+    let left = held::bytes().saturating_sub(before) / usize::from(PHONES);
     assert!(left < 50, "{left} bytes are left of a transaction that is over");
     a.handle(now, Input::Drain);
 }

@@ -1,11 +1,8 @@
 //! What a registered phone costs: every byte that the core has taken from the allocator and not given back, when twenty
 //! thousand phones have registered and the last transaction is over.
-//!
-//! The allocator of this test binary counts, as the system's would: in chunks of 16 bytes with 8 of its own. Nothing is
-//! sampled, and what no table admits to is counted too.
 
-// An allocator cannot be written without: it only adds numbers up and calls the system's.
-#![allow(unsafe_code)]
+#[path = "../../overlay/wire/tests/held/mod.rs"]
+mod held;
 
 use dots_sip::{
     Flow, Input, Now, Output, Transport,
@@ -13,37 +10,8 @@ use dots_sip::{
     auth::{AuthFailure, Challenge, Vouch},
     core::{Config, Core},
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
-
-struct Counting;
-
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-
-fn chunk(size: usize) -> usize {
-    (size + 8).next_multiple_of(16).max(32)
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.fetch_add(chunk(layout.size()), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        TAKEN.fetch_sub(chunk(layout.size()), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn taken() -> usize {
-    TAKEN.load(Ordering::Relaxed)
-}
+use held::chunks as taken;
+use std::time::{Duration, Instant};
 
 const PHONES: usize = 20_000;
 /// As a softphone registers it, 250 bytes are the phone's own words: its Contact, its instance (twice), its Call-ID, its name.

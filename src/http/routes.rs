@@ -60,7 +60,8 @@ pub const ROUTES: &[Route] = &[
     read("/v1/openapi.json", "This document", false, Object, || get(handlers::openapi)),
     read("/v1/status", "The peer itself", false, One("Status"), || get(handlers::status)),
     read("/v1/peers", "Peers that this one knows", false, List("peers", "PeerInfo"), || get(handlers::peers)),
-    read("/v1/lookup/{aor}", "Where an address of record is", false, One("LookupInfo"), || {
+    // What names an account, or says that there is one, wants the token: everybody on this machine reaches the port.
+    read("/v1/lookup/{aor}", "Where an address of record is", true, One("LookupInfo"), || {
         get(handlers::lookup)
     }),
     read("/v1/bindings", "Phones registered here", true, List("bindings", "BindingInfo"), || {
@@ -94,7 +95,7 @@ pub const ROUTES: &[Route] = &[
         answer: One("Imported"),
         serve: || post(import::account_import),
     },
-    read("/v1/aliases", "Short names and what they dial", false, List("aliases", "AliasInfo"), || {
+    read("/v1/aliases", "Short names and what they dial", true, List("aliases", "AliasInfo"), || {
         get(handlers::aliases)
     }),
     change(PUT, "/v1/aliases/{alias}", "Make or change an alias", Some("AliasChange"), || {

@@ -158,7 +158,14 @@ fn pages_follow_each_other_and_the_token_is_wanted() {
     for token in [None, Some("0123456789abcdeF".to_owned())] {
         let stranger = Client::new(s.address.to_string(), token);
         assert!(stranger.status().is_ok() && stranger.healthy());
-        for refused in [stranger.bindings().map(drop), stranger.account_remove("a@a.test").map(drop)] {
+        for refused in [
+            stranger.bindings().map(drop),
+            stranger.account_remove("a@a.test").map(drop),
+            stranger.aliases().map(drop),
+            // Whether there is such an account or not.
+            stranger.lookup("sip:u1@a.test").map(drop),
+            stranger.lookup("sip:nobody@a.test").map(drop),
+        ] {
             assert!(matches!(refused, Err(ClientError::Refused { status: 401, .. })));
         }
     }

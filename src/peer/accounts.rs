@@ -42,7 +42,9 @@ impl Accounts<'_> {
 
     /// The store has written it.
     pub fn on_stored(&mut self, id: u64, existed: bool) {
-        let Some(Pending::Account { api, aor, removed }) = self.outside.asks.answered(id) else { return };
+        let Some(Pending::Account { api, aor, removed }) = self.outside.asks.answered(id) else {
+            return debug_assert!(false, "the account store answers each change once");
+        };
         if existed {
             self.revoke(&aor, self.now.wall);
             self.roaming.forget(&aor, None);
@@ -59,10 +61,10 @@ impl Accounts<'_> {
     }
 
     pub fn on_failed(&mut self, id: u64) {
-        if let Some(Pending::Account { api, aor, .. }) = self.outside.asks.answered(id) {
-            let error = format!("{aor}: the account store could not write it; see the log");
-            self.outside.problem(api, 500, error);
-        }
+        let Some(Pending::Account { api, aor, .. }) = self.outside.asks.answered(id) else {
+            return debug_assert!(false, "the account store answers each change once");
+        };
+        self.outside.problem(api, 500, format!("{aor}: the account store could not write it; see the log"));
     }
 
     /// A new password, or none: grants given for the old one are void everywhere.

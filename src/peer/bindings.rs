@@ -14,7 +14,7 @@ use dots_overlay::{
 use dots_sip::{
     address::realm_of,
     ids::AskId,
-    registrar::{Binding, BindingChange, Bindings},
+    registrar::{Binding, BindingChange, Bindings, Bound},
 };
 use dots_wire::{Hash, Now, PeerId, Timestamp, sha256};
 use std::{
@@ -24,17 +24,22 @@ use std::{
 
 /// The journal is rewritten when it holds this many records more than twice the live bindings.
 const JOURNAL_SLACK: usize = 50_000;
-/// Renewals per housekeeping round, so that no round takes long.
-const RENEWALS_MAX: usize = 1_000;
-/// (AOR, instance), as the registrar knows a phone.
-type Phone = (String, String);
+/// The registrar's table is looked through for renewals in so many rounds, or in parts of this many.
+const ROUNDS: usize = 64;
+const PART: usize = 256;
 
-/// What our log says of our phones. The registrar bounds their number.
+/// A phone by short names: [`Bindings::name_of`] its AOR, and the beginning of its instance's hash.
+type Phone = (u64, u64);
+
+/// What our log says of our phones. The registrar bounds their number, and has their names and their newest grants: here is
+/// only what it does not know.
 #[derive(Default)]
 pub struct Published {
-    by_phone: BTreeMap<Phone, Said>,
-    by_id: BTreeMap<(Hash, Hash), Phone>,
-    renewals: BTreeSet<(Timestamp, Phone)>,
+    said: BTreeMap<Phone, Said>,
+    /// The beginning of an aor_id, and the AOR's name.
+    by_id: BTreeSet<(u64, u64)>,
+    /// Where the next look for renewals begins.
+    next_place: usize,
     /// Records in the binding journal, about.
     journaled: usize,
 }
@@ -44,43 +49,51 @@ pub(super) struct LogAccess<'a> {
     pub now: Now,
     pub overlay: &'a mut OverlayCore,
     pub realms: &'a Realms,
+    pub phones: &'a Bindings,
 }
 
+#[derive(Clone, Copy)]
 struct Said {
     aor_id: Hash,
     renew_at: Timestamp,
     until: Timestamp,
-    /// The newest grant, which the log may not hold yet.
-    grant: Arc<[u8]>,
-    granted_until: Timestamp,
 }
 
 impl Published {
     /// One of our own phones, from what the log calls it.
-    pub fn phone(&self, aor_id: Hash, instance: Hash) -> Option<&Phone> {
-        self.by_id.get(&(aor_id, instance))
+    pub fn phone<'a>(&self, phones: &'a Bindings, aor_id: Hash, instance: Hash) -> Option<Bound<'a>> {
+        let id = begin(aor_id);
+        let names = self.by_id.range((id, 0)..=(id, u64::MAX)).map(|(_, name)| *name);
+        let said = names.filter(|name| {
+            self.said.get(&(*name, begin(instance))).is_some_and(|said| said.aor_id == aor_id)
+        });
+        said.flat_map(|name| phones.named(name)).find(|bound| instance_hash(bound.instance) == instance)
     }
 
     fn insert(&mut self, phone: Phone, said: Said) {
-        self.remove(&phone);
-        self.renewals.insert((said.renew_at, phone.clone()));
-        self.by_id.insert((said.aor_id, instance_hash(&phone.1)), phone.clone());
-        self.by_phone.insert(phone, said);
+        self.remove(phone);
+        self.by_id.insert((begin(said.aor_id), phone.0));
+        self.said.insert(phone, said);
     }
 
-    /// A renewal that is due leaves the list: with the grant to say now, if there is a newer one.
-    fn renewal(&mut self, phone: &Phone) -> Option<(Arc<[u8]>, Timestamp)> {
-        let said = self.by_phone.get(phone)?;
-        self.renewals.remove(&(said.renew_at, phone.clone()));
-        (said.granted_until > said.until).then(|| (said.grant.clone(), said.granted_until))
-    }
-
-    fn remove(&mut self, phone: &Phone) -> Option<Said> {
-        let said = self.by_phone.remove(phone)?;
-        self.renewals.remove(&(said.renew_at, phone.clone()));
-        self.by_id.remove(&(said.aor_id, instance_hash(&phone.1)));
+    fn remove(&mut self, phone: Phone) -> Option<Said> {
+        let said = self.said.remove(&phone)?;
+        let id = begin(said.aor_id);
+        let mut others = self.said.range((phone.0, 0)..=(phone.0, u64::MAX));
+        if !others.any(|(_, other)| begin(other.aor_id) == id) {
+            let was_there = self.by_id.remove(&(id, phone.0));
+            debug_assert!(was_there, "what is said is found by its id");
+        }
         Some(said)
     }
+}
+
+fn phone_of(phones: &Bindings, aor: &str, instance: &str) -> Phone {
+    (phones.name_of(aor), begin(instance_hash(instance)))
+}
+
+fn begin(hash: Hash) -> u64 {
+    hash.0.iter().take(8).fold(0, |n, byte| (n << 8) | u64::from(*byte))
 }
 
 impl Published {
@@ -99,7 +112,7 @@ impl Published {
     ) {
         outside.append(Pending::Journal { ask }, Stream::Bindings, journal::encode_change(change), false);
         self.journaled += 1;
-        self.publish(log, change);
+        self.publish(log, outside, change);
     }
 
     /// Refreshes make the journal longer and say nothing new: now and then it is cut down to what lives.
@@ -121,65 +134,63 @@ impl Published {
     ) {
         outside.append(Pending::Written, Stream::Bindings, journal::encode_change(change), false);
         self.journaled += 1;
-        self.publish(log, change);
+        self.publish(log, outside, change);
     }
 
-    fn publish(&mut self, log: &mut LogAccess<'_>, change: &BindingChange) {
+    fn publish(&mut self, log: &mut LogAccess<'_>, outside: &mut Outside, change: &BindingChange) {
         for instance in &change.removed {
-            if let Some(said) = self.remove(&(change.aor.clone(), instance.clone())) {
+            if let Some(said) = self.remove(phone_of(log.phones, &change.aor, instance)) {
                 let event = Unbind { aor_id: said.aor_id, instance: instance_hash(instance) };
                 log.overlay.append(log.now, Event::Unbind(event));
             }
         }
         for binding in &change.put {
-            self.publish_binding(log, binding);
+            if !self.publish_binding(log, binding) {
+                outside.count("bindings_not_published");
+            }
         }
     }
 
-    /// Says it in the log, unless the log says it already and for long enough.
-    pub(super) fn publish_binding(&mut self, log: &mut LogAccess<'_>, binding: &Binding) {
-        let phone = (binding.aor.clone(), binding.instance.clone());
-        let granted_until = Timestamp(binding.granted_until_ms);
-        if let Some(said) = self.by_phone.get_mut(&phone)
-            && log.now.wall < said.renew_at
-        {
-            said.grant = binding.grant.clone();
-            said.granted_until = granted_until;
-            return;
+    /// Says it in the log, unless the log says it already and for long enough. `false`: it has no name there.
+    pub(super) fn publish_binding(&mut self, log: &mut LogAccess<'_>, binding: &Binding) -> bool {
+        let said = self.said.get(&phone_of(log.phones, &binding.aor, &binding.instance));
+        if said.is_some_and(|said| log.now.wall < said.renew_at) {
+            return true;
         }
-        self.say(log, phone, binding.grant.clone(), granted_until);
+        let until = Timestamp(binding.granted_until_ms);
+        self.say(log, (&binding.aor, &binding.instance), binding.grant.clone(), until)
     }
 
-    fn say(&mut self, log: &mut LogAccess<'_>, phone: Phone, grant: Arc<[u8]>, until: Timestamp) {
-        let realm = realm_of(&phone.0);
+    fn say(
+        &mut self,
+        log: &mut LogAccess<'_>,
+        (aor, instance): (&str, &str),
+        grant: Arc<[u8]>,
+        until: Timestamp,
+    ) -> bool {
         // Without the realm's record there is no public name for this AOR; its home knows where it is.
-        let Some(record) = log.realms.lookup(realm, log.now.wall) else { return };
-        let aor_id = record.aor_id(&phone.0);
-        let event = Event::Bind(Bind {
-            aor_id,
-            realm: record.id(),
-            instance: instance_hash(&phone.1),
-            until,
-            grant: (!grant.is_empty()).then(|| grant.clone().into()),
-        });
+        let Some(record) = log.realms.lookup(realm_of(aor), log.now.wall) else { return false };
+        let (aor_id, realm) = (record.aor_id(aor), record.id());
         let renew_at = log.now.wall.plus(until.since(log.now.wall).mul_f32(0.8));
-        self.insert(phone, Said { aor_id, renew_at, until, grant, granted_until: until });
-        log.overlay.append(log.now, event);
+        self.insert(phone_of(log.phones, aor, instance), Said { aor_id, renew_at, until });
+        let (instance, grant) = (instance_hash(instance), (!grant.is_empty()).then(|| grant.into()));
+        log.overlay.append(log.now, Event::Bind(Bind { aor_id, realm, instance, until, grant }));
+        true
     }
 
-    /// Bindings that live on but whose word in the log runs out: said again with the newest grant.
+    /// Bindings that live on but whose word in the log runs out: said again with the newest grant. Each call looks at a part of
+    /// them, so that no round takes long; between 80 % of a word's time and its end there are many rounds.
     pub(super) fn renew(&mut self, log: &mut LogAccess<'_>) {
-        let due: Vec<Phone> = self
-            .renewals
-            .iter()
-            .take_while(|(at, _)| *at <= log.now.wall)
-            .take(RENEWALS_MAX)
-            .map(|(_, phone)| phone.clone())
-            .collect();
-        for phone in due {
+        let (phones, now) = (log.phones, log.now);
+        let part = PART.max(phones.places() / ROUNDS);
+        let from = if self.next_place < phones.places() { self.next_place } else { 0 };
+        self.next_place = from + part;
+        for bound in phones.in_places(from..from + part) {
+            let said = self.said.get(&phone_of(phones, bound.aor, bound.instance)).copied();
+            let newest = Timestamp(bound.granted_until_ms);
             // Where there is nothing newer to say, the phone's next REGISTER brings it: it finds `renew_at` past.
-            if let Some((grant, until)) = self.renewal(&phone) {
-                self.say(log, phone, grant, until);
+            if said.is_some_and(|said| said.renew_at <= now.wall && said.until < newest) {
+                self.say(log, (bound.aor, bound.instance), bound.grant(), newest);
             }
         }
     }

@@ -418,7 +418,8 @@ impl Peer {
 
     /// The room that tells the journal and the log of our phones.
     fn publishing(&mut self, now: Now) -> (&mut Published, LogAccess<'_>, &mut Outside) {
-        let log = LogAccess { now, overlay: &mut self.overlay, realms: &self.realms };
+        let phones = self.sip.bindings();
+        let log = LogAccess { now, overlay: &mut self.overlay, realms: &self.realms, phones };
         (&mut self.published, log, &mut self.outside)
     }
 }

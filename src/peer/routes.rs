@@ -253,14 +253,15 @@ impl Peer {
             OverlayOutput::Append { token, record } => {
                 self.outside.append(Pending::Overlay(token), Stream::Log, record, true);
             }
-            OverlayOutput::PingPhone { id, aor_id, instance } => match self.published.phone(aor_id, instance)
-            {
-                Some((aor, instance)) => {
-                    let (aor, instance) = (aor.clone(), instance.clone());
-                    self.outside.sip(dots_sip::Input::Ping { id, aor, instance });
+            OverlayOutput::PingPhone { id, aor_id, instance } => {
+                match self.published.phone(self.sip.bindings(), aor_id, instance) {
+                    Some(bound) => {
+                        let (aor, instance) = (bound.aor.to_owned(), bound.instance.to_owned());
+                        self.outside.sip(dots_sip::Input::Ping { id, aor, instance });
+                    }
+                    None => self.overlay.pinged(now, id, false),
                 }
-                None => self.overlay.pinged(now, id, false),
-            },
+            }
             OverlayOutput::NewBind(claim) => {
                 let mut finder = self.finder(now);
                 match finder.judge(&claim) {

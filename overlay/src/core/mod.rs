@@ -21,7 +21,7 @@ mod tests;
 
 use crate::{
     dht::{self, Puts},
-    directory::{Claim, Directory, Found, Source, is_over},
+    directory::{Claim, Directory, Found, Short, Source, is_over},
     log::{AuthorLog, Chains, Defence, Desk, Sync, Treasury},
     records::{Entry, Event, Incarnation, entry},
     transport::{NetCommand, Protocol},
@@ -189,14 +189,14 @@ impl OverlayCore {
     /// After a start, when all live bindings were appended: others learn what is left of the last life, and what is not.
     pub fn open(&mut self, now: Now) {
         self.latest = now;
-        self.author.open(now);
+        self.author.open(now, &self.directory);
         self.write_due(now);
     }
 
     /// Says `event` in our log, now or when its account may say more; others hear it when it is on disk.
     pub fn append(&mut self, now: Now, event: Event) {
-        let author = &self.author;
-        if let Some(event) = self.desk.say(now, event, |phone| author.is_bound(phone)) {
+        let (author, directory) = (&self.author, &self.directory);
+        if let Some(event) = self.desk.say(now, event, |phone| author.is_bound(phone, directory)) {
             let realm = event.realm();
             self.append_of(now, realm, event);
         }
@@ -205,7 +205,7 @@ impl OverlayCore {
     /// The same of an event that does not say itself of which realm it is.
     fn append_of(&mut self, now: Now, realm: Label20, event: Event) {
         self.latest = now;
-        if !self.author.append_of(now, realm, event) {
+        if !self.author.append_of(now, realm, event, &self.directory) {
             self.count("log_full");
         }
         self.write_due(now);
@@ -220,11 +220,8 @@ impl OverlayCore {
             Some(other) => return debug_assert!(false, "an append is no {other:?}"),
         };
         for entry in entries {
-            let restart = entry.header.seq == 0 || entry.is_checkpoint();
+            // A checkpoint of ours is made of what stands here and of what comes, so nothing lapses by it.
             self.chains.put_own(&entry);
-            if restart {
-                self.directory.restarts(now, self.me);
-            }
             self.directory.apply(now, entry.said(), Source { standing: Standing::Own, from: self.me });
             for event in &entry.events {
                 match event {
@@ -314,7 +311,7 @@ impl OverlayCore {
     pub fn poll_timeout(&self) -> Option<Instant> {
         [
             self.desk.poll_timeout(),
-            self.author.poll_timeout(),
+            self.author.poll_timeout(&self.directory),
             self.sync.poll_timeout(),
             self.verifier.poll_timeout(),
             self.pinger.poll_timeout(),
@@ -353,7 +350,7 @@ impl OverlayCore {
     }
 
     fn write_due(&mut self, now: Now) {
-        for write in self.author.seal_due(now) {
+        for write in self.author.seal_due(now, &self.directory) {
             let record = write.entry.bytes.to_vec();
             self.written.add(record.len());
             let token = self.asks.append(Pending::Entry(write.token));
@@ -362,13 +359,19 @@ impl OverlayCore {
     }
 
     fn put_due(&mut self, now: Now) {
-        while let Some(aor_id) = self.puts.take_due(now) {
-            let live = self.directory.of_author(self.me, aor_id).filter(|b| b.until > now.wall);
-            let value = dht::value(&self.key, live, now.wall);
-            let Some(ttl_secs) = dht::ttl_secs(&value, now.wall) else { continue };
-            self.puts.put(now, aor_id);
-            self.net(NetCommand::DhtPut { key: aor_id.0.to_vec(), value, ttl_secs });
+        while let Some(aor) = self.puts.take_due(now) {
+            for aor_id in self.directory.own_aors(aor) {
+                self.put_aor(now, aor, aor_id);
+            }
         }
+    }
+
+    fn put_aor(&mut self, now: Now, aor: Short, aor_id: Hash) {
+        let live = self.directory.of_author(self.me, aor_id).filter(|b| b.until > now.wall);
+        let value = dht::value(&self.key, live, now.wall);
+        let Some(ttl_secs) = dht::ttl_secs(&value, now.wall) else { return };
+        self.puts.put(now, aor);
+        self.net(NetCommand::DhtPut { key: aor_id.0.to_vec(), value, ttl_secs });
     }
 
     fn flush_sync(&mut self) {

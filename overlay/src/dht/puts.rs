@@ -1,8 +1,12 @@
 //! When to put: off the hot path, once per AOR for a burst of changes, and not more often than the DHT can bear.
+//!
+//! An AOR is named by the beginning of its id here, for there is one for each account that has a phone: whoever makes two ids
+//! begin alike has both put at one time.
 
+use crate::directory::{Short, short};
 use dots_wire::{Hash, Now, Timers};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -21,8 +25,10 @@ const AORS_MAX: usize = 100_000;
 pub struct Puts {
     /// Without anybody there is nowhere to put: what is due waits for the first neighbour.
     has_neighbours: bool,
-    due: Timers<Hash>,
-    last: BTreeMap<Hash, Instant>,
+    due: Timers<Short>,
+    /// Put so lately that the next must wait: few, for there is a gap between any two.
+    last: BTreeMap<Short, Instant>,
+    by_age: VecDeque<(Instant, Short)>,
     next_at: Option<Instant>,
 }
 
@@ -33,15 +39,17 @@ impl Puts {
 
     /// Our bindings of `aor_id` changed.
     pub fn changed(&mut self, now: Now, aor_id: Hash) {
-        let rested = self.last.get(&aor_id).map_or(now.mono, |at| *at + PER_AOR);
-        self.plan(aor_id, (now.mono + COALESCE).max(rested));
+        self.forget_rested(now);
+        let aor = short(&aor_id);
+        let rested = self.last.get(&aor).map_or(now.mono, |at| *at + PER_AOR);
+        self.plan(aor, (now.mono + COALESCE).max(rested));
     }
 
-    fn plan(&mut self, aor_id: Hash, at: Instant) {
-        let is_later = self.due.deadline(&aor_id).is_some_and(|planned| planned <= at);
-        let is_full = self.due.len() >= AORS_MAX && self.due.deadline(&aor_id).is_none();
+    fn plan(&mut self, aor: Short, at: Instant) {
+        let is_later = self.due.deadline(&aor).is_some_and(|planned| planned <= at);
+        let is_full = self.due.len() >= AORS_MAX && self.due.deadline(&aor).is_none();
         if !is_later && !is_full {
-            self.due.set(aor_id, at);
+            self.due.set(aor, at);
         }
     }
 
@@ -51,18 +59,27 @@ impl Puts {
     }
 
     /// The AOR to put now. If there is anything to put, say so with [`Puts::put`].
-    pub fn take_due(&mut self, now: Now) -> Option<Hash> {
+    pub fn take_due(&mut self, now: Now) -> Option<Short> {
         if self.poll_timeout()? > now.mono {
             return None;
         }
-        let aor_id = self.due.expired(now.mono)?;
-        self.last.remove(&aor_id);
-        Some(aor_id)
+        self.due.expired(now.mono)
     }
 
-    pub fn put(&mut self, now: Now, aor_id: Hash) {
+    pub fn put(&mut self, now: Now, aor: Short) {
+        self.forget_rested(now);
         self.next_at = Some(now.mono + GAP);
-        self.last.insert(aor_id, now.mono);
-        self.plan(aor_id, now.mono + REFRESH);
+        self.last.insert(aor, now.mono);
+        self.by_age.push_back((now.mono, aor));
+        self.plan(aor, now.mono + REFRESH);
+    }
+
+    fn forget_rested(&mut self, now: Now) {
+        while let Some((at, aor)) = self.by_age.front().copied().filter(|(at, _)| *at + PER_AOR <= now.mono) {
+            self.by_age.pop_front();
+            if self.last.get(&aor) == Some(&at) {
+                self.last.remove(&aor);
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::directory::short;
 use crate::hostile::attack;
 use dots_wire::Now;
 use proptest::prelude::*;
@@ -162,14 +163,14 @@ fn a_burst_is_one_put_and_a_live_one_is_refreshed() {
     puts.set_neighbours(false);
     assert_eq!((puts.poll_timeout(), puts.take_due(now)), (None, None), "nobody is there to hold it");
     puts.set_neighbours(true);
-    assert_eq!(puts.take_due(now), Some(AOR));
-    puts.put(now, AOR);
+    assert_eq!(puts.take_due(now), Some(short(&AOR)));
+    puts.put(now, short(&AOR));
     assert_eq!(puts.take_due(now), None);
     puts.changed(now, AOR);
     now.mono += Duration::from_secs(3);
     assert_eq!(puts.take_due(now), None, "not again so soon");
     now.mono += Duration::from_secs(30);
-    assert_eq!(puts.take_due(now), Some(AOR));
+    assert_eq!(puts.take_due(now), Some(short(&AOR)));
     assert_eq!(puts.poll_timeout(), None, "nothing was put: nothing to refresh");
 }
 

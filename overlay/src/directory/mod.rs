@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod attacks;
 mod numbers;
+mod own;
 mod restating;
 mod revoked;
 mod shown;
@@ -38,6 +39,7 @@ use std::{
     time::Duration,
 };
 use table::{Held, Place, Row, Table};
+pub use table::{Short, short};
 
 /// Bindings of one AOR: phones of one person.
 pub const PER_AOR_MAX: usize = 32;

@@ -75,11 +75,19 @@ pub struct Row {
     pub words: Words,
 }
 
+/// The beginning of an id in an index: whose id it is, the row says.
+pub type Short = u64;
+
+pub fn short(id: &Hash) -> Short {
+    id.0.iter().take(8).fold(0, |n, byte| (n << 8) | u64::from(*byte))
+}
+
 pub struct Table {
     own: BTreeMap<u64, Box<Held>>,
     waiting: Cache<u64, Box<Held>>,
     kept: Cache<u64, Box<Held>>,
-    by_aor: BTreeSet<(Hash, u64)>,
+    by_aor: BTreeSet<(Short, u64)>,
+    /// Of others: ours are all in `own`.
     by_author: BTreeSet<(u32, u64)>,
     waiting_of: BTreeSet<(u32, u64)>,
     pub peers: Numbers<PeerId>,
@@ -133,8 +141,18 @@ impl Table {
 
     /// Of every realm: an aor_id means something only within one.
     pub fn of_aor(&self, aor_id: Hash) -> impl Iterator<Item = (u64, &Held)> {
-        let serials = self.by_aor.range((aor_id, 0)..=(aor_id, u64::MAX)).map(|(_, serial)| *serial);
+        self.of_short(short(&aor_id)).filter(move |(_, held)| held.aor_id == aor_id)
+    }
+
+    /// Of every AOR whose id begins so: nearly always one.
+    pub fn of_short(&self, aor: Short) -> impl Iterator<Item = (u64, &Held)> {
+        let serials = self.by_aor.range((aor, 0)..=(aor, u64::MAX)).map(|(_, serial)| *serial);
         serials.map(|serial| (serial, self.get(serial).expect("what is in an index is in the table")))
+    }
+
+    /// What our own log says, in the order in which it was said.
+    pub fn own(&self) -> impl ExactSizeIterator<Item = &Held> {
+        self.own.values().map(Box::as_ref)
     }
 
     pub fn of(&self, aor_id: Hash, realm: Label20) -> impl Iterator<Item = (u64, &Held)> {
@@ -146,7 +164,10 @@ impl Table {
     pub fn of_author(&self, author: PeerId) -> impl Iterator<Item = u64> {
         let number = self.peers.of(&author);
         let range = number.map(|n| self.by_author.range((n, 0)..=(n, u64::MAX)));
-        range.into_iter().flatten().map(|(_, serial)| *serial)
+        let others = range.into_iter().flatten().map(|(_, serial)| *serial);
+        // Ours have one author.
+        let own = self.own.first_key_value().filter(|(_, held)| Some(held.serving) == number);
+        own.into_iter().flat_map(|_| self.own.keys().copied()).chain(others)
     }
 
     /// Up to `max` bindings of a realm that nobody has judged, after this serial.
@@ -183,8 +204,10 @@ impl Table {
         let confirm_by = NEVER;
         let held =
             Box::new(Held { aor_id, instance, until, said, confirm_by, grant, words, realm, serving, place });
-        self.by_aor.insert((aor_id, serial));
-        self.by_author.insert((serving, serial));
+        self.by_aor.insert((short(&aor_id), serial));
+        if place != Place::Own {
+            self.by_author.insert((serving, serial));
+        }
         if place == Place::Waiting {
             self.waiting_of.insert((realm, serial));
         }
@@ -208,7 +231,7 @@ impl Table {
             Some(held) => held.words = words,
             None => {
                 words.release(&mut self.peers);
-                self.unindex(serial, aor_id, realm, serving);
+                self.unindex(serial, aor_id, realm, serving, place);
             }
         }
         inserted.is_stored
@@ -231,11 +254,12 @@ impl Table {
 
     fn forget(&mut self, serial: u64, held: &Held) {
         held.words.release(&mut self.peers);
-        self.unindex(serial, held.aor_id, held.realm, held.serving);
+        self.unindex(serial, held.aor_id, held.realm, held.serving, held.place);
     }
 
-    fn unindex(&mut self, serial: u64, aor_id: Hash, realm: u32, serving: u32) {
-        let was_there = self.by_aor.remove(&(aor_id, serial)) && self.by_author.remove(&(serving, serial));
+    fn unindex(&mut self, serial: u64, aor_id: Hash, realm: u32, serving: u32, place: Place) {
+        let was_there = self.by_aor.remove(&(short(&aor_id), serial))
+            && (place == Place::Own || self.by_author.remove(&(serving, serial)));
         debug_assert!(was_there, "a row stands in both indexes");
         self.waiting_of.remove(&(realm, serial));
         self.realms.release(realm);

@@ -34,3 +34,47 @@ pub fn unescape(text: &str) -> String {
     }
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
+
+/// How phones write this user where they do not write it as it is: `9903%231` for `9903#1`. One that writes a URI escapes what a
+/// URI must not hold (RFC 3261 §25.1); others all that is no letter, digit or `-._~`, in either case of hex digits.
+pub fn spellings(user: &str) -> Vec<String> {
+    let in_uri = |byte: u8| b"-_.!~*'()&=+$,;?/".contains(&byte);
+    let plain = |byte: u8| b"-._~".contains(&byte);
+    let mut found = vec![escape(user, in_uri, true), escape(user, plain, true), escape(user, plain, false)];
+    found.retain(|spelling| spelling != user);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn escape(user: &str, stays: impl Fn(u8) -> bool, upper: bool) -> String {
+    let mut out = String::with_capacity(user.len());
+    for byte in user.bytes() {
+        match (byte.is_ascii_alphanumeric() || stays(byte), upper) {
+            (true, _) => out.push(char::from(byte)),
+            (false, true) => out += &format!("%{byte:02X}"),
+            (false, false) => out += &format!("%{byte:02x}"),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_phones_make_of_a_name() {
+        for (user, spelt) in [
+            ("alice", &[][..]),
+            ("a.b-c_d~1", &[]),
+            ("9903#1", &["9903%231"]),
+            ("*72", &["%2A72", "%2a72"]),
+            ("+49#1", &["%2B49%231", "%2b49%231", "+49%231"]),
+            ("m\u{fc}ller", &["m%C3%BCller", "m%c3%bcller"]),
+        ] {
+            assert_eq!(spellings(user), spelt, "{user}");
+            assert!(spelt.iter().all(|spelling| unescape(spelling) == user), "{user}");
+        }
+    }
+}

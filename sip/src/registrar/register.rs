@@ -7,7 +7,7 @@
 //! A binding's name is its *instance*: the `+sip.instance` URN of RFC 5626, or a hash of the Contact URI for phones
 //! that have none. So a phone that comes back with another address replaces itself instead of standing beside its
 //! own ghost. The URI counts too: a Contact that equals a stored one by §19.1.4 is the same phone, under whatever
-//! instance it was known before. So does the socket, for those without an instance: a PBX that starts again and invents a
+//! instance it was known before, but for two that name themselves and come from two addresses. So does the socket, for those without an instance: a PBX that starts again and invents a
 //! new user part or `line` for its Contact is still one PBX. Order is by Call-ID and CSeq per binding (§10.3 step 7); an
 //! equal CSeq with the same Contact is the same request again and changes nothing. Who makes way where an account has no
 //! more places is said in [`room`]; whether the table has room is the table's word.
@@ -162,7 +162,7 @@ struct Request<'a> {
 impl Request<'_> {
     fn one(&self, contact: &AskedContact, decision: &mut Decision) -> Result<(), Refusal> {
         let touched: Vec<Bound<'_>> =
-            self.bindings.of(self.aor).filter(|old| is_same_phone(contact, old)).collect();
+            self.bindings.of(self.aor).filter(|old| self.is_same_phone(contact, old)).collect();
         let mut repeated = false;
         for old in &touched {
             repeated |= self.is_repeat(contact, old);
@@ -253,6 +253,14 @@ impl Request<'_> {
             && self.register.path.is_empty()
     }
 
+    /// RFC 5626 §6: of phones that name themselves the URI is not compared, for behind their routers many are
+    /// `sip:alice@192.168.1.10`. At one address it is one phone that calls itself otherwise since.
+    fn is_same_phone(&self, contact: &AskedContact, old: &Bound<'_>) -> bool {
+        let both_named = names_itself(old.instance) && names_itself(&contact.instance);
+        let is_uri_a_name = !both_named || old.flow.remote.ip() == self.flow_of(contact).remote.ip();
+        old.instance == contact.instance || (is_uri_a_name && is_same_uri(old.contact, &contact.uri))
+    }
+
     /// The same request a second time (retransmitted by a phone that lost the 200).
     fn is_repeat(&self, contact: &AskedContact, old: &Bound<'_>) -> bool {
         contact.expires_s != Some(0)
@@ -269,10 +277,6 @@ impl Request<'_> {
 /// CSeq. What has ended has no say.
 fn is_newer(register: &Register, old: &Bound<'_>, now_ms: u64) -> bool {
     old.expires_at_ms <= now_ms || old.call_id != register.call_id || register.cseq > old.cseq
-}
-
-fn is_same_phone(contact: &AskedContact, old: &Bound<'_>) -> bool {
-    old.instance == contact.instance || is_same_uri(old.contact, &contact.uri)
 }
 
 /// Makes one consistent change of what the contacts asked one by one. A phone whose address changed may remove the

@@ -36,6 +36,8 @@ pub(super) struct Session {
     pub wait: Option<Wait>,
 }
 
+/// What it waits for. An answer that it does not wait for leaves it as it is; one that it waits for ends the phase, and what does
+/// not begin another is done.
 pub(super) enum Phase {
     /// For a nonce. No transaction is open, unless it was stale.
     Challenging {
@@ -64,14 +66,8 @@ impl Session {
         bindings: &mut Bindings,
         result: Result<Challenge, AuthFailure>,
     ) {
-        let stale = match self.take_phase() {
-            Phase::Challenging { stale } => stale,
-            // Nobody asked: it stays as it is.
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
+        let Phase::Challenging { stale } = self.phase else { return };
+        self.phase = Phase::Done;
         match result {
             Ok(challenge) => self.challenge(cx, tx, &challenge, stale),
             // No nonce can be had, so nobody can be asked to prove anything: what may go on without does.
@@ -93,14 +89,9 @@ impl Session {
         bindings: &mut Bindings,
         result: Result<Vouch, AuthFailure>,
     ) {
-        let nonce = match self.take_phase() {
-            Phase::Verifying { nonce } => nonce,
-            // Nobody asked: it stays as it is.
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
+        let Phase::Verifying { nonce } = &mut self.phase else { return };
+        let nonce = std::mem::take(nonce);
+        self.phase = Phase::Done;
         match result {
             Ok(vouch) => {
                 cx.proved(&self.flow);
@@ -129,22 +120,12 @@ impl Session {
         tx: &mut Transactions,
         bindings: &Bindings,
     ) -> Vec<Probe> {
-        let headers = match self.take_phase() {
-            Phase::Writing { headers } => headers,
-            // Nobody asked: it stays as it is.
-            other => {
-                self.phase = other;
-                return Vec::new();
-            }
-        };
+        let Phase::Writing { headers } = &mut self.phase else { return Vec::new() };
+        let headers = std::mem::take(headers);
+        self.phase = Phase::Done;
         cx.count("registrations");
         self.ok(cx, tx, &headers);
         self.unproven(bindings)
-    }
-
-    /// What is not put back is done.
-    fn take_phase(&mut self) -> Phase {
-        std::mem::replace(&mut self.phase, Phase::Done)
     }
 
     /// 401, and the session is over: the nonce carries all state.

@@ -102,6 +102,25 @@ impl Bindings {
         self.numbers_of(aor).map(|number| self.row(number).bound())
     }
 
+    /// A short name of an AOR, under which others may remember it; nobody outside can aim at it.
+    pub fn name_of(&self, aor: &str) -> u64 {
+        self.hash("aor", aor)
+    }
+
+    /// All bindings of the AORs of this name: nearly always of one.
+    pub fn named(&self, name: u64) -> impl Iterator<Item = Bound<'_>> {
+        self.by_aor.range((name, 0)..=(name, u32::MAX)).map(|(_, number)| self.row(*number).bound())
+    }
+
+    /// Places in the table, free ones too, and what stands in some of them: for who looks at all, a part at a time.
+    pub fn places(&self) -> usize {
+        self.rows.len()
+    }
+    pub fn in_places(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = Bound<'_>> {
+        let rows = self.rows.iter().skip(places.start).take(places.len());
+        rows.flatten().map(Row::bound)
+    }
+
     /// Those that a request can be sent to now, best `q` first.
     pub fn reachable(&self, aor: &str, now_ms: u64) -> Vec<Bound<'_>> {
         let mut found: Vec<Bound<'_>> =

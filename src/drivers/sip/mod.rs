@@ -2,6 +2,7 @@
 //! bytes go in with the flow that they shall leave on. A connection is opened only where the flow says so ([`dial`]): else a
 //! phone's own flow is used.
 
+mod begun;
 mod dial;
 mod places;
 mod tcp;
@@ -42,6 +43,8 @@ struct Rules {
     most: usize,
     /// From its first packet on, for one that proves no account.
     stranger: Duration,
+    /// A message that has begun is whole by then.
+    whole_within: Duration,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,11 @@ impl SipSockets {
     /// Binds UDP and TCP on each address; with port 0 both get the same free port.
     pub async fn bind(addresses: &[SocketAddr]) -> Result<SipSockets, (SocketAddr, io::Error)> {
         let most = CONNECTIONS_MAX.min(descriptors::for_phones());
-        SipSockets::with_rules(addresses, Rules { most, stranger: STRANGER }).await
+        SipSockets::with_rules(
+            addresses,
+            Rules { most, stranger: STRANGER, whole_within: begun::WHOLE_WITHIN },
+        )
+        .await
     }
 
     async fn with_rules(
@@ -104,7 +111,7 @@ impl SipSockets {
         let first = addresses.first().copied().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let (events_tx, events) = mpsc::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
-        let connections = Connections::new(rules.most);
+        let connections = Connections::new(rules);
         let dialer = Dialer::new(connections.clone(), events_tx.clone(), rules.most);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();

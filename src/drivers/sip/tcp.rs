@@ -9,10 +9,15 @@
 //! Whatever a stranger says, pings included, it has one minute. A phone that only keeps its connection needs no memory for
 //! reading: bytes are taken from the kernel into a buffer of the stack.
 
-use super::{Ended, Rules, SipEvent, places::Places};
+use super::{
+    Ended, Rules, SipEvent,
+    begun::{Begun, STRANGERS_MESSAGE_MAX},
+    places::Places,
+};
 use dots_sip::{
     Flow, Transport,
     framing::{Frame, Framer},
+    limits::MESSAGE_BYTES_MAX,
 };
 use std::{
     io::ErrorKind,
@@ -84,15 +89,21 @@ pub struct Counts {
 }
 
 #[derive(Clone)]
-pub(super) struct Connections(Arc<Mutex<Places<Connection>>>);
+pub(super) struct Connections {
+    places: Arc<Mutex<Places<Connection>>>,
+    begun: Begun,
+    /// A message that has begun is whole within this time.
+    whole_within: Duration,
+}
 
 impl Connections {
-    pub fn new(most: usize) -> Connections {
-        Connections(Arc::new(Mutex::new(Places::new(most))))
+    pub fn new(rules: Rules) -> Connections {
+        let places = Arc::new(Mutex::new(Places::new(rules.most)));
+        Connections { places, begun: Begun::new(), whole_within: rules.whole_within }
     }
 
     fn places(&self) -> MutexGuard<'_, Places<Connection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Never waits. `false`: the connection is gone or full.
@@ -262,14 +273,19 @@ impl Line {
 
     async fn read(&mut self, input: &OwnedReadHalf, has_spoken: &mut bool) {
         let mut framer = Framer::default();
+        let mut share = self.connections.begun.share(self.flow.remote.ip());
         let mut heard = Instant::now();
+        // When the message began whose end has not come.
+        let mut began = None;
         loop {
             let is_stranger = *self.standing.borrow_and_update() == Standing::Stranger;
+            framer.set_max(if is_stranger { STRANGERS_MESSAGE_MAX } else { MESSAGE_BYTES_MAX });
             let until = if is_stranger { self.until } else { heard + self.idle };
+            let whole = began.map(|began: Instant| began + self.connections.whole_within);
             tokio::select! {
                 // It has another deadline now.
                 changed = self.standing.changed() => if changed.is_err() { return },
-                ready = timeout_at(until, input.readable()) => {
+                ready = timeout_at(whole.map_or(until, |whole| whole.min(until)), input.readable()) => {
                     if !matches!(ready, Ok(Ok(()))) {
                         return;
                     }
@@ -278,10 +294,15 @@ impl Line {
                         Some(_) => heard = Instant::now(),
                         None => return,
                     }
-                    if let Err(end) = self.hand_over(&mut framer, has_spoken).await {
+                    if let Err(end) = self.hand_over(&mut framer, &mut began, has_spoken).await {
                         if matches!(end, Ended::Unframed) {
                             let _ = timeout(LINGER, drain(input)).await;
                         }
+                        return;
+                    }
+                    began = framer.is_within_message().then(|| began.unwrap_or(heard));
+                    if !share.hold(framer.held_bytes(), !is_stranger) {
+                        tracing::debug!(remote = %self.flow.remote, "no room for half a message: closed");
                         return;
                     }
                 }
@@ -290,11 +311,19 @@ impl Line {
     }
 
     /// Whole messages go to the peer. A full queue waits, which slows this sender.
-    async fn hand_over(&self, framer: &mut Framer, has_spoken: &mut bool) -> Result<(), Ended> {
+    async fn hand_over(
+        &self,
+        framer: &mut Framer,
+        began: &mut Option<Instant>,
+        has_spoken: &mut bool,
+    ) -> Result<(), Ended> {
         let flow = self.flow;
         loop {
             let event = match framer.next_frame() {
-                Ok(Some(Frame::Message(bytes))) => SipEvent::Message { flow, bytes },
+                Ok(Some(Frame::Message(bytes))) => {
+                    *began = None;
+                    SipEvent::Message { flow, bytes }
+                }
                 Ok(Some(Frame::Ping)) => {
                     self.connections.send(flow.connection, b"\r\n".to_vec());
                     continue;

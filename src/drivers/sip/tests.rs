@@ -55,8 +55,12 @@ async fn udp_and_tcp_in_and_out_on_one_port() {
 
 /// Sockets on loopback with few places, and what came out of them.
 async fn few(most: usize, stranger: Duration) -> (SipSockets, SocketAddr) {
+    bound_by(Rules { most, stranger, whole_within: LONG }).await
+}
+
+async fn bound_by(rules: Rules) -> (SipSockets, SocketAddr) {
     let any = ["127.0.0.1:0".parse().expect("an address")];
-    let sip = SipSockets::with_rules(&any, Rules { most, stranger }).await.expect("free");
+    let sip = SipSockets::with_rules(&any, rules).await.expect("free");
     let at = sip.bound[0];
     (sip, at)
 }
@@ -168,4 +172,58 @@ async fn what_cannot_be_told_apart_is_answered_in_order_and_closed_at_once() {
     drop(phone);
     let SipEvent::Closed { .. } = next(&mut sip).await else { panic!("closed, and nothing else") };
     assert_eq!(sip.connections().open, 0);
+}
+
+/// Headers that come slowly, and messages that are long before anybody has proved anything.
+#[tokio::test]
+async fn what_a_stranger_begins_is_short_and_soon_whole() {
+    let soon = Duration::from_millis(300);
+    let (mut sip, at) = bound_by(Rules { most: 100, stranger: LONG, whole_within: soon }).await;
+    let long = |body: usize| {
+        let body = "b".repeat(body);
+        format!("OPTIONS sip:a SIP/2.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let (mut registered, mut stranger) = (phone(1, at).await, phone(2, at).await);
+    let flow = speaks(&mut registered, &mut sip).await;
+    sip.prove(&flow);
+    for whole in [long(9_000), long(60_000)] {
+        // Its connection is known before the next turn of its reader.
+        tokio::task::yield_now().await;
+        registered.write_all(whole.as_bytes()).await.expect("sent");
+        let SipEvent::Message { bytes, .. } = next(&mut sip).await else { panic!("a message") };
+        assert_eq!(bytes.len(), whole.len());
+    }
+    stranger.write_all(long(9_000).as_bytes()).await.expect("sent");
+    let SipEvent::Unframed { flow: refused, head } = next(&mut sip).await else { panic!("its headers") };
+    assert_eq!(
+        (refused.remote, head.len()),
+        (stranger.local_addr().expect("bound"), long(9_000).len() - 9_000)
+    );
+    // A byte now and then: neither for a stranger nor for a phone does a beginning last.
+    let mut buffer = [0; 64];
+    for mut slow in [phone(3, at).await, registered] {
+        let began = std::time::Instant::now();
+        let from = slow.local_addr().expect("bound");
+        let drip = async {
+            while slow.write_all(b"O").await.is_ok() {
+                if let Ok(Ok(0) | Err(_)) =
+                    tokio::time::timeout(Duration::from_millis(20), slow.read(&mut buffer)).await
+                {
+                    return;
+                }
+            }
+        };
+        let closed = async {
+            loop {
+                if matches!(next(&mut sip).await, SipEvent::Closed { flow } if flow.remote == from) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = drip => {}
+            () = closed => {}
+        }
+        assert!(began.elapsed() >= soon && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
 }

@@ -7,7 +7,7 @@ mod records;
 mod refusals;
 
 use super::{
-    account::{self, Account, Digests},
+    account::{Account, Digests, Spelt},
     journal::{decode_change, encode_change},
     messages::{
         AuthReply, AuthRequest, ENVELOPE, Envelope, FoundBinding, LookupReply, LookupRequest, VERSION,
@@ -88,14 +88,20 @@ fn answer(instance: Option<&str>, target: Option<&str>) -> Box<Answer> {
 fn account() -> Account {
     let digests = |n: u8| Digests { sha256: format!("{n}1"), md5: format!("{n}2") };
     Account {
-        version: account::VERSION,
         aor: "alice@a.test".into(),
         short: digests(1),
         full: digests(2),
         escaped: digests(3),
         roaming: true,
         changed_at_ms: 7,
+        spelt: Vec::new(),
     }
+}
+
+fn spelt_account() -> Account {
+    let digests = Digests { sha256: "41".into(), md5: "42".into() };
+    let spelt = vec![Spelt { username: "9903%231".into(), digests }];
+    Account { aor: "9903#1@a.test".into(), spelt, ..account() }
 }
 
 fn binding() -> Binding {

@@ -25,6 +25,7 @@ fn golden_bytes() {
     messages(&mut lines);
     notes(&mut lines);
     lines.add("account", &account());
+    lines.add("account-spelt", &spelt_account());
     lines.bytes("binding-change", &encode_change(&change()));
     assert!(lines.0 == include_str!("records.txt"), "other bytes than records.txt:\n{}", lines.0);
 }

@@ -4,10 +4,7 @@
 //! the stream, from 1, and an old data directory has numbers as a new one has. A second home reads what has changed since the
 //! number that it has.
 
-use crate::{
-    account::{self, Account},
-    records::grant::BIND_LIFE_MAX,
-};
+use crate::{account::Account, records::grant::BIND_LIFE_MAX};
 use dots_wire::{Timestamp, decode, encode};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +34,7 @@ impl Change {
 
     pub fn read(record: &[u8]) -> Option<Change> {
         if let Ok(account) = decode::<Account>(record) {
-            return (account.version == account::VERSION).then_some(Change::Put(account));
+            return Some(Change::Put(account));
         }
         let tombstone = decode::<Tombstone>(record).ok()?;
         (tombstone.version == VERSION).then_some(Change::Removed(tombstone))

@@ -2,9 +2,9 @@
 //! that phones answer with, by SHA-256 and by MD5. The password is not kept.
 
 use crate::{
-    account::{Account, Digests, VERSION},
+    account::{Account, Digests, Spelt},
     digest::{Algorithm, ha1},
-    uri::unescape,
+    uri::{spellings, unescape},
 };
 
 const AOR_BYTES_MAX: usize = 255;
@@ -64,7 +64,10 @@ pub fn account_of_ha1(aor: &str, digest: &str, roaming: bool, now_ms: u64) -> Re
     };
     let escaped = none(&format!("{user}%40{realm}"));
     let full = none(&aor);
-    Ok(Account { version: VERSION, short, full, escaped, roaming, changed_at_ms: now_ms, aor: aor.clone() })
+    // Of a name that can be spelt in several ways nobody says which one was hashed, and whoever knows the digest need not guess.
+    let spelt = spellings(user).into_iter().map(|username| Spelt { username, digests: short.clone() });
+    let spelt = spelt.collect();
+    Ok(Account { short, full, escaped, roaming, changed_at_ms: now_ms, spelt, aor: aor.clone() })
 }
 
 /// Hex digits of a digest.
@@ -87,13 +90,15 @@ pub fn account(aor: &str, password: &str, roaming: bool, now_ms: u64) -> Result<
         sha256: ha1(Algorithm::Sha256, name, realm, password),
         md5: ha1(Algorithm::Md5, name, realm, password),
     };
+    let spelt = spellings(user).into_iter().flat_map(|user| [format!("{user}@{realm}"), user]);
+    let spelt = spelt.map(|username| Spelt { digests: digests(&username), username }).collect();
     Ok(Account {
-        version: VERSION,
         short: digests(user),
         full: digests(&aor),
         escaped: digests(&format!("{user}%40{realm}")),
         roaming,
         changed_at_ms: now_ms,
+        spelt,
         aor: aor.clone(),
     })
 }

@@ -29,13 +29,13 @@ impl World {
     fn new() -> World {
         let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
         let account = Account {
-            version: crate::account::VERSION,
             aor: "alice@a.net".into(),
             short: digests("alice"),
             full: digests("alice@a.net"),
             escaped: digests("alice%40a.net"),
             roaming: true,
             changed_at_ms: 0,
+            spelt: Vec::new(),
         };
         World {
             now: Now { mono: Instant::now(), wall: Timestamp(1_000_000) },

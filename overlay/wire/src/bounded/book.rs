@@ -7,6 +7,7 @@
 //! his own gives back exactly what he charged.
 
 use super::{Cause, Limits, Standing};
+use crate::sha256;
 use std::collections::BTreeMap;
 
 /// How many times the free room a network, a realm, and one account or neighbour may hold. A network that is alone reaches
@@ -22,20 +23,21 @@ pub enum OverShare {
     Who,
 }
 
-/// What is held below one node of the path; the levels below it are 0.
-type Node = (u8, Cause);
+/// Bytes held by each node of one level: networks, realms, accounts or neighbours. There may be as many as there are entries, so
+/// each is named by 64 bits.
+type Level = BTreeMap<u64, usize>;
 
 pub struct Book {
     limits: Limits,
     /// Not of one's own, who has no share.
-    held: BTreeMap<Node, usize>,
+    held: [Level; 3],
     used: [usize; Standing::COUNT],
 }
 
 impl Book {
     pub fn new(limits: Limits) -> Book {
         assert!(limits.reserved() <= limits.bytes, "reserves are parts of the table");
-        Book { limits, held: BTreeMap::new(), used: [0; Standing::COUNT] }
+        Book { limits, held: Default::default(), used: [0; Standing::COUNT] }
     }
 
     /// Bytes charged, of all causes together.
@@ -62,14 +64,11 @@ impl Book {
         if cause.standing == Standing::Own {
             return Ok(());
         }
-        for (node, multiple) in path(cause).into_iter().zip(MULTIPLES) {
-            let held = self.held.get(&node).copied().unwrap_or_default();
+        let levels = [OverShare::Network, OverShare::Realm, OverShare::Who];
+        for (((level, node), multiple), why) in self.held.iter().zip(path(cause)).zip(MULTIPLES).zip(levels) {
+            let held = level.get(&node).copied().unwrap_or_default();
             if held + weight > free.saturating_mul(multiple) {
-                return Err(match node.0 {
-                    0 => OverShare::Network,
-                    1 => OverShare::Realm,
-                    _ => OverShare::Who,
-                });
+                return Err(why);
             }
         }
         Ok(())
@@ -78,8 +77,8 @@ impl Book {
     pub fn charge(&mut self, cause: Cause, weight: usize) {
         self.used[cause.standing as usize] += weight;
         if cause.standing != Standing::Own {
-            for node in path(cause) {
-                *self.held.entry(node).or_default() += weight;
+            for (level, node) in self.held.iter_mut().zip(path(cause)) {
+                *level.entry(node).or_default() += weight;
             }
         }
     }
@@ -90,27 +89,39 @@ impl Book {
         if cause.standing == Standing::Own {
             return;
         }
-        for node in path(cause) {
-            let held = self.held.get_mut(&node).expect("every charge has its nodes");
+        for (level, node) in self.held.iter_mut().zip(path(cause)) {
+            let held = level.get_mut(&node).expect("every charge has its nodes");
             *held = held.checked_sub(weight).expect("what is given back was charged");
             if *held == 0 {
-                self.held.remove(&node);
+                level.remove(&node);
             }
         }
     }
 
     /// What all nodes of one level hold.
     #[cfg(test)]
-    pub(super) fn at_level(&self, level: u8) -> usize {
-        self.held.iter().filter(|((l, _), _)| *l == level).map(|(_, bytes)| bytes).sum()
+    pub(super) fn at_level(&self, level: usize) -> usize {
+        self.held[level].values().sum()
     }
 }
 
-fn path(cause: Cause) -> [Node; 3] {
-    // A realm and an account are what they are in every network; a level that does not apply is one below its network.
-    let realm = if cause.realm == 0 { cause } else { Cause { network: 0, ..cause } };
-    let who = if cause.who == 0 { cause } else { realm };
-    [(0, Cause { realm: 0, who: 0, ..cause }), (1, Cause { who: 0, ..realm }), (2, who)]
+/// The nodes of a path, the network first. A realm and an account are what they are in every network; a level that does not apply
+/// is one below its network. Whoever makes two names collide pays for both.
+fn path(cause: Cause) -> [u64; 3] {
+    let realm = if cause.realm == 0 { cause.network } else { 0 };
+    let who = if cause.realm == 0 || cause.who == 0 { cause.network } else { 0 };
+    let standing = cause.standing as u64;
+    // A network is short (see `network_of`): it and its standing are one number.
+    [
+        cause.network ^ (standing << 56),
+        name([standing, realm, cause.realm, 0]),
+        name([standing, who, cause.realm, cause.who]),
+    ]
+}
+
+fn name(parts: [u64; 4]) -> u64 {
+    let hash = sha256(&parts.map(u64::to_be_bytes).concat());
+    hash.0.iter().take(8).fold(0, |n, byte| (n << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -162,6 +173,6 @@ mod tests {
         for cause in [stranger, Cause::OWN, stranger] {
             book.discharge(cause, weight);
         }
-        assert!(book.bytes() == 0 && book.held.is_empty());
+        assert!(book.bytes() == 0 && book.held.iter().all(BTreeMap::is_empty));
     }
 }

@@ -433,7 +433,38 @@ proptest! {
     }
 }
 
-/// Third-party registration: several phones in one REGISTER (F4).
+/// RFC 5626 §6: whether a Contact that is said again is the same phone.
+#[test]
+fn two_phones_that_name_themselves_are_two_whatever_they_say_of_their_address() {
+    let uri = "sip:alice@192.168.1.10:5060";
+    for (why, old, new, is_one_address, phones) in [
+        ("two routers, two names", "urn:uuid:1", "urn:uuid:2", false, 2),
+        ("one address: it calls itself otherwise since", "urn:uuid:1", "urn:uuid:2", true, 1),
+        ("one name", "urn:uuid:1", "urn:uuid:1", false, 1),
+        ("the old one has no name", "i-old", "urn:uuid:2", false, 1),
+        ("the new one has none", "urn:uuid:1", "i-new", false, 1),
+    ] {
+        let mut desk = Desk::new();
+        let named =
+            |instance: &str, expires_s| AskedContact { instance: instance.into(), ..contact(uri, expires_s) };
+        let at = |host: u8| Flow { remote: ([192, 0, 2, host], 4000).into(), ..flow(4000) };
+        let from = |desk: &mut Desk, host, register: &Register| {
+            let decision = decide(register, at(host), AOR, &desk.bindings, &vouch(), &desk.rules, NOW);
+            let decision = decision.unwrap_or_else(|e| panic!("{why}: {e:?}"));
+            desk.bindings.apply(&decision.change, true).expect("there is room");
+        };
+        from(&mut desk, 7, &some("one", 1, vec![named(old, Some(600))]));
+        let host = if is_one_address { 7 } else { 8 };
+        from(&mut desk, host, &some("two", 1, vec![named(new, Some(600))]));
+        assert_eq!(desk.bindings.of(AOR).count(), phones, "{why}");
+        // Whoever leaves takes nobody with him.
+        from(&mut desk, host, &some("two", 2, vec![named(new, Some(0))]));
+        assert_eq!(desk.bindings.of(AOR).count(), phones - 1, "{why}");
+        assert!(desk.bindings.of(AOR).all(|left| left.instance == old), "{why}");
+    }
+}
+
+/// Third-party registration: several phones in one REGISTER.
 #[test]
 fn contacts_of_several_hosts_are_for_realms_that_say_so() {
     let at = |text: &str| Some(text.parse().expect("an address"));
