@@ -61,7 +61,6 @@ impl OverlayCore {
     /// The binding of a [`OverlayOutput::NewBind`]: no home of its realm says so. It is dropped.
     pub fn refused(&mut self, now: Now, binding: Binding) {
         self.latest = now;
-        self.chains.refuse(now, binding.2);
         self.directory.refused(binding);
         self.count("directory_refused");
         self.tell_changes();

@@ -75,17 +75,17 @@ impl OverlayCore {
         };
         let Some(brought) = brought else { return };
         let before = self.chains.work();
-        let (is_new, last) = self.accept_all(now, &brought);
+        let (is_new, is_excused, last) = self.accept_all(now, &brought);
         let full =
             brought.entries.iter().map(|e| e.len()).sum::<usize>() + ENTRY_MAX > sync::ANSWER_BYTES_MAX;
         let work = self.chains.work() - before;
         let more = last.as_ref().filter(|_| full);
-        self.sync.settle(now, &brought, &sync::Settled { is_new, work, more }, &mut self.chains);
+        self.sync.settle(now, &brought, &sync::Settled { is_new, is_excused, work, more }, &mut self.chains);
     }
 
-    /// What a neighbour brought, in order. Was something of it new, and how far are we now?
-    fn accept_all(&mut self, now: Now, brought: &sync::Brought) -> (bool, Option<Head>) {
-        let (from, mut is_new, mut last) = (brought.from, false, None);
+    /// What a neighbour brought, in order. Was something of it new, is it we who took no more, and how far are we now?
+    fn accept_all(&mut self, now: Now, brought: &sync::Brought) -> (bool, bool, Option<Head>) {
+        let (from, mut is_new, mut is_excused, mut last) = (brought.from, false, false, None);
         for bytes in &brought.entries {
             // LOG-11: an answer counts only for what was asked.
             if life_of(bytes).map(|(author, _)| author) != Some(brought.author) {
@@ -107,13 +107,15 @@ impl OverlayCore {
                 Accepted::RunsTwice => self.out.push_back(OverlayOutput::RunsTwice),
                 // The rest of the chain does not fit either.
                 Accepted::Throttled => {
+                    is_excused = true;
                     self.count("log_throttled");
                     break;
                 }
-                Accepted::Gap { .. }
-                | Accepted::GapOfUnknown { .. }
-                | Accepted::Refused
-                | Accepted::Early => break,
+                Accepted::Refused | Accepted::Early => {
+                    is_excused = true;
+                    break;
+                }
+                Accepted::Gap { .. } | Accepted::GapOfUnknown { .. } => break,
                 Accepted::Invalid => {
                     self.count("log_invalid");
                     break;
@@ -124,7 +126,7 @@ impl OverlayCore {
             let said = Said { author: brought.author, time, events: &events, dropped: 0, lost: &[] };
             self.hear(now, from, said);
         }
-        (is_new, last)
+        (is_new, is_excused, last)
     }
 
     /// What a serving peer says of its phone goes into our log.

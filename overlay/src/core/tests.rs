@@ -467,7 +467,7 @@ fn entries_out_of_order_of_unknown_authors_are_not_passed_on_and_fetched_with_me
     assert!(out.iter().filter(told).count() <= 1_000);
 }
 
-/// F25, LOG-13: as many phones as their homes grant, at a peer that nobody trusts; each is found at every other peer.
+/// LOG-13: as many phones as their homes grant, at a peer that nobody trusts; each is found at every other peer.
 #[test]
 fn two_thousand_phones_that_roam_at_a_stranger_are_found_everywhere() {
     let mut net = Net::new(3, 0.05, 11);

@@ -119,7 +119,7 @@ fn a_realm_of_the_attackers_own_takes_no_room_from_the_victims() {
     assert_eq!(serving(&dir).len(), 1);
 }
 
-/// LOG-14b: attack 1, and the crowd of self-certifying realms: names are free, addresses are not.
+/// LOG-14b: free keys, and the crowd of self-certifying realms: names are free, addresses are not.
 #[test]
 fn a_crowd_of_realms_takes_room_from_itself_and_from_nobody_who_stands_better() {
     let kept = Limits::new(400 * 1_024, 400).reserving([250, 200, 150, 150]);

@@ -168,7 +168,7 @@ mod tests {
         Now { mono: Instant::now(), wall: Timestamp(0) }
     }
 
-    /// LOG-4a, attack 2: 240 REGISTERs of ten Contacts each, and as many that take them back.
+    /// LOG-4a: 240 REGISTERs of ten Contacts each, and as many that take them back.
     #[test]
     fn an_account_that_comes_and_goes_spends_its_own_words_alone() {
         let (mut log, mut now) = (Log::default(), start());

@@ -43,8 +43,6 @@ const REALMS_MAX: usize = 16_384;
 /// Events of one realm at one author that were taken and not judged yet, and realms that have such.
 const OWED_MAX: u32 = 1_024;
 const OWING_MAX: usize = 512;
-/// Bindings of one author that no home had granted; beyond, nothing of him is taken on credit.
-const REFUSED: Allowance = Allowance::new(10.0 / 60.0, 100.0);
 /// Realms that can be judged here, and those of our own and of the operator's choice.
 const KNOWN: Limits = Limits::new(16 * 1024 * 1024, 100_000);
 const FAVOURED_MAX: usize = 10_000;
@@ -101,7 +99,6 @@ pub struct Bucket {
     attests: TokenBucket,
     paid: BTreeMap<Label20, u32>,
     owed: BTreeMap<Label20, u32>,
-    refused: TokenBucket,
 }
 
 impl Bucket {
@@ -141,13 +138,6 @@ impl Bucket {
         }
     }
 
-    /// A binding of this author was judged, and no home had granted it.
-    pub fn refuse(&mut self, now: Now) {
-        if self.refused.has(now.mono, REFUSED, 1.0) {
-            self.refused.charge(now.mono, REFUSED, 1.0);
-        }
-    }
-
     /// Takes what the realms' groups cost. Gives back those that are over: neither paid for, nor of a realm that is judged soon,
     /// nor within half of what the author has left.
     pub fn take_groups(
@@ -164,7 +154,7 @@ impl Bucket {
             let paid = self.paid.get(&realm).copied().unwrap_or_default();
             let unpaid = events.saturating_sub(paid);
             let is_taken = unpaid == 0
-                || (realms.known.contains(&realm) && self.owe(now, realm, unpaid))
+                || (realms.known.contains(&realm) && self.owe(realm, unpaid))
                 || self.spend(now, quota, unpaid);
             if !is_taken {
                 over.insert(realm);
@@ -180,10 +170,11 @@ impl Bucket {
         over
     }
 
-    /// On credit: whoever has a grant for it pays when it was judged. Nobody's debts keep another realm from having some.
-    fn owe(&mut self, now: Now, realm: Label20, events: u32) -> bool {
+    /// On credit: whoever has a grant for it pays when it was judged; what was refused stays owed. Nobody's debts keep another
+    /// realm from having some: what to judge costs no more for a byte than any entry does.
+    fn owe(&mut self, realm: Label20, events: u32) -> bool {
         let owed = self.owed.get(&realm).copied().unwrap_or_default().saturating_add(events);
-        if owed > OWED_MAX || !self.refused.has(now.mono, REFUSED, 1.0) {
+        if owed > OWED_MAX {
             return false;
         }
         if self.owed.len() >= OWING_MAX && !self.owed.contains_key(&realm) {

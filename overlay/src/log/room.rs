@@ -6,7 +6,7 @@ use super::{
     payers::Payer,
     quota::{Quota, STRANGER, TRUSTED},
 };
-use dots_wire::{Label20, Now, PeerId, bounded::Cause};
+use dots_wire::{Label20, PeerId, bounded::Cause};
 use std::collections::BTreeMap;
 
 /// Authors whose chains we hold (design: to about 10,000 peers every peer knows every peer). At the limit the one goes that
@@ -16,8 +16,9 @@ pub const AUTHORS_MAX: usize = 10_000;
 /// he has said his live bindings twice, and with these this grows.
 const CHAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 const CHAIN_BYTES_PER_BINDING: usize = 4 * 1024;
-/// LOG-13b: of an author for whom no grant pays, briefly and little.
+/// LOG-13b: of an author for whom no grant pays, briefly and little; a little more until his bindings had time to be judged.
 const UNPAID_BYTES_MAX: usize = 64 * 1024;
+const UNJUDGED_BYTES_MAX: usize = 512 * 1024;
 /// Entries kept in all; above, unpaid authors go, then the longest chains lose their oldest entries.
 const TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Peers that the operator named.
@@ -68,15 +69,9 @@ impl Chains {
         }
     }
 
-    /// A binding of this author was judged, and no home had granted it.
-    pub fn refuse(&mut self, now: Now, author: PeerId) {
-        if let Some(chain) = self.chains.get_mut(&author) {
-            chain.bucket.refuse(now);
-        }
-    }
-
     /// So many granted bindings live of each author. Whose have all ended is nobody's to pay for, and as new as he who comes now.
     pub fn lapse(&mut self, live: &BTreeMap<PeerId, u32>) {
+        let mut long = Vec::new();
         for (author, chain) in &mut self.chains {
             chain.paid_for = live.get(author).copied().unwrap_or_default();
             if chain.paid_for == 0 && self.payers.contains(chain.serial) {
@@ -84,6 +79,14 @@ impl Chains {
                 self.next_serial += 1;
                 chain.serial = self.next_serial;
                 self.unpaid.insert(chain.serial, *author);
+            }
+            if chain.paid_for == 0 && chain.bytes > UNPAID_BYTES_MAX {
+                long.push(*author);
+            }
+        }
+        for author in long {
+            if self.bytes_max(author, 0) == UNJUDGED_BYTES_MAX {
+                self.cut_to(author, UNPAID_BYTES_MAX);
             }
         }
     }
@@ -121,15 +124,18 @@ impl Chains {
             // What we write ourselves is bounded where it is written.
             _ if author == self.me => usize::MAX,
             true => CHAIN_BYTES_MAX.max(for_bindings),
-            false => UNPAID_BYTES_MAX,
+            false => UNJUDGED_BYTES_MAX,
         }
     }
 
     /// A chain that is longer than what is kept of its author loses its oldest entries.
     pub(super) fn cut_to_size(&mut self, author: PeerId) {
         let Some(paid_for) = self.chains.get(&author).map(|chain| chain.paid_for) else { return };
-        let bytes_max = self.bytes_max(author, paid_for);
-        let chain = self.chains.get_mut(&author).expect("it was there a moment ago");
+        self.cut_to(author, self.bytes_max(author, paid_for));
+    }
+
+    fn cut_to(&mut self, author: PeerId, bytes_max: usize) {
+        let Some(chain) = self.chains.get_mut(&author) else { return };
         let before = chain.bytes;
         while chain.entries.len() > 1 && chain.bytes > bytes_max {
             self.bytes -= chain.cut();
@@ -178,5 +184,11 @@ impl Chains {
     pub(super) fn matters(&self, author: PeerId) -> bool {
         let is_paid = |serial: u64| self.payers.contains(serial);
         self.trusted.contains(&author) || self.chains.get(&author).is_some_and(|c| is_paid(c.serial))
+    }
+
+    /// What is kept of this author.
+    #[cfg(test)]
+    pub fn bytes_of(&self, author: PeerId) -> usize {
+        self.chains.get(&author).map_or(0, |chain| chain.bytes)
     }
 }

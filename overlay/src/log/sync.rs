@@ -27,6 +27,8 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const HEADS_PER_ANSWER: usize = 1_800;
 /// Heads of an answer that cost as much as one entry.
 const HEADS_PER_STEP: usize = 16;
+/// What an answer without entries costs whoever told of them.
+const NOTHING_STEPS: u64 = 50;
 /// Questions under way that are not overdue, and those of them for heads.
 const ASKED_MAX: usize = 16;
 const HEADS_ASKED_MAX: usize = ASKED_MAX / 2;
@@ -127,6 +129,8 @@ pub struct Brought {
 pub struct Settled<'a> {
     /// It said something that we did not know.
     pub is_new: bool,
+    /// It was not looked at for a reason of ours: its author says too much, or is too many.
+    pub is_excused: bool,
     /// Steps that it cost.
     pub work: u64,
     /// The answer was full, and moved the chain on to here: there may be more where it came from.
@@ -348,6 +352,10 @@ impl Sync {
                 let Wanted { author, place, .. } = wanted;
                 return Some(Brought { from: peer, author, entries, place });
             }
+            // It has no beginning of it, as of an author whom nobody pays for: no lie, but a question for nothing.
+            (Asked::Range { peer, .. }, Some(Answer::Entries { .. })) => {
+                self.holders.charge(now, peer, NOTHING_STEPS)
+            }
             (asked, _) => self.unanswered(now, &asked),
         }
         self.ask_more(now, chains);
@@ -386,7 +394,7 @@ impl Sync {
         self.holders.charge(now, *from, settled.work);
         if settled.is_new {
             self.holders.delivered(*from);
-        } else if chains.place(*author) == *place {
+        } else if !settled.is_excused && chains.place(*author) == *place {
             self.holders.failed(now, *from);
         }
         if let Some(head) = settled.more {

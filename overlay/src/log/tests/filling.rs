@@ -31,7 +31,7 @@ fn hold(parts: &[Entry]) -> Chains {
     chains
 }
 
-/// ATTACK of a chain in a thousand parts: an answer that fills many of them costs each later entry once, not once for each.
+/// A chain in a thousand parts: an answer that fills many of them costs each later entry once, not once for each.
 #[test]
 fn many_groups_of_one_answer_read_each_later_entry_once() {
     let (_, whole, parts) = partial(1_000);
