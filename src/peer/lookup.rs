@@ -21,6 +21,7 @@ use dots_overlay::{
     directory::{Binding, Claim, Found, State},
     grant,
     liveness::{Detector, MemberState},
+    log::Defence,
     names::{Belief, Realms},
     records::{Grant, Life, Permit, RealmRecord},
     transport::{InboundId, NetCommand, Protocol, RequestError},
@@ -50,6 +51,8 @@ const Q_STALE: u16 = 1;
 
 /// A serving peer that names no grant names no record either: it may be a home by one that we do not have.
 const SEQ_UNSAID: u64 = u64::MAX;
+/// So long after a start a home's "nobody is there" ends no search.
+const UNSURE_FOR: Duration = Duration::from_secs(60);
 /// Clocks of honest homes differ by less.
 const CLOCKS: Duration = Duration::from_secs(60);
 
@@ -68,6 +71,7 @@ pub(super) enum Verdict {
 /// One step of a search, with what it may look at. The searches themselves stand in the table of questions.
 pub(super) struct Finder<'a> {
     pub now: Now,
+    pub started: Now,
     pub me: PeerId,
     pub config: &'a Config,
     pub outside: &'a mut Outside,
@@ -199,7 +203,8 @@ impl Finder<'_> {
         // LOG-14: what nobody has judged, or nobody can yet, waits; it is not checked anew for each call. What was granted is, for
         // it may have been revoked since.
         found.retain(|f| {
-            f.is_granted && self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref())
+            (f.is_granted || self.config.disarmed == Some(Defence::JudgedBefore))
+                && self.is_granted(record, aor_id, f.serving, f.instance, f.grant.as_deref())
         });
         found
     }
@@ -240,8 +245,14 @@ impl Finder<'_> {
             LookupQuestion::Own { ask, .. } if !exists => self.resolved(ask, Resolution::Unknown),
             LookupQuestion::Own { ask, aor } => {
                 let peers = self.directory_targets(&aor);
-                let none = peers.is_empty();
-                self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
+                match peers.is_empty() {
+                    // We are the home, and have just started: others may know more.
+                    true if self.is_unsure() && self.phones.reachable(&aor, self.now.wall.0).is_empty() => {
+                        self.ask_dht(Waiting::Call(ask), aor)
+                    }
+                    true => self.resolved(ask, Resolution::Offline),
+                    false => self.resolved(ask, Resolution::Peers(peers)),
+                }
             }
             LookupQuestion::Serve { inbound, aor, is_shown, .. } => {
                 self.serve(inbound, &aor, is_shown.then_some(exists))
@@ -315,6 +326,11 @@ impl Finder<'_> {
         Cause { standing, network, realm: 0, who: 0 }.of_realm(&realm.0)
     }
 
+    /// After a start the logs of others are not here yet.
+    fn is_unsure(&self) -> bool {
+        self.neighbours.len() > 0 && self.now.mono.saturating_duration_since(self.started.mono) < UNSURE_FOR
+    }
+
     /// The home's answer to another peer: what it believes, and its own phones, which its log may not name yet.
     fn serve(&mut self, inbound: InboundId, aor: &str, exists: Option<bool>) {
         let mut bindings: Vec<FoundBinding> = Vec::new();
@@ -332,7 +348,8 @@ impl Finder<'_> {
         }
         bindings.sort_by_key(|b| b.stale);
         bindings.truncate(PEERS_MAX);
-        self.outside.respond(inbound, &LookupReply::Aor { exists, bindings });
+        let unsure = bindings.is_empty() && self.is_unsure();
+        self.outside.respond(inbound, &LookupReply::Aor { exists, bindings, unsure });
     }
 
     /// LOOKUP-3: a peer asks where this AOR is, and is told only where we are its home; and whether there is such an account, only to who
@@ -370,7 +387,13 @@ impl Finder<'_> {
     pub(super) fn on_lookup_reply(&mut self, asked: LookupQuestion, result: Result<Vec<u8>, RequestError>) {
         let LookupQuestion::Home { who, aor, left } = asked else { return };
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
-            Some(LookupReply::Aor { exists, bindings }) => {
+            // LOOKUP-3: a home that may be ignorant does not end the search.
+            Some(LookupReply::Aor { exists, bindings, unsure: true })
+                if bindings.is_empty() && exists != Some(false) && matches!(who, Waiting::Call(_)) =>
+            {
+                self.ask_next(who, aor, left)
+            }
+            Some(LookupReply::Aor { exists, bindings, .. }) => {
                 let live = bindings.into_iter().filter(|b| b.until_ms > self.now.wall.0).take(PEERS_MAX);
                 let live = live.map(|b| Elsewhere {
                     serving: b.serving,

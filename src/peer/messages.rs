@@ -92,6 +92,9 @@ pub enum LookupReply {
         /// Told to who shows a caller's grant.
         exists: Option<bool>,
         bindings: Vec<FoundBinding>,
+        /// The home has just started: that it knows of no binding does not mean that there is none.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsure: bool,
     },
     /// Not a home of that realm.
     NotHome,

@@ -352,6 +352,7 @@ impl Peer {
     fn finder(&mut self, now: Now) -> Finder<'_> {
         Finder {
             now,
+            started: self.started,
             me: self.me,
             config: &self.config,
             outside: &mut self.outside,

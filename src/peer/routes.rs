@@ -112,6 +112,7 @@ impl Peer {
                 let records = self.namer(now).records_named(&names);
                 self.outside.respond(inbound, &LookupReply::Realms { records, time_ms: now.wall.0 });
             }
+            // LOOKUP-2.
             Ok(LookupRequest::News { version: VERSION, record }) => {
                 self.namer(now).hear_records(from, std::slice::from_ref(&record));
                 let nothing = LookupReply::Realms { records: Vec::new(), time_ms: now.wall.0 };

@@ -2,7 +2,7 @@
 
 use dots_overlay::log::Defence;
 use dots_testnet::sim::{
-    adversaries::{author_flood, log_filler, mute_crowd, mute_holder, quota_burner},
+    adversaries::{author_flood, log_filler, lookup_amplifier, mute_crowd, mute_holder, quota_burner},
     checkers::Faults,
 };
 
@@ -34,4 +34,9 @@ fn six_neighbours_that_deliver_nothing_hide_nobodys_log() {
 #[test]
 fn a_loud_account_silences_nobody_at_its_peer() {
     assert_held(quota_burner, Defence::RealmsPay);
+}
+
+#[test]
+fn what_strangers_say_of_a_phone_costs_its_callers_nothing() {
+    assert_held(lookup_amplifier, Defence::JudgedBefore);
 }

@@ -155,6 +155,8 @@ impl OverlayCore {
                 self.desk.disarm();
             }
             Defence::Turns => self.sync.disarm(),
+            // Whoever routes stands above.
+            Defence::JudgedBefore => {}
         }
     }
 

@@ -13,6 +13,7 @@ const DATA: u8 = 1;
 const ACK: u8 = 2;
 const BYE: u8 = 3;
 
+/// LINK-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// First on every stream: who we are in this life, and the oldest frame that we can still send.
@@ -85,6 +86,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// LINK-1, LINK-2.
     #[test]
     fn golden_bytes() {
         let table: [(Frame, &str); 4] = [
@@ -101,6 +103,9 @@ mod tests {
             let bytes = hex::decode(bad).unwrap_or_else(|_| vec![9]);
             assert_eq!(Frame::decode(&bytes), None, "{bad}");
         }
+        let longest = Frame::Data { seq: 3, ack: 4, body: &[7; 65_519] }.encode();
+        assert!(longest.len() == 65_536 && Frame::decode(&longest).is_some());
+        assert_eq!(Frame::decode(&[&longest[..], &[7]].concat()), None, "longer than a frame");
     }
 
     proptest! {

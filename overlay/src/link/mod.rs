@@ -242,6 +242,7 @@ impl Links {
         self.links.insert(Cause::OWN, peer, link).is_ok()
     }
 
+    /// LINK-4: of this life and of this link alone.
     fn next_session(&mut self) -> u64 {
         self.made += 1;
         let hash = sha256(&[self.seed.to_be_bytes(), self.made.to_be_bytes()].concat());

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Frames and bytes queued toward one peer before new requests are refused (design: a call).
+/// LINK-11: frames and bytes queued toward one peer before new requests are refused (design: a call).
 pub const QUEUE_FRAMES: usize = 1_024;
 pub const QUEUE_BYTES: usize = 1024 * 1024;
 /// Responses, ACK, CANCEL and BYE pass up to here: they end work instead of starting it.
@@ -58,7 +58,7 @@ pub struct Link {
     /// The stream is gone and nobody said Bye: we try to get it back even when nothing is queued, because
     /// answers may be on their way to us.
     lost_at: Option<Instant>,
-    /// Not yet acknowledged; the first has number `base`.
+    /// LINK-7: not yet acknowledged; the first has number `base`.
     queue: VecDeque<Vec<u8>>,
     base: u64,
     bytes: usize,

@@ -161,6 +161,7 @@ impl Pair {
     }
 }
 
+/// LINK-6.
 #[test]
 fn one_stream_stays_and_frames_pass_both_ways() {
     let mut net = Pair::new();
@@ -173,6 +174,7 @@ fn one_stream_stays_and_frames_pass_both_ways() {
     assert_eq!(net.ends[1].links.poll_timeout(), None);
 }
 
+/// LINK-8, LINK-10: what was given up is not waited for when the stream is back.
 #[test]
 fn a_peer_that_is_lost_is_down_after_five_seconds_and_can_come_back() {
     let mut net = Pair::new();
@@ -206,6 +208,7 @@ fn a_quiet_link_that_breaks_is_rebuilt_or_down() {
     assert_eq!((net.ends[0].downs, net.ends[1].downs), (1, 1));
 }
 
+/// LINK-4, LINK-9.
 #[test]
 fn a_restarted_peer_is_down_once_and_starts_from_nothing() {
     let mut net = Pair::new();
@@ -370,6 +373,7 @@ fn who_is_not_reached_is_down_at_once_and_refused_for_a_moment() {
     assert_eq!(net.ends[1].got.last().map(Vec::as_slice), Some(&b"sixth"[..]));
 }
 
+/// LINK-1, LINK-11.
 #[test]
 fn a_full_queue_refuses_new_requests_first() {
     let mut net = Pair::new();
@@ -388,6 +392,7 @@ fn a_full_queue_refuses_new_requests_first() {
     assert_eq!(links.send(net.now, key(9), vec![0; BODY_MAX], true), Ok(()));
 }
 
+/// LINK-3, LINK-5.
 #[test]
 fn a_peer_that_breaks_the_rules_loses_its_stream() {
     let lies: [Vec<u8>; 4] = [
@@ -409,6 +414,24 @@ fn a_peer_that_breaks_the_rules_loses_its_stream() {
         }
         assert!(out.contains(&LinkOutput::Net(NetCommand::StreamClose { stream: 4 })), "{out:?}");
         assert!(!out.iter().any(|o| matches!(o, LinkOutput::Deliver { .. })));
+    }
+}
+
+/// LINK-3: before the other's Hello a number means nothing.
+#[test]
+fn nothing_counts_before_hello() {
+    for early in [
+        Frame::Data { seq: 0, ack: 0, body: b"early" }.encode(),
+        Frame::Ack { ack: 0 }.encode(),
+        Frame::Bye.encode(),
+    ] {
+        let now = Now { mono: Instant::now(), wall: Timestamp(0) };
+        let mut links = Links::new(key(1), 1);
+        links.handle_net(now, &NetEvent::StreamOpened { peer: key(2), stream: 4, outbound: false });
+        links.handle_net(now, &NetEvent::StreamFrame { stream: 4, frame: early });
+        let said: Vec<LinkOutput> = std::iter::from_fn(|| links.poll_output()).collect();
+        assert!(said.contains(&LinkOutput::Net(NetCommand::StreamClose { stream: 4 })), "{said:?}");
+        assert!(!said.iter().any(|o| matches!(o, LinkOutput::Deliver { .. })));
     }
 }
 

@@ -13,4 +13,6 @@ pub enum Defence {
     JudgedFirst,
     /// Neighbours are asked in turn.
     Turns,
+    /// What nobody has judged is not looked at by whoever routes.
+    JudgedBefore,
 }

@@ -103,6 +103,11 @@ pub const INBOUND_MAX: usize = 2_048;
 pub const INBOUND_PER_PEER: usize = 256;
 /// Peers that are being looked for, and what waits for each.
 pub const REACHING_MAX: usize = 256;
+/// A fifth is for what we do ourselves, three tenths for calls.
+pub const REACHING: Limits = Limits::new(64 * 1024, REACHING_MAX).reserving([200, 0, 300, 0]);
+/// Peers that were not reached, and how long nobody tries again for anybody's sake: the dialer does.
+pub const UNREACHED: Limits = Limits::new(512 * 1024, 2_048);
+pub const UNREACHED_FOR: Duration = Duration::from_secs(5);
 pub const REACHING_WORK_MAX: usize = 32;
 
 // Streams.

@@ -71,7 +71,7 @@ fn messages(lines: &mut Lines) {
     lines.add("lookup-aor-called", &LookupRequest::Aor { version, aor, grant, realm });
     lines.add("lookup-reply-realms", &LookupReply::Realms { records, time_ms: NOW.0 });
     let bindings = vec![FoundBinding { serving: key(2).peer_id(), until_ms: NOW.0, stale: true }];
-    lines.add("lookup-reply-aor", &LookupReply::Aor { exists: Some(true), bindings });
+    lines.add("lookup-reply-aor", &LookupReply::Aor { exists: Some(true), bindings, unsure: false });
     lines.add("lookup-reply-not-home", &LookupReply::NotHome);
 }
 

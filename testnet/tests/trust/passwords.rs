@@ -262,7 +262,7 @@ fn a_home_tells_no_peer_which_accounts_it_has() {
     };
     let [alice, nobody] = ask(None);
     assert_eq!(alice, nobody);
-    assert_eq!(alice, LookupReply::Aor { exists: None, bindings: Vec::new() });
+    assert_eq!(alice, LookupReply::Aor { exists: None, bindings: Vec::new(), unsure: true });
 }
 
 /// LOOKUP-4, attack 8: each REGISTER of a realm whose record ran out costs one small question a minute and home, no more.

@@ -2,13 +2,21 @@
 //!
 //! Work for such a peer waits: its known addresses are dialled; where there are none, or none answers, Kademlia is asked
 //! for it once, then what it says is dialled. What is not done after five seconds is given up.
+//!
+//! Anybody's phone can name a realm whose homes are dead, so places are shared ([`Places`]): what we do of our own accord and
+//! calls have room that questions for strangers cannot take, and where all is taken the oldest of these gives way, so that whoever
+//! is there is reached within the time that it takes. A peer that was not reached is not tried again for a moment: its work is
+//! refused at once, and takes no place.
 
 use super::Driver;
 use crate::{
     net::{identity, limits::*},
     transport::{NetEvent, Protocol, RequestError, RequestId},
 };
-use dots_wire::PeerId;
+use dots_wire::{
+    PeerId,
+    bounded::{Cache, Cause, Standing, Weight},
+};
 use libp2p::{
     Multiaddr,
     swarm::{
@@ -16,17 +24,91 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 #[derive(Default)]
 pub struct Reach {
-    reaching: HashMap<PeerId, Reaching>,
+    places: Places,
+}
+
+/// Peers that are being looked for, and those that were not reached lately.
+struct Places {
+    reaching: Cache<PeerId, Reaching>,
+    unreached: Cache<PeerId, Instant>,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places { reaching: Cache::new(REACHING), unreached: Cache::new(UNREACHED) }
+    }
+}
+
+/// What became of work for a peer that is not connected.
+struct Placed {
+    /// Somebody has to dial.
+    is_new: bool,
+    /// It is not done: this work, or that of others which gave way.
+    refused: Vec<(PeerId, Vec<Work>)>,
+}
+
+impl Places {
+    fn put(&mut self, now: Instant, peer: PeerId, work: Work) -> Placed {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < UNREACHED_FOR;
+        let nobody = Placed { is_new: false, refused: Vec::new() };
+        if self.unreached.get(&peer).is_some_and(lately) {
+            return Placed { refused: vec![(peer, vec![work])], ..nobody };
+        }
+        match self.reaching.get_mut(&peer) {
+            Some(entry) if entry.work.len() >= REACHING_WORK_MAX => {
+                Placed { refused: vec![(peer, vec![work])], ..nobody }
+            }
+            Some(entry) => {
+                entry.work.push(work);
+                nobody
+            }
+            None => {
+                let cause = Cause::new(work.standing());
+                let entry = Reaching { since: now, looked_up: false, work: vec![work] };
+                let placed = self.reaching.insert(cause, peer, entry);
+                let refused = placed.evicted.into_iter().map(|(peer, entry)| (peer, entry.work)).collect();
+                debug_assert!(placed.is_stored, "every standing has room for one");
+                Placed { is_new: placed.is_stored, refused }
+            }
+        }
+    }
+
+    /// Nobody is there.
+    fn not_reached(&mut self, now: Instant, peer: PeerId) -> Vec<Work> {
+        self.unreached.insert(Cause::new(Standing::Other), peer, now);
+        self.reaching.remove(&peer).map(|entry| entry.work).unwrap_or_default()
+    }
+
+    fn reached(&mut self, peer: PeerId) -> Vec<Work> {
+        self.unreached.remove(&peer);
+        self.reaching.remove(&peer).map(|entry| entry.work).unwrap_or_default()
+    }
+
+    fn late(&self, now: Instant) -> Vec<PeerId> {
+        let late = |r: &Reaching| now.saturating_duration_since(r.since) >= REQUEST_TIMEOUT;
+        self.reaching.iter().filter(|(_, r)| late(r)).map(|(peer, _)| *peer).collect()
+    }
 }
 
 /// What is to be done once a peer is connected.
 pub enum Work {
     Request { id: RequestId, protocol: Protocol, body: Vec<u8> },
     Stream,
+}
+
+impl Work {
+    /// Who wants it: ourselves, a call, or anybody's phone.
+    fn standing(&self) -> Standing {
+        match self {
+            Work::Request { protocol: Protocol::Auth | Protocol::Lookup, .. } => Standing::Other,
+            Work::Request { .. } => Standing::Own,
+            Work::Stream => Standing::Met,
+        }
+    }
 }
 
 struct Reaching {
@@ -41,18 +123,15 @@ impl Driver {
         if self.swarm.is_connected(&libp2p) {
             return self.perform(peer, work);
         }
-        let reaching = &mut self.reach.reaching;
-        if peer == self.me || (reaching.len() >= REACHING_MAX && !reaching.contains_key(&peer)) {
+        if peer == self.me {
             return self.give_up(peer, vec![work]);
         }
-        match reaching.get_mut(&peer) {
-            Some(entry) if entry.work.len() >= REACHING_WORK_MAX => self.give_up(peer, vec![work]),
-            Some(entry) => entry.work.push(work),
-            None => {
-                let entry = Reaching { since: Instant::now(), looked_up: false, work: vec![work] };
-                reaching.insert(peer, entry);
-                self.dial(peer, Vec::new());
-            }
+        let placed = self.reach.places.put(Instant::now(), peer, work);
+        for (peer, work) in placed.refused {
+            self.give_up(peer, work);
+        }
+        if placed.is_new {
+            self.dial(peer, Vec::new());
         }
     }
 
@@ -79,28 +158,27 @@ impl Driver {
 
     /// A dial failed: asks Kademlia, or gives up.
     pub(super) fn not_reached(&mut self, peer: PeerId) {
-        let Some(entry) = self.reach.reaching.get_mut(&peer) else { return };
+        let Some(entry) = self.reach.places.reaching.get_mut(&peer) else { return };
         if !entry.looked_up {
             entry.looked_up = true;
             return self.look_up(peer);
         }
-        if let Some(entry) = self.reach.reaching.remove(&peer) {
-            self.give_up(peer, entry.work);
-        }
+        let work = self.reach.places.not_reached(Instant::now(), peer);
+        self.give_up(peer, work);
     }
 
     /// Kademlia's answer to [`Driver::look_up`].
     pub(super) fn looked_up(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         if addresses.is_empty() {
             self.not_reached(peer);
-        } else if self.reach.reaching.contains_key(&peer) {
+        } else if self.reach.places.reaching.contains(&peer) {
             self.dial(peer, addresses);
         }
     }
 
     /// `peer` is connected.
     pub(super) fn reached(&mut self, peer: PeerId) {
-        for work in self.reach.reaching.remove(&peer).map(|r| r.work).unwrap_or_default() {
+        for work in self.reach.places.reached(peer) {
             self.perform(peer, work);
         }
     }
@@ -129,13 +207,77 @@ impl Driver {
     }
 
     pub(super) fn expire_reaching(&mut self, now: Instant) {
-        let late = |r: &Reaching| now.saturating_duration_since(r.since) >= REQUEST_TIMEOUT;
-        let late: Vec<PeerId> =
-            self.reach.reaching.iter().filter(|(_, r)| late(r)).map(|(peer, _)| *peer).collect();
-        for peer in late {
-            if let Some(entry) = self.reach.reaching.remove(&peer) {
-                self.give_up(peer, entry.work);
+        for peer in self.reach.places.late(now) {
+            let work = self.reach.places.not_reached(now, peer);
+            self.give_up(peer, work);
+        }
+    }
+}
+
+impl Weight for Reaching {
+    /// Each place is one of few; the work in it has a limit of its own.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dots_wire::SecretKey;
+    use std::time::Duration;
+
+    fn peer(n: u32) -> PeerId {
+        let mut bytes = [9; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+    }
+
+    fn ask(id: u32, protocol: Protocol) -> Work {
+        Work::Request { id: id.into(), protocol, body: Vec::new() }
+    }
+
+    #[test]
+    fn dead_homes_of_made_up_realms_take_no_place_from_calls_and_from_whoever_is_there() {
+        let (mut places, t0) = (Places::default(), Instant::now());
+        let at = |ms: u64| t0 + Duration::from_millis(ms);
+        for n in 0..20 {
+            assert!(places.put(t0, peer(n), Work::Stream).is_new);
+            assert!(places.put(t0, peer(100 + n), ask(n, Protocol::Log)).is_new);
+        }
+        let mut refused = 0;
+        for n in 0..2_000 {
+            // A flood of a thousand per second, and one whose home answers within a tenth of one.
+            refused += places.put(at(n.into()), peer(1_000 + n), ask(n, Protocol::Auth)).refused.len();
+            if n == 1_000 {
+                assert!(places.put(at(1_000), peer(500), ask(0, Protocol::Auth)).is_new);
+            }
+            if n == 1_100 {
+                assert_eq!(places.reached(peer(500)).len(), 1, "its work is still there");
             }
         }
+        assert!(refused > 1_500, "{refused}");
+        assert!(
+            (0..20).all(|n| places.reaching.contains(&peer(n)) && places.reaching.contains(&peer(100 + n)))
+        );
+        assert!(places.reaching.len() <= REACHING_MAX);
+    }
+
+    #[test]
+    fn who_was_not_reached_is_refused_without_a_place_for_a_moment() {
+        let (mut places, t0) = (Places::default(), Instant::now());
+        assert!(places.put(t0, peer(1), Work::Stream).is_new);
+        let joined = places.put(t0, peer(1), ask(1, Protocol::Auth));
+        assert!(!joined.is_new && joined.refused.is_empty(), "one dial for both");
+        assert_eq!(places.late(t0 + REQUEST_TIMEOUT), [peer(1)]);
+        assert_eq!(places.not_reached(t0, peer(1)).len(), 2);
+        for ms in [0, 10, 4_000] {
+            let again = places.put(t0 + Duration::from_millis(ms), peer(1), Work::Stream);
+            assert!(!again.is_new && again.refused.len() == 1 && places.reaching.is_empty());
+        }
+        assert!(places.put(t0 + UNREACHED_FOR, peer(1), Work::Stream).is_new, "it may be back");
+        places.not_reached(t0 + UNREACHED_FOR, peer(1));
+        assert!(places.reached(peer(1)).is_empty());
+        assert!(places.put(t0 + UNREACHED_FOR, peer(1), Work::Stream).is_new, "it was there meanwhile");
     }
 }

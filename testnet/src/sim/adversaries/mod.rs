@@ -5,12 +5,14 @@ mod author_flood;
 pub mod death_liar;
 pub mod forged_goodbye;
 mod log_filler;
+mod lookup_amplifier;
 mod mute_crowd;
 mod mute_holder;
 mod quota_burner;
 
 pub use author_flood::author_flood;
 pub use log_filler::log_filler;
+pub use lookup_amplifier::lookup_amplifier;
 pub use mute_crowd::mute_crowd;
 pub use mute_holder::mute_holder;
 pub use quota_burner::quota_burner;
