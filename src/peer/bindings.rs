@@ -125,6 +125,13 @@ impl Published {
         }
     }
 
+    /// A phone that moved away does not answer here: our log no longer says that it is here. Its next REGISTER says so again.
+    pub(super) fn withdraw(&mut self, log: &mut LogAccess<'_>, aor_id: Hash, instance: Hash) {
+        let Some(bound) = self.phone(log.phones, aor_id, instance) else { return };
+        self.remove(phone_of(log.phones, bound.aor, bound.instance));
+        log.overlay.append(log.now, Event::Unbind(Unbind { aor_id, instance }));
+    }
+
     /// A binding ended by time or by the operator; nobody waits.
     pub(super) fn on_expired(
         &mut self,

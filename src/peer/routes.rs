@@ -277,6 +277,11 @@ impl Peer {
             OverlayOutput::Rewrite { records } => {
                 self.outside.put(Output::Rewrite { stream: Stream::Log, records });
             }
+            OverlayOutput::Moved { aor_id, instance } => {
+                self.outside.count("phones_moved");
+                let (published, mut log, _) = self.publishing(now);
+                published.withdraw(&mut log, aor_id, instance);
+            }
             OverlayOutput::DirectoryChanged { .. } => {}
             OverlayOutput::RunsTwice => self.stop_twice(),
             OverlayOutput::Count(name) => self.outside.count(name),

@@ -50,6 +50,11 @@ impl OverlayCore {
             self.chains.pay(binding.2, realm, cause);
         }
         self.watch(now, binding);
+        let (aor_id, instance, serving) = binding;
+        if serving != self.me && self.directory.holds((aor_id, instance, self.me)) {
+            self.pinger.on_moved(now, aor_id, instance);
+            self.flush_verify();
+        }
     }
 
     fn watch(&mut self, now: Now, binding: Binding) {

@@ -61,6 +61,12 @@ pub enum OverlayOutput {
         aor_id: Hash,
         instance: Hash,
     },
+    /// A phone of ours has registered at another peer and does not answer here: say that it is gone. Its next REGISTER
+    /// brings it back.
+    Moved {
+        aor_id: Hash,
+        instance: Hash,
+    },
     /// Another peer says that it serves this phone. Check the grant by what is believed of the realm, and call
     /// [`OverlayCore::granted`] or [`OverlayCore::refused`]; of a realm that is not known say nothing.
     NewBind(Claim),
@@ -247,7 +253,9 @@ impl OverlayCore {
     /// The ping of `PingPhone` `id` has ended; any response of the phone is life.
     pub fn pinged(&mut self, now: Now, id: u64, alive: bool) {
         self.latest = now;
-        self.pinger.on_pinged(now, id, alive);
+        if let Some((aor_id, instance)) = self.pinger.on_pinged(now, id, alive) {
+            self.out.push_back(OverlayOutput::Moved { aor_id, instance });
+        }
         self.flush_verify();
     }
 

@@ -33,6 +33,8 @@ struct Net {
     counts: BTreeMap<&'static str, usize>,
     verdicts_against: usize,
     runs_twice: usize,
+    /// Phones that moved away: from whom.
+    moved: Vec<usize>,
     puts: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -62,6 +64,7 @@ impl Net {
             counts: BTreeMap::new(),
             verdicts_against: 0,
             runs_twice: 0,
+            moved: vec![],
             puts: vec![],
         };
         for a in 0..net.cores.len() {
@@ -116,6 +119,7 @@ impl Net {
                     None => {}
                 }
             }
+            OverlayOutput::Moved { .. } => self.moved.push(at),
             OverlayOutput::RunsTwice => self.runs_twice += 1,
             OverlayOutput::Count(name) => *self.counts.entry(name).or_default() += 1,
             OverlayOutput::Net(command) => self.on_command(at, command),
@@ -336,6 +340,23 @@ fn a_key_that_runs_twice_is_noticed_by_the_older_one() {
     net.wire.push_back((1, NetEvent::Gossip { from: key(1).peer_id(), id: 999, body }));
     net.pass(Duration::from_secs(15));
     assert!(net.runs_twice > 0, "anti-entropy brings it home");
+}
+
+/// LOG-17: where a phone was before it is looked at when it registers elsewhere, and not where it is.
+#[test]
+fn a_phone_that_moved_is_looked_at_where_it_was() {
+    for (answers, moved) in [(true, vec![]), (false, vec![0])] {
+        let mut net = Net::new(3, 0.0, 1);
+        net.bind(0, 1, 1);
+        net.bind(0, 1, 2);
+        net.pass(Duration::from_secs(2));
+        net.alive = answers;
+        net.bind(1, 1, 1);
+        net.pass(Duration::from_secs(2));
+        assert_eq!(net.moved, moved, "another phone of the same person stays");
+        net.pass(Duration::from_secs(60));
+        assert_eq!(net.moved, moved, "once");
+    }
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct Running {
     phone: (Hash, Hash),
     /// Who asked first.
     began: PeerId,
+    /// It has registered at another peer: we want to know ourselves whether it is still here.
+    has_moved: bool,
     since: Instant,
     waiting: Vec<(PeerId, InboundId, Hash)>,
 }
@@ -134,7 +136,10 @@ impl Pinger {
         }
         self.next_id += 1;
         let waiting = vec![(verifier, inbound, q.challenge)];
-        self.running.insert(self.next_id, Running { phone, began: verifier, since: now.mono, waiting });
+        self.running.insert(
+            self.next_id,
+            Running { phone, began: verifier, has_moved: false, since: now.mono, waiting },
+        );
         self.pings.push_back(Ping { id: self.next_id, aor_id: q.aor_id, instance: q.instance });
     }
 
@@ -165,9 +170,24 @@ impl Pinger {
         }
     }
 
-    /// [`Ping`] `id` has ended.
-    pub fn on_pinged(&mut self, now: Now, id: u64, alive: bool) {
-        let Some(running) = self.running.remove(&id) else { return };
+    /// LOG-17: a phone of ours has registered elsewhere. Is it still here?
+    pub fn on_moved(&mut self, now: Now, aor_id: Hash, instance: Hash) {
+        let (me, phone) = (self.key.peer_id(), (aor_id, instance));
+        if let Some(running) = self.running.values_mut().find(|r| r.phone == phone) {
+            running.has_moved = true;
+            return;
+        }
+        if self.running.len() < PINGS_MAX || self.make_room(me) {
+            self.next_id += 1;
+            let running = Running { phone, began: me, has_moved: true, since: now.mono, waiting: Vec::new() };
+            self.running.insert(self.next_id, running);
+            self.pings.push_back(Ping { id: self.next_id, aor_id, instance });
+        }
+    }
+
+    /// [`Ping`] `id` has ended. Gives back the phone if it has moved, and is not here any more.
+    pub fn on_pinged(&mut self, now: Now, id: u64, alive: bool) -> Option<(Hash, Hash)> {
+        let running = self.running.remove(&id)?;
         let life = match (alive, self.answered.contains(&short(running.phone))) {
             (true, true) => Life::Alive,
             (true, false) => {
@@ -182,6 +202,7 @@ impl Pinger {
             let word = self.word(now, running.phone, verifier, challenge, life);
             self.replies.push_back((inbound, Some(word)));
         }
+        (running.has_moved && !alive).then_some(running.phone)
     }
 
     fn word(&self, now: Now, phone: (Hash, Hash), verifier: PeerId, challenge: Hash, life: Life) -> Vec<u8> {
