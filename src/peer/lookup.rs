@@ -32,7 +32,11 @@ use dots_sip::{
     input::{RemoteTarget, Resolution},
     registrar::Bindings,
 };
-use dots_trust::{homes::Homes, judge::StoreDown, roaming::Roaming};
+use dots_trust::{
+    homes::Homes,
+    judge::StoreDown,
+    roaming::{Heard, Roaming},
+};
 use dots_wire::{
     Checked, Hash, Label20, Now, PeerId, Timestamp,
     bounded::{Cause, Standing, network_of},
@@ -211,7 +215,9 @@ impl Finder<'_> {
 
     /// Where we, as the home, let this AOR's phones register, as far as the serving peer's log does not say it.
     fn granted_at(&self, aor: &str) -> impl Iterator<Item = (PeerId, Timestamp)> {
-        self.roaming.of(aor, self.now.wall, |peer| self.overlay.heard_all_of(peer))
+        let overlay = self.overlay;
+        let heard = move |peer| Heard { head: overlay.head_hash(peer), in_part: overlay.hears_in_part(peer) };
+        self.roaming.of(aor, self.now.wall, heard)
     }
 
     fn is_granted(

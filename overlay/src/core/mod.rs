@@ -299,9 +299,9 @@ impl OverlayCore {
         self.chains.head(author)
     }
 
-    /// The same, if all that this peer has said has reached us; what it says of some realm may have been dropped.
-    pub fn heard_all_of(&self, author: PeerId) -> Option<Hash> {
-        self.chains.whole_head(author)
+    /// What this peer says of some realm has not reached us.
+    pub fn hears_in_part(&self, author: PeerId) -> bool {
+        self.chains.is_in_part(author)
     }
 
     /// Which entry that is.

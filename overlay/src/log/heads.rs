@@ -1,9 +1,6 @@
 //! Where each chain stands, and one hash for all of that (LOG-11a).
 
-use super::{
-    chains::{Chains, Head},
-    quota::Cost,
-};
+use super::chains::{Chains, Head};
 use crate::records::Incarnation;
 use dots_wire::{Hash, PeerId, encode, sha256};
 use std::ops::Bound;
@@ -40,10 +37,9 @@ impl Chains {
         self.chains.get(&author).map(|chain| chain.last)
     }
 
-    /// The same, of a chain of which nothing is missing here that its author has said until then.
-    pub fn whole_head(&self, author: PeerId) -> Option<Hash> {
-        let chain = self.chains.get(&author)?;
-        (chain.holes.is_empty() && !chain.lacks && chain.waits_for == Cost::ONE).then_some(chain.last)
+    /// Groups of his newest entries were dropped on the way here, or by us.
+    pub fn is_in_part(&self, author: PeerId) -> bool {
+        self.chains.get(&author).is_some_and(|chain| chain.lacks || !chain.holes.is_empty())
     }
 
     /// How far we hold this author's chain.

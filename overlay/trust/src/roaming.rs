@@ -1,5 +1,5 @@
 //! Where a home let its phones register elsewhere, until the serving peer's log says so itself. A 200 that a phone got there
-//! is our promise too: where we do not hold all of that log, our grant counts until it ends.
+//! is our promise too: where parts of that log were dropped on the way to us, our grant counts until it ends.
 
 use dots_wire::{Hash, PeerId, Timestamp};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 /// Roaming phones whose grants we remember; at the limit the oldest goes.
 const ROAMING_MAX: usize = 200_000;
-/// A serving peer whose whole log we have, and that has not said in it by then what we granted, has bound nothing: our answer
+/// A serving peer whose log reaches us, and that has not said in it by then what we granted, has bound nothing: our answer
 /// was lost, or the phone took leave.
 const ROAMING_UNHEARD: Duration = Duration::from_secs(1);
 
@@ -27,6 +27,15 @@ struct Granted {
     /// The newest entry of the serving peer's log that we had then.
     head: Option<Hash>,
     at: Timestamp,
+}
+
+/// What we have of a serving peer's log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// The newest entry.
+    pub head: Option<Hash>,
+    /// What it says of some realm is missing.
+    pub in_part: bool,
 }
 
 impl Roaming {
@@ -66,17 +75,18 @@ impl Roaming {
         }
     }
 
-    /// Serving peers of which we do not know better. `heard`: the newest entry of a log of which we have everything.
+    /// Serving peers of which we do not know better, by what we have of their logs.
     pub fn of(
         &self,
         aor: &str,
         now: Timestamp,
-        heard: impl Fn(PeerId) -> Option<Hash>,
+        heard: impl Fn(PeerId) -> Heard,
     ) -> impl Iterator<Item = (PeerId, Timestamp)> {
         let peers = self.at.get(aor).into_iter().flatten();
         let unheard = peers.filter(move |(peer, granted)| {
-            let is_said = |head| now.since(granted.at) >= ROAMING_UNHEARD || granted.head != Some(head);
-            granted.until > now && !heard(**peer).is_some_and(is_said)
+            let Heard { head, in_part } = heard(**peer);
+            let is_silent = now.since(granted.at) < ROAMING_UNHEARD && granted.head == head;
+            granted.until > now && (in_part || is_silent)
         });
         unheard.map(|(peer, granted)| (*peer, granted.until))
     }
@@ -93,14 +103,16 @@ mod tests {
         let peer = SecretKey::from_bytes(&[3; 32]).expect("a scalar").peer_id();
         roaming.granted(Timestamp(0), "alice@a.net", peer, Timestamp(100), Some(Hash([7; 32])));
         let known = |r: &Roaming, at: u64, head: u8| {
-            r.of("alice@a.net", Timestamp(at), |_| Some(Hash([head; 32]))).count()
+            let heard = Heard { head: Some(Hash([head; 32])), in_part: false };
+            r.of("alice@a.net", Timestamp(at), |_| heard).count()
         };
         assert_eq!(known(&roaming, 50, 7), 1);
         assert_eq!(known(&roaming, 50, 8), 0, "its log speaks for itself now");
         assert_eq!(known(&roaming, 100, 7), 0);
         roaming.granted(Timestamp(0), "alice@a.net", peer, Timestamp(3_600_000), None);
-        let in_part = |r: &Roaming, at: u64| r.of("alice@a.net", Timestamp(at), |_| None).count();
-        assert_eq!(known(&roaming, 1_500, 7), 0, "the log is whole and does not say it");
+        let heard = Heard { head: Some(Hash([7; 32])), in_part: true };
+        let in_part = |r: &Roaming, at: u64| r.of("alice@a.net", Timestamp(at), |_| heard).count();
+        assert_eq!(known(&roaming, 1_500, 7), 0, "the log reaches us and does not say it");
         assert_eq!(in_part(&roaming, 3_599_999), 1, "what it says did not all reach us");
         assert_eq!(in_part(&roaming, 3_600_000), 0);
         roaming.forget("alice@a.net", None);
