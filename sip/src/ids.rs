@@ -206,11 +206,18 @@ pub struct ClientKey {
 
 /// The secret under which this process hashes what strangers write.
 #[derive(Clone)]
-pub struct Secret([u8; 32]);
+pub struct Secret {
+    whole: [u8; 32],
+    /// Another key, made of it.
+    quick: [u64; 2],
+}
 
 impl Secret {
     pub fn new(bytes: [u8; 32]) -> Secret {
-        Secret(bytes)
+        let quick = Sha256::new().chain_update(b"dots/sip/quick/1").chain_update(bytes).finalize();
+        let half =
+            |at: usize| quick.iter().skip(at).take(8).fold(0u64, |key, byte| key << 8 | u64::from(*byte));
+        Secret { whole: bytes, quick: [half(0), half(8)] }
     }
 
     /// The tag of every answer that we write ourselves: a keyed hash of the request, so that a repetition gets the same
@@ -228,7 +235,7 @@ impl Secret {
 
     pub(crate) fn hash(&self, purpose: &str) -> Keyed {
         let mut hash = Sha256::new();
-        hash.update(self.0);
+        hash.update(self.whole);
         let mut keyed = Keyed(hash);
         keyed.text(purpose);
         keyed
@@ -237,8 +244,7 @@ impl Secret {
     /// For names in our own tables and tags of our own answers: nobody has to compute it but this peer, and it is made several
     /// times for each message.
     pub(crate) fn quick(&self, purpose: &str) -> Quick {
-        let [one, two] =
-            [0, 8].map(|at| self.0.iter().skip(at).take(8).fold(0u64, |n, b| n << 8 | u64::from(*b)));
+        let [one, two] = self.quick;
         let mut quick = Quick(SipHasher24::new_with_keys(one, two));
         quick.text(purpose);
         quick

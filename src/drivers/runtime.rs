@@ -370,19 +370,21 @@ impl Node {
     }
 
     /// Writes and syncs what is queued.
-    async fn finish(self) {
+    async fn finish(mut self) {
         // Nobody answers questions any more, whatever ended us; an answer just made still goes out.
         drop((self.stop_http, self.api, self.asked));
         if tokio::time::timeout(DRAIN, self.http).await.is_err() {
             tracing::warn!("somebody keeps an HTTP connection busy; it is cut");
         }
         self.net.shutdown().await;
-        let mut unwritten = self.unwritten;
-        if let Err(error) = self.disk.append_all(&mut unwritten) {
-            tracing::error!(%error, "the disk failed at the end");
-        }
-        if !unwritten.is_empty() {
-            tracing::error!(records = unwritten.len(), "what was left could not be written at the end");
+        let mut unwritten = std::mem::take(&mut self.unwritten);
+        while !unwritten.is_empty() {
+            let tried = self.disk.append_all(&mut unwritten);
+            // What waits for a sync or a rewriting is told when it may go on; a disk that failed says nothing more.
+            if tried.is_err() || !unwritten.is_empty() && self.acks.recv().await.is_none() {
+                tracing::error!(records = unwritten.len(), "what was left could not be written at the end");
+                break;
+            }
         }
         self.disk.close();
         tracing::info!("stopped");

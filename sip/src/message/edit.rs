@@ -238,10 +238,9 @@ impl Message {
         let Some((at, line)) = self.lines_of(&Name::Via).next() else { return self };
         let (line, value) = (*line, self.0.raw.get(line.value()).unwrap_or_default());
         let first = find_outside_bytes(value, b',').unwrap_or(value.len());
-        let range = line.value().start
-            ..line.value().start + value.get(..first).unwrap_or_default().trim_ascii_end().len();
-        let Some(via) = self.0.raw.text(range.clone()) else { return self };
-        let stamped = stamp_via(via, source);
+        let via = value.get(..first).unwrap_or_default().trim_ascii_end();
+        let range = line.value().start..line.value().start + via.len();
+        let stamped = stamp_via(&String::from_utf8_lossy(via), source);
         let mut inner = match Arc::try_unwrap(self.0) {
             Ok(inner) => inner,
             Err(shared) => shared.copied(),
@@ -280,14 +279,11 @@ impl Inner {
         if let Some(line) = lines.next() {
             (line.value_end, line.end) = (moved(line.value_end), moved(line.end));
         }
-        let Some(changed) = self.lines.get(at).copied() else { return };
         for line in self.lines.iter_mut().skip(at + 1) {
             let whole = moved(line.start) as usize;
             *line = line.moved(whole);
         }
-        for (place, _) in self.lossy.iter_mut().filter(|(place, _)| *place > changed.value_start) {
-            *place = moved(*place);
-        }
+        self.lossy = self.raw.lossy(&self.lines);
         let by = new_length as usize;
         self.body = self.body.start - old as usize + by..self.body.end - old as usize + by;
     }

@@ -301,6 +301,32 @@ mod tests {
         assert!(std::ptr::eq(m.raw(), m.clone().raw()));
     }
 
+    /// Whatever is moved by it is found where it is then, and read as it was.
+    #[test]
+    fn a_stamp_moves_what_stands_behind_it_also_where_not_all_is_text() {
+        let stamp = ";received=192.0.2.1;rport=9";
+        for (via, first) in
+            [("x=J@rg, SIP/2.0/TCP h;branch=2", "x=J\u{fffd}rg"), ("rport, SIP/2.0/TCP h;x=J@rg", "")]
+        {
+            let text = INVITE
+                .replace("rport, SIP/2.0/TCP h;branch=2", via)
+                .replace("f: \"A <b>, c\"", "f: \"J@rg\"");
+            // Only the two names are Latin-1.
+            let raw: Vec<u8> =
+                text.replace("J@rg", "J\u{1}rg").bytes().map(|b| if b == 1 { 0xf6 } else { b }).collect();
+            let m = Message::parse(raw).expect("a message");
+            let (before, source) = (m.clone(), "192.0.2.1:9".parse().expect("an address"));
+            let stamped = m.stamped(source);
+            let read = Message::parse(stamped.raw().to_vec()).expect("a message");
+            assert_eq!(*stamped.0, *read.0, "the index is what reading gives");
+            let top = stamped.values(&Name::Via).next().expect("a Via").to_owned();
+            assert!(top.ends_with(stamp) && top.contains(first), "{top}");
+            assert_eq!(stamped.values(&Name::Via).count(), 2);
+            assert_eq!(stamped.header(&Name::From), before.header(&Name::From));
+            assert_eq!((stamped.body(), stamped.uri()), (before.body(), before.uri()));
+        }
+    }
+
     #[test]
     fn what_strangers_put_into_the_request_line_is_judged() {
         let m = Message::parse(INVITE.into()).expect("a message");

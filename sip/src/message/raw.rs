@@ -50,9 +50,16 @@ impl Raw {
 
     /// `range` is of whole characters, and there.
     pub fn replace(&mut self, range: Range<usize>, new: &str) {
+        let more = new.len().saturating_sub(range.len());
         match self {
-            Raw::Text(text) => text.replace_range(range, new),
-            Raw::Bytes(bytes) => drop(bytes.splice(range, new.bytes())),
+            Raw::Text(text) => {
+                text.reserve_exact(more);
+                text.replace_range(range, new);
+            }
+            Raw::Bytes(bytes) => {
+                bytes.reserve_exact(more);
+                drop(bytes.splice(range, new.bytes()));
+            }
         }
     }
 

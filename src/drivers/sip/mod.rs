@@ -30,6 +30,8 @@ use waiting::{Datagram, WaitingRoom};
 
 /// Messages of TCP phones that wait for the peer. A full queue stops reading, which slows their senders.
 const EVENTS_MAX: usize = 4_096;
+/// `;received=<IPv6 address>;rport=<port>` and a little.
+const STAMP_BYTES: usize = 72;
 /// What a socket holds for us between two turns.
 const RECEIVE_BYTES: usize = 4 << 20;
 /// Connected phones over TCP, where there are descriptors for so many.
@@ -154,7 +156,7 @@ impl SipSockets {
 
     /// The datagrams that this turn handles. Where more have come, `who` sends them says which, and the rest wait.
     pub fn read_datagrams(&mut self, batch: &mut Vec<Datagram>, who: impl Fn(&Flow, &[u8]) -> Sender) {
-        self.udp.read(|flow, bytes| batch.push((flow, bytes.to_vec())));
+        self.udp.read(|flow, bytes| batch.push((flow, with_room(bytes))));
         self.waiting.turn(batch, who);
     }
 
@@ -190,6 +192,13 @@ impl SipSockets {
     pub fn stop_accepting(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// A datagram with room for the stamp of its Via (`received` and `rport`), which is written into it.
+fn with_room(bytes: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::with_capacity(bytes.len() + STAMP_BYTES);
+    datagram.extend_from_slice(bytes);
+    datagram
 }
 
 async fn both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
