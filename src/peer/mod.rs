@@ -1,7 +1,7 @@
 //! The peer, in pure code: the cores composed. `drivers/` runs it on real sockets and disks, `testnet/` in a simulator.
 //!
 //! ```text
-//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth.rs ──▶ dots-trust ─▶ /dots/auth/2
+//!  phones ── Input::Sip ──▶ sip::Core ──Challenge/Verify──▶ auth ─────▶ dots-trust ─▶ /dots/auth/2
 //!                              │  ├──────Journal────────▶ bindings.rs ─▶ journal.rs, the signed log
 //!                              │  ├──────Resolve────────▶ lookup.rs ──▶ directory, /dots/lookup/2, DHT
 //!                              │  ├──────Call───────────▶ calls.rs ───▶ receipts.rs ─▶ /dots/receipt/1
