@@ -46,7 +46,7 @@ impl Desk {
 
     /// What the world says, whoever asked.
     fn says(&self, kind: &str, id: AskId) -> Input {
-        let vouch = Vouch { aor: "alice@a.test".into(), grant: [].into(), not_after_ms: 0 };
+        let vouch = Vouch { aor: "alice@a.test".into(), grant: [].into(), not_after_ms: u64::MAX / 2 };
         match kind {
             "nonce" => Input::Challenge {
                 id,
@@ -89,7 +89,7 @@ impl Desk {
         let Some(Output::Verify { id, .. }) = asked.last() else { panic!("{asked:?}") };
         let id = *id;
         self.ignores("REGISTER: Verifying", id, &all_but(&["right", "wrong"]));
-        let vouch = Vouch { aor: format!("{user}@a.test"), grant: [].into(), not_after_ms: 0 };
+        let vouch = Vouch { aor: format!("{user}@a.test"), grant: [].into(), not_after_ms: u64::MAX / 2 };
         let asked = self.handle(Input::Verified { id, result: Ok(vouch) });
         assert!(matches!(asked.last(), Some(Output::Journal { .. })), "{asked:?}");
         self.ignores("REGISTER: Writing", id, &all_but(&["written"]));

@@ -146,6 +146,7 @@ struct Node {
     detector: Detector,
     neighbours: Vec<usize>,
     life: u64,
+    started: Duration,
     up: bool,
     paused_until: Duration,
     wake_at: Option<Duration>,
@@ -195,6 +196,7 @@ impl LivenessSim {
                 detector,
                 neighbours,
                 life: 0,
+                started: Duration::ZERO,
                 up: true,
                 paused_until: Duration::ZERO,
                 wake_at: None,
@@ -367,15 +369,18 @@ impl LivenessSim {
     }
 
     fn come_back(&mut self, at: usize) {
-        if let Some((_, noticed, _)) = self.killed_at.remove(&at) {
-            let up = self.nodes[at].neighbours.iter().filter(|n| self.nodes[**n].up).count();
-            self.outcome.missed += up.saturating_sub(noticed.len());
+        if let Some((since, noticed, _)) = self.killed_at.remove(&at) {
+            // One that has started anew meanwhile never met it.
+            let knew = |n: &&usize| self.nodes[**n].up && self.nodes[**n].started <= since;
+            let knew = self.nodes[at].neighbours.iter().filter(knew);
+            self.outcome.missed += knew.filter(|n| !noticed.contains(n)).count();
         }
         let key = self.nodes[at].key.clone();
         let life = self.nodes[at].life + 1;
         let detector = self.detector(&key, life);
         let node = &mut self.nodes[at];
         (node.detector, node.life, node.up, node.wake_at) = (detector, life, true, None);
+        node.started = self.at;
         self.meet(at);
     }
 
