@@ -62,13 +62,24 @@ impl Asks {
         self.last
     }
 
-    /// The answer is there: what it continues. `None`: nobody waits for it (any more).
+    /// The answer to a question is there: what it continues. `None`: nobody waits for it (any more).
     pub fn answered(&mut self, id: u64) -> Option<Pending> {
-        let what = self.open.remove(&id)?;
-        if what.is_question() {
-            self.questions = self.questions.checked_sub(1).expect("every open question was counted");
-        }
+        let what = self.take(id, true)?;
+        self.questions = self.questions.checked_sub(1).expect("every open question was counted");
         Some(what)
+    }
+
+    /// A record is on the disk: what that continues.
+    pub fn written(&mut self, id: u64) -> Option<Pending> {
+        self.take(id, false)
+    }
+
+    /// No answer continues what is no question: a peer's word on an id of ours is not the disk's.
+    fn take(&mut self, id: u64, question: bool) -> Option<Pending> {
+        if self.open.get(&id)?.is_question() != question {
+            return None;
+        }
+        self.open.remove(&id)
     }
 }
 
@@ -82,8 +93,9 @@ mod tests {
         let (sync, entry) = (asks.ask(Pending::Sync(7)), asks.append(Pending::Entry(7)));
         let sync = sync.expect("room");
         assert_ne!(sync, entry);
-        assert_eq!(asks.answered(entry), Some(Pending::Entry(7)));
-        assert_eq!(asks.answered(entry), None);
+        assert_eq!((asks.answered(entry), asks.written(sync)), (None, None), "each by its own");
+        assert_eq!(asks.written(entry), Some(Pending::Entry(7)));
+        assert_eq!(asks.written(entry), None);
         assert_eq!(asks.answered(sync), Some(Pending::Sync(7)));
         assert_eq!((asks.questions, asks.open.len()), (0, 0));
     }
@@ -95,7 +107,7 @@ mod tests {
         assert_eq!(ids.len(), QUESTIONS_MAX);
         let note = asks.append(Pending::Note);
         assert_eq!(asks.ask(Pending::Sync(1)), None);
-        assert_eq!(asks.answered(note), Some(Pending::Note));
+        assert_eq!(asks.written(note), Some(Pending::Note));
         assert_eq!(asks.ask(Pending::Sync(1)), None, "a record made no room");
         assert_eq!(asks.answered(ids[0]), Some(Pending::Verify(0)));
         assert!(asks.ask(Pending::Sync(1)).is_some());

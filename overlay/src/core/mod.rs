@@ -222,7 +222,7 @@ impl OverlayCore {
     /// `Append` with this token is on disk.
     pub fn durable(&mut self, now: Now, token: u64) {
         self.latest = now;
-        let entries = match self.asks.answered(token) {
+        let entries = match self.asks.written(token) {
             Some(Pending::Entry(token)) => self.author.durable(token),
             Some(Pending::Note) | None => return,
             Some(other) => return debug_assert!(false, "an append is no {other:?}"),

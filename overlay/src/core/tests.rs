@@ -22,7 +22,8 @@ struct Net {
     disks: Vec<Vec<Vec<u8>>>,
     wire: VecDeque<(usize, NetEvent)>,
     /// Answers to come: inbound id -> (who asked, its id).
-    asked: BTreeMap<u64, (usize, u64)>,
+    /// Who has asked, if he still lives, and under which id.
+    asked: BTreeMap<u64, (Option<usize>, u64)>,
     ids: u64,
     rng: ChaCha20Rng,
     loss: f64,
@@ -80,8 +81,14 @@ impl Net {
         }
     }
 
-    fn restart(&mut self, a: usize) {
+    /// What is on its way to `a`, and what it has asked, was of a life that is over.
+    fn ends(&mut self, a: usize) {
         self.wire.retain(|(to, _)| *to != a);
+        self.asked.values_mut().filter(|(asker, _)| *asker == Some(a)).for_each(|(asker, _)| *asker = None);
+    }
+
+    fn restart(&mut self, a: usize) {
+        self.ends(a);
         self.cores[a] = OverlayCore::new(self.keys[a].clone(), "test".into(), self.ids, self.now);
         self.cores[a].restore(self.now, &self.disks[a].clone());
         self.cores[a].open(self.now);
@@ -143,7 +150,7 @@ impl Net {
                     let result = Err(crate::transport::RequestError::Timeout);
                     return self.wire.push_back((at, NetEvent::Response { id, result }));
                 }
-                self.asked.insert(self.ids, (at, id));
+                self.asked.insert(self.ids, (Some(at), id));
                 let event = NetEvent::Request { peer: me, protocol, id: self.ids, body };
                 self.wire.push_back((self.index(peer), event));
             }
@@ -151,7 +158,7 @@ impl Net {
                 let Some((asker, id)) = self.asked.remove(&id) else { panic!("answered twice") };
                 *self.counts.entry("log_answer_bytes").or_default() += body.as_ref().map_or(0, Vec::len);
                 let result = body.ok_or(crate::transport::RequestError::Refused);
-                self.wire.push_back((asker, NetEvent::Response { id, result }));
+                self.wire.extend(asker.map(|asker| (asker, NetEvent::Response { id, result })));
             }
             NetCommand::GossipVerdict { accept, .. } => self.verdicts_against += usize::from(!accept),
             NetCommand::DhtPut { key, value, .. } => self.puts.push((key, value)),

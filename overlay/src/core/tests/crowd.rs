@@ -68,7 +68,7 @@ fn twenty_thousand_phones_at_one_peer_are_found_by_whoever_comes_later() {
     }
     // The serving peer starts anew and says all of them again.
     let events: Vec<Event> = (0..PHONES).map(|n| roaming(&net, 1, n)).collect();
-    net.wire.retain(|(to, _)| *to != 0);
+    net.ends(0);
     net.cores[0] = OverlayCore::new(net.keys[0].clone(), "test".into(), 77, net.now);
     net.cores[0].restore(net.now, &net.disks[0].clone());
     events.into_iter().for_each(|event| net.cores[0].append(net.now, event));
