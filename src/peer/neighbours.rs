@@ -109,6 +109,11 @@ impl Neighbours {
         }
     }
 
+    /// No peer was met since the start.
+    pub fn is_nobody_known(&self) -> bool {
+        self.connected.is_empty() && self.labels.is_empty()
+    }
+
     pub fn contains(&self, peer: PeerId) -> bool {
         self.connected.contains_key(&peer)
     }

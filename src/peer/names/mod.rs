@@ -185,7 +185,7 @@ impl Namer<'_> {
     /// realm by its name, so that whoever makes us ask makes us send little (attack 8).
     /// `network`: of the phone that wants it.
     pub fn ask_for_realm(&mut self, realm: &str, network: u64) -> Verdict {
-        if !is_name(realm) || self.config.is_home(realm) {
+        if !is_name(realm) || self.config.is_home(realm) || self.is_alone() {
             return Verdict::NobodyKnows;
         }
         if self.may_search(network) && self.asking.searches.begin(self.now, realm) {
@@ -204,6 +204,11 @@ impl Namer<'_> {
             }
         }
         self.asking.searches.verdict(realm)
+    }
+
+    /// Nobody else was ever heard of: what this peer does not know nobody knows.
+    fn is_alone(&self) -> bool {
+        self.neighbours.is_nobody_known() && self.realms.iter().all(|(_, known)| known.belief == Belief::Own)
     }
 
     /// A call to `aor`, whose realm nobody here has heard of, waits until it is found or nobody knows it. `false`: it need not.
