@@ -255,7 +255,7 @@ mod tests {
         let mut dialogs = Dialogs::new();
         let long = "x".repeat(DIALOG_FIELD_BYTES_MAX);
         let mut note = |n: usize, cause: Cause| {
-            dialogs.note(Slot { key: key(n), cause: cause }, |dialog| {
+            dialogs.note(Slot { key: key(n), cause }, |dialog| {
                 dialog.caller_contact = Some(long.clone())
             });
         };
@@ -308,13 +308,13 @@ mod tests {
         let mut dialogs = Dialogs::new();
         let cause = of("eve@z.test");
         for n in 0..FAILED.entries + 5 {
-            dialogs.note(Slot { key: key(n), cause: cause }, |dialog| dialog.is_whole = true);
+            dialogs.note(Slot { key: key(n), cause }, |dialog| dialog.is_whole = true);
             dialogs.forget_unanswered(key(n));
         }
         assert!(dialogs.rows.is_empty() && dialogs.failed.len() <= FAILED.entries);
         let last = FAILED.entries + 4;
         assert!(!dialogs.has_failed(key(4)) && dialogs.has_failed(key(last)));
-        dialogs.note(Slot { key: key(last), cause: cause }, |_| {});
+        dialogs.note(Slot { key: key(last), cause }, |_| {});
         assert!(!dialogs.has_failed(key(last)), "the same call is tried again, with credentials");
     }
 

@@ -11,6 +11,8 @@ use std::{
 
 /// MD5 and SHA-256 of one spelling of the user's name.
 type Pair = ([u8; 16], [u8; 32]);
+/// Other spellings of it, and theirs.
+type Spellings = Box<[(Box<str>, Pair)]>;
 
 struct Kept {
     short: Pair,
@@ -19,7 +21,7 @@ struct Kept {
     roaming: bool,
     changed_at_ms: u64,
     /// Few have any.
-    spelt: Option<Box<[(Box<str>, Pair)]>>,
+    spelt: Option<Spellings>,
 }
 
 /// Boxed, for a table has room for nearly twice what it holds.
@@ -49,7 +51,7 @@ impl Kept {
     fn of(account: &Account) -> Option<Kept> {
         let spelt =
             account.spelt.iter().map(|spelt| Some((spelt.username.as_str().into(), pair(&spelt.digests)?)));
-        let spelt: Box<[(Box<str>, Pair)]> = spelt.collect::<Option<_>>()?;
+        let spelt: Spellings = spelt.collect::<Option<_>>()?;
         Some(Kept {
             short: pair(&account.short)?,
             full: pair(&account.full)?,
