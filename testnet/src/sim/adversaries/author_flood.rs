@@ -1,5 +1,5 @@
 //! Keys cost nothing: more authors are made up than a table holds, each with one good entry. A peer that joins afterwards is
-//! still heard: a phone that roams there is called.
+//! still heard: its log counts, and a phone that roams there is called.
 
 use super::{A, Defence, Faults, Pen, Stage, checkpoint, expect, gossip};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub fn author_flood(without: Option<Defence>) -> Faults {
     stage.phone(A, newcomer, "carol");
     stage.wait(Duration::from_secs(5));
     let mut faults = Faults::new();
+    let is_there = stage.replicates(A, "carol@r0.test", newcomer);
+    expect(&mut faults, is_there, "a newcomer's log does not count");
     expect(&mut faults, stage.calls(alice, "carol@r0.test"), "a phone that roams at a newcomer is not found");
     faults
 }

@@ -23,6 +23,7 @@ use super::{
     liar::Liar,
     phone::{Phone, Plan},
 };
+use dots::peer::api::Request;
 use dots_overlay::{
     log::Defence,
     records::{Entry, Event, Header, Incarnation, entry},
@@ -30,6 +31,7 @@ use dots_overlay::{
 };
 use dots_wire::{Hash, SecretKey, Timestamp, encode};
 use serde_bytes::ByteBuf;
+use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
 const PASSWORD: &str = "a good long password";
@@ -91,6 +93,17 @@ impl Stage {
         let at = self.world.at;
         self.world.phones[phone].register(at, expires);
         self.world.carry(phone);
+    }
+
+    /// Does this peer know from its own copy of `serving`'s log that a phone of `aor` is there? What a home remembers of its own
+    /// grants, and what the DHT holds, find the phone too: they hide that a log did not come.
+    pub fn replicates(&mut self, host: usize, aor: &str, serving: usize) -> bool {
+        let request = Request::Lookup { aor: aor.to_owned() };
+        let reply = self.world.ask(host, request, Duration::from_secs(10));
+        let serving = self.world.hosts[serving].id.to_string();
+        let bindings = reply.map(|reply| reply.body["bindings"].clone()).unwrap_or_default();
+        let is_it = |b: &Value| b["source"] == "directory" && b["serving"] == serving.as_str();
+        bindings.as_array().is_some_and(|bindings| bindings.iter().any(is_it))
     }
 
     /// Does a call get through, first try?

@@ -40,7 +40,10 @@ pub fn mute_holder(without: Option<Defence>) -> Faults {
     let alice = stage.phone(A, A, "alice");
     stage.wait(Duration::from_secs(1));
     let mut faults = Faults::new();
-    let is_called = stage.calls(alice, &stage.world.phones[carol].aor());
+    let aor = stage.world.phones[carol].aor();
+    let is_there = stage.replicates(A, &aor, B);
+    expect(&mut faults, is_there, "an honest neighbour's log is not there after a start");
+    let is_called = stage.calls(alice, &aor);
     expect(&mut faults, is_called, "a phone that registered elsewhere is not found after a start");
     faults
 }

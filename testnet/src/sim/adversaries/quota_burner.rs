@@ -21,6 +21,8 @@ pub fn quota_burner(without: Option<Defence>) -> Faults {
     stage.phone(A, B, "carol");
     stage.wait(Duration::from_secs(4));
     let mut faults = Faults::new();
+    let is_there = stage.replicates(A, "carol@r0.test", B);
+    expect(&mut faults, is_there, "what a quiet account's phone says beside a loud one does not count");
     expect(
         &mut faults,
         stage.calls(alice, "carol@r0.test"),
