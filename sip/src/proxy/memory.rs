@@ -255,9 +255,7 @@ mod tests {
         let mut dialogs = Dialogs::new();
         let long = "x".repeat(DIALOG_FIELD_BYTES_MAX);
         let mut note = |n: usize, cause: Cause| {
-            dialogs.note(Slot { key: key(n), cause }, |dialog| {
-                dialog.caller_contact = Some(long.clone())
-            });
+            dialogs.note(Slot { key: key(n), cause }, |dialog| dialog.caller_contact = Some(long.clone()));
         };
         let count = DIALOG_BYTES_MAX / DIALOG_FIELD_BYTES_MAX;
         for n in 0..10 {

@@ -18,7 +18,10 @@ fn label(realm: u32) -> Label20 {
 /// A grant with its path has about this size.
 fn roaming(net: &Net, realm: u32, n: u32) -> Event {
     let until = net.now.wall.plus(Duration::from_secs(3_600));
-    let grant = Some(vec![7; 500].into());
+    // One for each word: a later end needs a later grant.
+    let mut grant = vec![7; 500];
+    grant[..8].copy_from_slice(&until.0.to_be_bytes());
+    let grant = Some(grant.into());
     let aor_id = name(realm, n);
     Event::Bind(Bind { aor_id, realm: label(realm), instance: Hash([1; 32]), until, grant })
 }
