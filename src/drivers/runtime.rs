@@ -40,7 +40,7 @@ use tokio::{
 const DRAIN: Duration = Duration::from_secs(5);
 /// Without a deadline of the peer we look at the clock this often.
 const IDLE: Duration = Duration::from_secs(60);
-/// Appends that wait for the disk before nothing new is taken in.
+/// Appends that wait for the disk (a sync, a rewriting) before nothing new is taken in.
 const UNWRITTEN_MAX: usize = 32_768;
 /// How often this machine's addresses are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -107,7 +107,7 @@ enum Event {
     Input(Input),
     /// Datagrams are there to be read.
     Datagrams,
-    /// These appends are done.
+    /// These appends are synced.
     Written(Vec<u64>),
     Api(ApiCall),
     Failed(String),
@@ -149,7 +149,7 @@ impl Node {
     async fn serve(&mut self, mut signals: Signals) -> Result<(), Failure> {
         let mut stopping: Option<Instant> = None;
         loop {
-            self.carry_out();
+            self.carry_out()?;
             if let Some(why) = self.fatal.take() {
                 return Err(Failure::Twice(why));
             }
@@ -191,6 +191,7 @@ impl Node {
             () = signals.recv(), if stopping.is_none() => Event::Stop,
             Some(ack) = self.acks.recv() => match ack {
                 Ack::Done { tokens } => Event::Written(tokens),
+                Ack::Rewritten => Event::Written(Vec::new()),
                 Ack::Failed(why) => Event::Failed(format!("the disk failed: {why}")),
             },
             () = sleep_until(at.into()) => Event::Timeout,
@@ -247,10 +248,18 @@ impl Node {
         }
     }
 
-    /// Everything that the peer has to say, and what follows from it at once.
-    fn carry_out(&mut self) {
-        self.answer();
-        self.disk.append_all(&mut self.unwritten);
+    /// Everything that the peer has to say, and what follows from it at once. Records for the disk are written together; what
+    /// only had to be written is done with that, and its answers go in this same turn.
+    fn carry_out(&mut self) -> Result<(), Failure> {
+        loop {
+            self.answer();
+            let done = self.disk.append_all(&mut self.unwritten);
+            let done = done.map_err(|e| Failure::Other(format!("the disk failed: {e}")))?;
+            if done.is_empty() {
+                return Ok(());
+            }
+            self.written(done);
+        }
     }
 
     /// Everything but the disk's part.
@@ -352,7 +361,9 @@ impl Node {
         }
         self.net.shutdown().await;
         let mut unwritten = self.unwritten;
-        self.disk.append_all(&mut unwritten);
+        if let Err(error) = self.disk.append_all(&mut unwritten) {
+            tracing::error!(%error, "the disk failed at the end");
+        }
         if !unwritten.is_empty() {
             tracing::error!(records = unwritten.len(), "what was left could not be written at the end");
         }

@@ -44,6 +44,13 @@ impl Port {
         self.socket.try_io(Interest::READABLE, || self.state.recv((&self.socket).into(), &mut slices, meta))
     }
 
+    /// Fewer came than there was room for, so nothing more is there: whoever waits for the socket need not ask once more to
+    /// learn that. What comes from now on wakes as ever, since the socket reports edges.
+    fn is_dry(&self) {
+        let dry: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
+        let _ = self.socket.try_io(Interest::READABLE, || dry);
+    }
+
     fn send(&self, bytes: &[u8], flow: &Flow) -> io::Result<()> {
         let from = self.bound.ip().is_unspecified() && !flow.local.ip().is_unspecified();
         let transmit = Transmit {
@@ -107,6 +114,9 @@ impl Ports {
             let Some(port) = self.ports.get((self.next + turn) % count.max(1)) else { return };
             // An error is: nothing there, or a phone's ICMP "port unreachable" for an earlier answer of ours.
             let read = port.recv(&mut self.buffers, &mut meta).unwrap_or_default();
+            if read > 0 && read < BATCH_SIZE {
+                port.is_dry();
+            }
             dry = if read == BATCH_SIZE { 0 } else { dry + 1 };
             for (buffer, meta) in self.buffers.iter().zip(&meta).take(read) {
                 let bytes = buffer.get(..meta.len).unwrap_or_default();

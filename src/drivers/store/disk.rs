@@ -1,12 +1,12 @@
-//! The writer thread. It owns the segment stores, takes appends from a bounded queue, and syncs by group commit: one
-//! fdatasync for everything that waited, however much it was.
+//! The streams on disk. The loop itself writes what a turn has to say, one write(2) a stream, into the kernel's cache: that
+//! outlives the process, costs a few microseconds and no hop between threads. What takes milliseconds is another thread's: it
+//! syncs by group commit, one fdatasync for everything that was written before it, and it rewrites.
 //!
-//! An append without `sync` is acknowledged after write(2), which survives `kill -9`, and synced within
-//! [`SYNC_WITHIN`]. An append with `sync` is acknowledged after fdatasync. After the first error nothing is
-//! acknowledged any more: [`Ack::Failed`] comes once, and the peer must stop.
+//! An append without `sync` is done when [`Disk::append_all`] returns, and synced within [`SYNC_WITHIN`]. An append with `sync`
+//! is acknowledged after fdatasync ([`Acks`]). While a stream is rewritten nothing is appended to it: what comes waits with
+//! its sender. After the first error nothing is acknowledged any more, and the peer must stop.
 //!
-//! The thread never waits for its reader: at most [`QUEUE_MAX`] appends are outstanding, from [`Disk::append_all`] to
-//! [`Acks::recv`], and the way back has room for all of them.
+//! The thread never waits for its reader: at most [`QUEUE_MAX`] appends wait for a sync, and the way back has room for all.
 
 use crate::peer::output::Stream;
 use dots_wire::disk::{DiskError, Position, Recovered, SegmentStore};
@@ -14,8 +14,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -23,9 +23,9 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Appends between asking and acknowledgement.
+/// Appends that wait for a sync.
 pub const QUEUE_MAX: usize = 16_384;
-/// Turns of the loop in one group commit.
+/// Jobs in one group commit.
 const BATCH_MAX: usize = 4_096;
 /// What was acknowledged unsynced is on the platter this soon; half of the promised 100 ms, so that the sync itself
 /// has the other half.
@@ -40,18 +40,22 @@ pub struct Append {
     pub sync: bool,
 }
 
-/// What the writer is asked for, in order.
+/// What the thread is asked for, in order. All of it is written already.
 enum Job {
-    /// One turn's records, in order.
-    Append(Vec<Append>),
+    /// Sync these streams, then say that these appends are done.
+    Sync(BTreeSet<Stream>, Vec<u64>),
+    /// Something was written and nobody waits for its sync.
+    Dirty(Stream),
     /// These records instead of all that the stream holds.
     Rewrite(Stream, Vec<Vec<u8>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// These are written, and synced where that was asked; in the order of the appends.
+    /// These are synced, in the order of the appends.
     Done { tokens: Vec<u64> },
+    /// A stream takes appends again.
+    Rewritten,
     /// Nothing more will be written.
     Failed(String),
 }
@@ -94,19 +98,48 @@ impl Stores {
         }
     }
 
-    /// Starts the writer.
+    /// Starts the thread.
     pub fn start(self) -> (Disk, Acks) {
-        let (jobs, queue) = sync_channel(QUEUE_MAX);
-        // One more than can be outstanding: `Failed`.
-        let (acks, acked) = mpsc::channel(QUEUE_MAX + 1);
+        let (jobs, queue) = sync_channel(QUEUE_MAX + 2 * Stream::ALL.len());
+        // Beside what waits for a sync: each stream's rewriting, and `Failed`.
+        let (acks, acked) = mpsc::channel(QUEUE_MAX + Stream::ALL.len() + 1);
         let outstanding = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { stores: self.stores, acks, dirty: BTreeSet::new(), dirty_since: None };
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || writer.run(queue));
+        let held = |store| Held { store: Mutex::new(store), is_dirty: false.into(), is_closed: false.into() };
+        let streams = self.stores.into_iter().map(|(stream, store)| (stream, held(store))).collect();
+        let shared = Arc::new(Shared { streams, has_failed: false.into() });
+        let syncer = Syncer { shared: shared.clone(), acks, dirty: BTreeSet::new(), dirty_since: None };
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || syncer.run(queue));
         let thread = thread.expect("a machine that cannot start one thread runs no peer");
         (
-            Disk { jobs: Some(jobs), outstanding: outstanding.clone(), thread: Some(thread) },
+            Disk { shared, jobs: Some(jobs), outstanding: outstanding.clone(), thread: Some(thread) },
             Acks { acked, outstanding },
         )
+    }
+}
+
+/// What the loop and the thread both reach.
+struct Shared {
+    streams: BTreeMap<Stream, Held>,
+    has_failed: AtomicBool,
+}
+
+struct Held {
+    /// Locked for a write, or to get at the open file; for long only while the stream is closed to appends.
+    store: Mutex<SegmentStore>,
+    /// Written since the last sync began, and the thread knows.
+    is_dirty: AtomicBool,
+    /// It is being rewritten.
+    is_closed: AtomicBool,
+}
+
+impl Held {
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    fn store(&self) -> MutexGuard<'_, SegmentStore> {
+        // Nothing panics under the lock, and a store that failed says so itself.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,40 +152,80 @@ pub(super) fn report(stream: &str, found: &Recovered) {
     }
 }
 
-/// The way to the writer. Dropping it, or [`Disk::close`], syncs everything and ends the thread.
+/// The way to the disk. Dropping it, or [`Disk::close`], syncs everything and ends the thread.
 pub struct Disk {
+    shared: Arc<Shared>,
     jobs: Option<SyncSender<Job>>,
     outstanding: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Disk {
-    /// Takes from the front of `appends` what there is room for, all of it in one message to the writer. Never waits.
-    /// What stays waits for acknowledgements, or for ever where the writer has failed.
-    pub fn append_all(&self, appends: &mut VecDeque<Append>) {
-        let Some(jobs) = &self.jobs else { return };
-        let outstanding = self.outstanding.load(Ordering::Acquire);
-        let room = QUEUE_MAX.saturating_sub(outstanding).min(appends.len());
-        if room == 0 {
-            return;
-        }
-        let batch: Vec<Append> = appends.drain(..room).collect();
-        // Only this side adds, so the room cannot have become less.
-        self.outstanding.fetch_add(batch.len(), Ordering::AcqRel);
-        let Err(refused) = jobs.try_send(Job::Append(batch)) else { return };
-        if let TrySendError::Full(Job::Append(batch)) | TrySendError::Disconnected(Job::Append(batch)) =
-            refused
-        {
-            self.outstanding.fetch_sub(batch.len(), Ordering::AcqRel);
-            for append in batch.into_iter().rev() {
-                appends.push_front(append);
+    /// Writes from the front of `appends` what may be written now, and says which of it is done; the rest is told by
+    /// [`Acks`]. What stays waits for acknowledgements, or for ever where the disk has failed.
+    pub fn append_all(&self, appends: &mut VecDeque<Append>) -> Result<Vec<u64>, DiskError> {
+        let Some(jobs) = self.jobs.as_ref().filter(|_| !self.shared.has_failed.load(Ordering::Acquire))
+        else {
+            return Ok(Vec::new());
+        };
+        let batch: Vec<Append> = appends.drain(..self.room_for(appends)).collect();
+        let (mut done, mut waiting, mut to_sync) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for append in &batch {
+            if append.sync {
+                to_sync.insert(append.stream);
+                waiting.push(append.token);
+            } else {
+                done.push(append.token);
             }
         }
+        for (stream, held) in &self.shared.streams {
+            let mut records = batch.iter().filter(|a| a.stream == *stream).map(|a| &a.record[..]).peekable();
+            if records.peek().is_none() {
+                continue;
+            }
+            if let Err(error) = held.store().append_all(records) {
+                self.shared.has_failed.store(true, Ordering::Release);
+                return Err(error);
+            }
+            // Written first, then said: a sync that begins after the thread took the mark covers it.
+            if !to_sync.contains(stream) && !held.is_dirty.swap(true, Ordering::AcqRel) {
+                self.tell(jobs, Job::Dirty(*stream));
+            }
+        }
+        if !waiting.is_empty() {
+            // Only this side adds, so the room cannot have become less.
+            self.outstanding.fetch_add(waiting.len(), Ordering::AcqRel);
+            self.tell(jobs, Job::Sync(to_sync, waiting));
+        }
+        Ok(done)
+    }
+
+    /// How many of these go now, in their order.
+    fn room_for(&self, appends: &VecDeque<Append>) -> usize {
+        let mut room = QUEUE_MAX.saturating_sub(self.outstanding.load(Ordering::Acquire));
+        let mut may_go = |append: &&Append| {
+            let is_closed = self.shared.streams.get(&append.stream).is_some_and(Held::is_closed);
+            let has_room = !append.sync || room > 0;
+            room = room.saturating_sub(usize::from(append.sync));
+            has_room && !is_closed
+        };
+        appends.iter().take_while(|append| may_go(append)).count()
     }
 
     /// Replaces a stream's records after everything appended so far. Never waits; `false`: not now.
     pub fn rewrite(&self, stream: Stream, records: Vec<Vec<u8>>) -> bool {
-        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Job::Rewrite(stream, records)).is_ok())
+        let (Some(jobs), Some(held)) = (&self.jobs, self.shared.streams.get(&stream)) else { return false };
+        if held.is_closed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.tell(jobs, Job::Rewrite(stream, records));
+        true
+    }
+
+    /// The queue has room for each append that waits, and two jobs of each stream. It is gone only where the disk failed.
+    fn tell(&self, jobs: &SyncSender<Job>, job: Job) {
+        let told = jobs.try_send(job);
+        debug_assert!(!matches!(told, Err(TrySendError::Full(_))), "every job has its place in the queue");
     }
 
     /// Writes and syncs what is queued, then returns.
@@ -202,16 +275,17 @@ impl Acks {
     }
 }
 
-struct Writer {
-    stores: BTreeMap<Stream, SegmentStore>,
+/// The thread.
+struct Syncer {
+    shared: Arc<Shared>,
     acks: mpsc::Sender<Ack>,
     /// Written and acknowledged, not yet synced.
     dirty: BTreeSet<Stream>,
     dirty_since: Option<Instant>,
 }
 
-impl Writer {
-    /// `queue` is dropped before `self`, so whoever sees the acknowledgements end can append no more.
+impl Syncer {
+    /// `queue` is dropped before `self`, so whoever sees the acknowledgements end can ask for no more.
     fn run(mut self, queue: Receiver<Job>) {
         loop {
             let first = match self.dirty_since {
@@ -239,74 +313,70 @@ impl Writer {
         }
     }
 
-    /// Appends together, rewrites in their place between them.
+    /// One sync of each stream for all that wait, rewrites in their place between them.
     fn work(&mut self, batch: Vec<Job>) -> Result<(), DiskError> {
-        let mut appends = Vec::with_capacity(batch.len());
+        let (mut streams, mut tokens) = (BTreeSet::new(), Vec::new());
         for job in batch {
             match job {
-                Job::Append(batch) => appends.extend(batch),
+                Job::Sync(more, waiting) => {
+                    streams.extend(more);
+                    tokens.extend(waiting);
+                }
+                Job::Dirty(stream) => {
+                    self.dirty.insert(stream);
+                    self.dirty_since.get_or_insert_with(Instant::now);
+                }
                 Job::Rewrite(stream, records) => {
-                    self.commit(&std::mem::take(&mut appends))?;
-                    if let Some(store) = self.stores.get_mut(&stream) {
-                        store.rewrite(records.iter().map(Vec::as_slice))?;
-                    }
+                    self.commit(&mut streams, &mut tokens)?;
+                    self.rewrite(stream, &records)?;
                 }
             }
         }
-        self.commit(&appends)
+        self.commit(&mut streams, &mut tokens)
+    }
+
+    fn commit(&mut self, streams: &mut BTreeSet<Stream>, tokens: &mut Vec<u64>) -> Result<(), DiskError> {
+        for stream in std::mem::take(streams) {
+            self.sync(stream)?;
+        }
+        if !tokens.is_empty() {
+            // The reader is gone only where the peer is stopping.
+            let _ = self.acks.try_send(Ack::Done { tokens: std::mem::take(tokens) });
+        }
+        Ok(())
+    }
+
+    fn rewrite(&self, stream: Stream, records: &[Vec<u8>]) -> Result<(), DiskError> {
+        let Some(held) = self.shared.streams.get(&stream) else { return Ok(()) };
+        held.store().rewrite(records.iter().map(Vec::as_slice))?;
+        held.is_closed.store(false, Ordering::Release);
+        let _ = self.acks.try_send(Ack::Rewritten);
+        Ok(())
+    }
+
+    fn sync_dirty(&mut self) -> Result<(), DiskError> {
+        for stream in self.dirty.clone() {
+            self.sync(stream)?;
+        }
+        Ok(())
+    }
+
+    /// What was written before this is durable after it. Appends go on meanwhile.
+    fn sync(&mut self, stream: Stream) -> Result<(), DiskError> {
+        self.dirty.remove(&stream);
+        if self.dirty.is_empty() {
+            self.dirty_since = None;
+        }
+        let Some(held) = self.shared.streams.get(&stream) else { return Ok(()) };
+        held.is_dirty.store(false, Ordering::Release);
+        let file = held.store().to_sync()?;
+        let outcome = file.sync_data();
+        held.store().synced(outcome)
     }
 
     fn fail(&self, error: &DiskError) {
         tracing::error!(%error, "the disk failed: nothing more is acknowledged");
+        self.shared.has_failed.store(true, Ordering::Release);
         let _ = self.acks.try_send(Ack::Failed(error.to_string()));
-    }
-
-    /// Writes all, acknowledges what need not wait, syncs each stream that somebody waits for, acknowledges these.
-    fn commit(&mut self, batch: &[Append]) -> Result<(), DiskError> {
-        let mut streams: BTreeMap<Stream, Vec<&Append>> = BTreeMap::new();
-        for append in batch {
-            streams.entry(append.stream).or_default().push(append);
-        }
-        for (stream, appends) in &streams {
-            if let Some(store) = self.stores.get_mut(stream) {
-                store.append_all(appends.iter().map(|a| a.record.as_slice()))?;
-            }
-        }
-        self.acknowledge(batch.iter().filter(|a| !a.sync));
-        for (stream, appends) in &streams {
-            if appends.iter().any(|a| a.sync) {
-                if let Some(store) = self.stores.get_mut(stream) {
-                    store.sync()?;
-                }
-                self.dirty.remove(stream);
-            } else {
-                self.dirty.insert(*stream);
-            }
-        }
-        self.acknowledge(batch.iter().filter(|a| a.sync));
-        self.dirty_since = match (self.dirty.is_empty(), self.dirty_since) {
-            (true, _) => None,
-            (false, None) => Some(Instant::now()),
-            (false, since) => since,
-        };
-        Ok(())
-    }
-
-    fn acknowledge<'a>(&self, appends: impl Iterator<Item = &'a Append>) {
-        let tokens: Vec<u64> = appends.map(|append| append.token).collect();
-        if !tokens.is_empty() {
-            // The reader is gone only where the peer is stopping.
-            let _ = self.acks.try_send(Ack::Done { tokens });
-        }
-    }
-
-    fn sync_dirty(&mut self) -> Result<(), DiskError> {
-        for stream in std::mem::take(&mut self.dirty) {
-            if let Some(store) = self.stores.get_mut(&stream) {
-                store.sync()?;
-            }
-        }
-        self.dirty_since = None;
-        Ok(())
     }
 }

@@ -225,31 +225,34 @@ fn an_aor_has_one_form_and_four_digests() {
 }
 
 #[tokio::test]
-async fn the_writer_acknowledges_in_order_and_what_it_acknowledged_is_there() {
+async fn what_only_has_to_be_written_is_done_at_once_and_the_rest_when_it_is_synced() {
     let dir = tempfile::tempdir().expect("a dir");
     let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
+    let (mut done, mut synced) = (Vec::new(), Vec::new());
     for token in 0..2_000u64 {
         let stream = if token % 3 == 0 { Stream::Log } else { Stream::Bindings };
         let record = token.to_be_bytes().to_vec();
         let mut turn = VecDeque::from([Append { token, stream, record, sync: token % 3 == 0 }]);
-        disk.append_all(&mut turn);
+        done.extend(disk.append_all(&mut turn).expect("written"));
         assert!(turn.is_empty(), "there is room");
     }
-    let mut done = Vec::new();
-    while done.len() < 2_000 {
+    // Written is in the kernel's hands: a peer that is killed here has it.
+    let there = Stores::open(dir.path()).expect("opens").recover(Stream::Bindings).expect("read");
+    assert_eq!(there.len(), done.len());
+    while synced.len() < 667 {
         match acks.recv().await {
-            Some(Ack::Done { tokens }) => done.extend(tokens),
+            Some(Ack::Done { tokens }) => synced.extend(tokens),
             other => panic!("{other:?}"),
         }
     }
-    let of = |rest: bool| done.iter().copied().filter(move |t| (t % 3 == 0) == rest).collect::<Vec<_>>();
-    assert!(of(true).is_sorted() && of(false).is_sorted());
+    assert!(done.is_sorted() && done.len() == 1_333 && done.iter().all(|token| token % 3 != 0));
+    assert!(synced.is_sorted() && synced.iter().all(|token| token % 3 == 0));
     disk.close();
     assert_eq!(acks.recv().await, None);
     let mut stores = Stores::open(dir.path()).expect("opens");
-    let expect = |rest: bool| of(rest).iter().map(|t| t.to_be_bytes().to_vec()).collect::<Vec<_>>();
-    assert_eq!(stores.recover(Stream::Log).expect("read"), expect(true));
-    assert_eq!(stores.recover(Stream::Bindings).expect("read"), expect(false));
+    let bytes = |tokens: &[u64]| tokens.iter().map(|t| t.to_be_bytes().to_vec()).collect::<Vec<_>>();
+    assert_eq!(stores.recover(Stream::Log).expect("read"), bytes(&synced));
+    assert_eq!(stores.recover(Stream::Bindings).expect("read"), bytes(&done));
     stores.compact(Stream::Bindings, &[b"live".to_vec()]).expect("compacted");
     drop(stores);
     let stores = Stores::open(dir.path()).expect("opens");
@@ -257,29 +260,51 @@ async fn the_writer_acknowledges_in_order_and_what_it_acknowledged_is_there() {
 }
 
 #[tokio::test]
-async fn the_writer_is_bounded_and_says_once_that_it_failed() {
+async fn what_waits_for_a_sync_is_bounded_and_a_disk_that_failed_takes_nothing() {
     let dir = tempfile::tempdir().expect("a dir");
     let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
-    let append = |token, size| Append { token, stream: Stream::Realms, record: vec![0; size], sync: false };
+    let append = |token, size| Append { token, stream: Stream::Realms, record: vec![0; size], sync: true };
     let most = QUEUE_MAX as u64;
     let mut turn: VecDeque<Append> = (0..most + 5).map(|token| append(token, 1)).collect();
-    disk.append_all(&mut turn);
+    assert!(disk.append_all(&mut turn).expect("written").is_empty(), "nothing is done before its sync");
     assert_eq!(turn.len(), 5, "nobody received, so no more than that");
-    disk.append_all(&mut turn);
+    disk.append_all(&mut turn).expect("nothing to write");
     assert_eq!(turn.front().map(|a| a.token), Some(most), "what stays keeps its order");
-    let Some(Ack::Done { tokens }) = acks.recv().await else { panic!("written") };
+    let Some(Ack::Done { tokens }) = acks.recv().await else { panic!("synced") };
     assert_eq!(tokens.first(), Some(&0));
     turn = VecDeque::from([append(most, dots_wire::disk::RECORD_BYTES_MAX + 1)]);
-    disk.append_all(&mut turn);
-    assert!(turn.is_empty(), "room again");
-    let mut last = None;
-    while let Some(ack) = acks.recv().await {
-        last = Some(ack);
+    assert!(disk.append_all(&mut turn).is_err(), "and it is said at once");
+    turn = VecDeque::from([append(0, 1)]);
+    assert_eq!(disk.append_all(&mut turn).ok(), Some(Vec::new()));
+    assert_eq!(turn.len(), 1, "a disk that failed takes nothing");
+}
+
+/// Appends to a stream that is rewritten wait and come behind the new records; other streams and senders go on.
+#[tokio::test]
+async fn what_comes_while_a_stream_is_rewritten_is_written_behind_it() {
+    let dir = tempfile::tempdir().expect("a dir");
+    let (disk, mut acks) = Stores::open(dir.path()).expect("opens").start();
+    let append = |token: u64| Append {
+        token,
+        stream: Stream::Bindings,
+        record: token.to_be_bytes().to_vec(),
+        sync: false,
+    };
+    let live: Vec<Vec<u8>> = (1_000..21_000u64).map(|n| n.to_be_bytes().to_vec()).collect();
+    let mut done = disk.append_all(&mut [append(0)].into()).expect("written");
+    assert!(disk.rewrite(Stream::Bindings, live.clone()));
+    let mut waiting: VecDeque<Append> = (1..50).map(append).collect();
+    while !waiting.is_empty() {
+        done.extend(disk.append_all(&mut waiting).expect("written"));
+        if !waiting.is_empty() {
+            assert_eq!(acks.recv().await, Some(Ack::Rewritten));
+        }
     }
-    assert!(matches!(last, Some(Ack::Failed(_))));
-    turn.push_back(append(0, 1));
-    disk.append_all(&mut turn);
-    assert_eq!(turn.len(), 1, "a writer that failed takes nothing");
+    assert!(done.iter().copied().eq(0..50));
+    disk.close();
+    let behind = (1..50u64).map(|n| n.to_be_bytes().to_vec());
+    let expected: Vec<Vec<u8>> = live.into_iter().chain(behind).collect();
+    assert_eq!(Stores::open(dir.path()).expect("opens").recover(Stream::Bindings).expect("read"), expected);
 }
 
 /// A change here is a new version of the record, or a CHANGELOG line before the first release (DISK-9). The bytes of an

@@ -9,6 +9,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Bytes gathered before one write(2) of many records.
@@ -36,7 +37,7 @@ pub struct SegmentStore {
     dir: PathBuf,
     /// Numbers of all segments, ascending; the last one is open.
     segments: Vec<u32>,
-    file: File,
+    file: Arc<File>,
     end: u64,
     segment_max: u64,
     poisoned: bool,
@@ -59,14 +60,14 @@ impl SegmentStore {
         for (i, number) in segments.iter().enumerate() {
             end = scan(&dir, *number, i + 1 == segments.len(), &mut found)?;
         }
-        let file = match segments.last() {
+        let file = Arc::new(match segments.last() {
             Some(last) => open_rw(&path(&dir, *last))?,
             None => {
                 segments.push(1);
                 end = HEADER as u64;
                 create(&dir, 1)?
             }
-        };
+        });
         Ok((SegmentStore { dir, segments, file, end, segment_max, poisoned: false }, found))
     }
 
@@ -117,12 +118,22 @@ impl SegmentStore {
     /// fdatasync: everything appended survives power loss.
     pub fn sync(&mut self) -> Result<(), DiskError> {
         self.healthy()?;
-        if let Err(source) = self.file.sync_data() {
-            // After a failed fsync the kernel may have dropped the pages: a second one proves nothing.
+        self.synced(self.file.sync_data())
+    }
+
+    /// For another thread's fdatasync, while appends go on: the segment that is open now. Those before it are durable. What
+    /// became of it is told by [`SegmentStore::synced`].
+    pub fn to_sync(&self) -> Result<Arc<File>, DiskError> {
+        self.healthy()?;
+        Ok(self.file.clone())
+    }
+
+    /// After a failed fsync the kernel may have dropped the pages: a second one proves nothing.
+    pub fn synced(&mut self, outcome: std::io::Result<()>) -> Result<(), DiskError> {
+        outcome.map_err(|source| {
             self.poisoned = true;
-            return Err(DiskError::Io { path: self.path(), source });
-        }
-        Ok(())
+            DiskError::Io { path: self.path(), source }
+        })
     }
 
     /// The record at a position that `append` or an iterator gave.
@@ -134,7 +145,7 @@ impl SegmentStore {
         let path = path(&self.dir, at.segment);
         let other;
         let file = if at.segment == self.number() {
-            &self.file
+            &*self.file
         } else {
             other = File::open(&path).map_err(DiskError::io(&path))?;
             &other
@@ -183,7 +194,7 @@ impl SegmentStore {
         let to = path(&self.dir, number);
         fs::rename(&tmp, &to).map_err(DiskError::io(&to))?;
         sync_dir(&self.dir)?;
-        self.file = open_rw(&to)?;
+        self.file = Arc::new(open_rw(&to)?);
         self.end = end;
         self.segments.push(number);
         self.segments = drop_void(&self.dir, std::mem::take(&mut self.segments))?;
@@ -215,7 +226,7 @@ impl SegmentStore {
     fn roll(&mut self) -> Result<(), DiskError> {
         self.sync()?;
         let number = self.number() + 1;
-        self.file = create(&self.dir, number)?;
+        self.file = Arc::new(create(&self.dir, number)?);
         self.end = HEADER as u64;
         self.segments.push(number);
         Ok(())
