@@ -5,7 +5,13 @@
 //! nobody outside can aim at a collision. Numbers that we mint carry the shard that minted them in their top byte.
 
 use crate::{hop::Hop, message::Message};
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use std::{
+    hash::Hasher as _,
+    net::{IpAddr, SocketAddr},
+};
 
 /// One instance of the SIP core among several that share the work; see [`crate::shards`].
 pub type Shard = u8;
@@ -130,12 +136,12 @@ impl ServerKey {
 
 fn request_hash(request: &Message, hop: &Hop, secret: &Secret) -> u128 {
     let via = request.via();
-    let mut hash = secret.hash("transaction");
+    let mut hash = secret.quick("transaction");
     match hop {
         Hop::Phone(flow) => {
             hash.text(flow.transport.as_str());
             hash.number(flow.connection);
-            hash.text(&flow.remote.to_string());
+            hash.address(flow.remote);
             hash.text(via.map(|v| v.host()).unwrap_or_default());
             hash.number(via.and_then(|v| v.port()).map_or(0, u64::from));
         }
@@ -204,7 +210,7 @@ pub struct DialogKey(u128);
 
 impl DialogKey {
     pub fn new(call_id: &str, caller_tag: &str, secret: &Secret) -> DialogKey {
-        let mut hash = secret.hash("dialog");
+        let mut hash = secret.quick("dialog");
         hash.text(call_id);
         hash.text(caller_tag);
         DialogKey(hash.finish())
@@ -223,12 +229,14 @@ impl Secret {
     /// The tag of every answer that we write ourselves: a keyed hash of the request, so that a repetition gets the same
     /// answer from no memory at all, and the ACK of such an answer is known by its To (RFC 3261 §8.2.7).
     pub fn to_tag(&self, request: &Message, shard: Shard) -> String {
-        let mut hash = self.hash("tag");
+        let mut hash = self.quick("tag");
         hash.text(request.via().and_then(|via| via.branch()).unwrap_or_default());
         hash.text(request.call_id().unwrap_or_default());
         hash.text(request.from().and_then(|from| from.tag()).unwrap_or_default());
         hash.number(request.cseq().map_or(0, |(number, _)| u64::from(number)));
-        format!("{shard:02x}{:016x}", (hash.finish() >> 64) as u64)
+        let mut bytes = [shard; 9];
+        bytes[1..].copy_from_slice(&hash.short().to_be_bytes());
+        HEXLOWER.encode(&bytes)
     }
 
     pub(crate) fn hash(&self, purpose: &str) -> Keyed {
@@ -237,6 +245,45 @@ impl Secret {
         let mut keyed = Keyed(hash);
         keyed.text(purpose);
         keyed
+    }
+
+    /// For names in our own tables and tags of our own answers: nobody has to compute it but this peer, and it is made several
+    /// times for each message.
+    pub(crate) fn quick(&self, purpose: &str) -> Quick {
+        let [one, two] =
+            [0, 8].map(|at| self.0.iter().skip(at).take(8).fold(0u64, |n, b| n << 8 | u64::from(*b)));
+        let mut quick = Quick(SipHasher24::new_with_keys(one, two));
+        quick.text(purpose);
+        quick
+    }
+}
+
+/// A keyed hash of 128 bits (SipHash-2-4) of parts, each with its length, so that no two lists of parts read alike.
+pub(crate) struct Quick(SipHasher24);
+
+impl Quick {
+    pub fn text(&mut self, part: &str) {
+        self.bytes(part.as_bytes());
+    }
+    pub fn bytes(&mut self, part: &[u8]) {
+        self.number(part.len() as u64);
+        self.0.write(part);
+    }
+    pub fn number(&mut self, part: u64) {
+        self.0.write(&part.to_le_bytes());
+    }
+    pub fn address(&mut self, address: SocketAddr) {
+        self.number(address.port().into());
+        match address.ip() {
+            IpAddr::V4(ip) => self.bytes(&ip.octets()),
+            IpAddr::V6(ip) => self.bytes(&ip.octets()),
+        }
+    }
+    pub fn finish(self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+    pub fn short(self) -> u64 {
+        self.0.finish128().h1
     }
 }
 

@@ -107,13 +107,15 @@ pub(crate) fn may_be_reached(at: SocketAddr, flow: &Flow, ours: Ours<'_>) -> boo
         }
         IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified() && !v6.is_unicast_link_local(),
     };
-    let host = match ip {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
+    let is_here = || {
+        let host = match ip {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        };
+        ip.is_loopback() || ip == flow.local.ip().to_canonical() || ours.addressing.is_own_host(&host)
     };
-    let is_here =
-        ip.is_loopback() || ours.addressing.is_own_host(&host) || ip == flow.local.ip().to_canonical();
-    let is_own_listener = is_here && (ours.ports.contains(&at.port()) || at.port() == flow.local.port());
+    let is_own_port = ours.ports.contains(&at.port()) || at.port() == flow.local.port();
+    let is_own_listener = is_own_port && is_here();
     // What listens on loopback is for programs of this machine, and the phone is one only if it came from there.
     let is_others_loopback = ip.is_loopback() && !flow.remote.ip().to_canonical().is_loopback();
     is_one_host && at.port() >= PORT_MIN && !is_own_listener && !is_others_loopback

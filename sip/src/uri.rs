@@ -1,6 +1,7 @@
 //! URIs (RFC 3261 §19.1): parts, escapes, comparison.
 
 use crate::message::grammar::{is_host, param, params, split_host_port};
+use memchr::{memchr, memrchr};
 
 /// Parameters of one URI that are compared; more make it unequal to all others.
 const PARAMS_MAX: usize = 64;
@@ -22,17 +23,17 @@ pub struct Uri<'a> {
 
 impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Uri<'a>, BadUri> {
-        let (scheme, rest) = text.split_once(':').ok_or(BadUri)?;
+        let (scheme, rest) = cut(text, memchr(b':', text.as_bytes())).ok_or(BadUri)?;
         if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
             return Err(BadUri);
         }
         // The user part may hold `;` and `?`; it ends at the last `@`.
-        let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (Some(user.split(':').next().unwrap_or_default()), rest),
+        let (user, rest) = match cut(rest, memrchr(b'@', rest.as_bytes())) {
+            Some((user, rest)) => (user.get(..memchr(b':', user.as_bytes()).unwrap_or(user.len())), rest),
             None => (None, rest),
         };
-        let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
-        let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (rest, headers) = cut(rest, memchr(b'?', rest.as_bytes())).unwrap_or((rest, ""));
+        let (hostport, params) = cut(rest, memchr(b';', rest.as_bytes())).unwrap_or((rest, ""));
         let (host, port) = split_host_port(hostport).ok_or(BadUri)?;
         if !is_host(host) || user == Some("") {
             return Err(BadUri);
@@ -74,9 +75,17 @@ impl<'a> Uri<'a> {
     }
 }
 
+/// What stands before and behind the byte at this place.
+fn cut(text: &str, at: Option<usize>) -> Option<(&str, &str)> {
+    at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))
+}
+
 /// `%61` to `a`, once (`%2541` is `%41`). What is no escape stays.
 pub fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
+    if memchr(b'%', bytes).is_none() {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(b) = bytes.get(at) {

@@ -193,14 +193,14 @@ impl Parts<'_> {
             Input::OverlayRefused { message } => self.on_not_queued(&message),
             Input::Unbind { aor } => registrar.unbind(cx, &aor),
             Input::Gone { aor } => proxy.on_gone(&aor),
-            Input::Challenge { id, result } => {
-                registrar.on_challenge(cx, tx, id, result.clone());
-                proxy.on_challenge(cx, tx, id, result);
-            }
-            Input::Verified { id, result } => {
-                registrar.on_verified(cx, tx, id, result.clone());
-                proxy.on_verified(cx, tx, id, result);
-            }
+            Input::Challenge { id, result } => match registrar.asked(id) {
+                true => registrar.on_challenge(cx, tx, id, result),
+                false => proxy.on_challenge(cx, tx, id, result),
+            },
+            Input::Verified { id, result } => match registrar.asked(id) {
+                true => registrar.on_verified(cx, tx, id, result),
+                false => proxy.on_verified(cx, tx, id, result),
+            },
             Input::Journaled { id } => registrar.on_journaled(cx, tx, id),
             Input::Located { id, aor, places } => proxy.on_located(cx, tx, id, &aor, places),
             Input::Resolved { id, resolution } => proxy.on_resolved(cx, tx, id, resolution),

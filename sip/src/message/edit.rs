@@ -1,16 +1,18 @@
 //! A copy of a message with a few lines changed; all others pass byte for byte.
 
 use super::{
-    Message, Name, NameAddr, NameRef, StartLine,
+    Inner, Message, Name, NameAddr, NameRef, StartLine,
     build::stamp_via,
     grammar::{find_outside_bytes, is_uri_text},
     parse::ParseError,
+    raw::Raw,
+    tally,
     write::Writer,
 };
 use crate::limits::{HEADERS_MAX, MESSAGE_BYTES_MAX};
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 use smallvec::SmallVec;
-use std::{borrow::Cow, net::SocketAddr, ops::Range};
+use std::{borrow::Cow, net::SocketAddr, ops::Range, sync::Arc};
 
 /// Collects changes, then writes the new message once.
 pub struct Editor<'a> {
@@ -230,13 +232,22 @@ impl<'a> Editor<'a> {
 }
 
 impl Message {
-    /// RFC 3261 §18.2.1, RFC 3581 §4: the same request, whose top Via says where it really came from.
-    pub fn stamped(&self, source: SocketAddr) -> Message {
-        let Some(via) = self.values(&Name::Via).next() else { return self.clone() };
+    /// RFC 3261 §18.2.1, RFC 3581 §4: the same request, whose top Via says where it really came from. It is written into the
+    /// buffer that the message came in; whatever else holds the message keeps it as it was.
+    pub fn stamped(self, source: SocketAddr) -> Message {
+        let Some((at, line)) = self.lines_of(&Name::Via).next() else { return self };
+        let (line, value) = (*line, self.0.raw.get(line.value()).unwrap_or_default());
+        let first = find_outside_bytes(value, b',').unwrap_or(value.len());
+        let range = line.value().start
+            ..line.value().start + value.get(..first).unwrap_or_default().trim_ascii_end().len();
+        let Some(via) = self.0.raw.text(range.clone()) else { return self };
         let stamped = stamp_via(via, source);
-        let mut edit = Editor::new(self);
-        edit.set_first_value(&Name::Via, &stamped);
-        edit.finish()
+        let mut inner = match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner,
+            Err(shared) => shared.copied(),
+        };
+        inner.put(at, range, &stamped);
+        Message(Arc::new(inner))
     }
 
     /// What an editor wrote, judged as `parse` judges what is received.
@@ -252,9 +263,39 @@ impl Message {
     }
 }
 
+impl Inner {
+    fn copied(&self) -> Inner {
+        tally::count(|tally| tally.copied += 1);
+        let Inner { raw, start, start_end, lines, lossy, body } = self;
+        let (raw, start, lines) = (Raw::from(raw.to_vec()), start.clone(), lines.clone());
+        Inner { raw, start, start_end: *start_end, lines, lossy: lossy.clone(), body: body.clone() }
+    }
+
+    /// Puts a text into the value of line `at`, in the place of `range`; what stands behind it moves.
+    fn put(&mut self, at: usize, range: Range<usize>, new: &str) {
+        let (old, new_length) = (range.len() as u32, new.len() as u32);
+        let moved = |place: u32| place - old + new_length;
+        self.raw.replace(range, new);
+        let mut lines = self.lines.iter_mut().skip(at);
+        if let Some(line) = lines.next() {
+            (line.value_end, line.end) = (moved(line.value_end), moved(line.end));
+        }
+        let Some(changed) = self.lines.get(at).copied() else { return };
+        for line in self.lines.iter_mut().skip(at + 1) {
+            let whole = moved(line.start) as usize;
+            *line = line.moved(whole);
+        }
+        for (place, _) in self.lossy.iter_mut().filter(|(place, _)| *place > changed.value_start) {
+            *place = moved(*place);
+        }
+        let by = new_length as usize;
+        self.body = self.body.start - old as usize + by..self.body.end - old as usize + by;
+    }
+}
+
 /// No value that we write can start another header.
 pub(super) fn one_line(value: &str) -> Cow<'_, str> {
-    if value.contains(['\r', '\n', '\0']) {
+    if memchr3(b'\r', b'\n', 0, value.as_bytes()).is_some() {
         Cow::Owned(value.replace(['\r', '\n', '\0'], " "))
     } else {
         Cow::Borrowed(value)

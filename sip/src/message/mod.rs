@@ -11,6 +11,7 @@ mod edit;
 pub(crate) mod grammar;
 mod name;
 pub(crate) mod parse;
+mod raw;
 pub mod tally;
 pub mod values;
 mod write;
@@ -21,6 +22,7 @@ pub use name::{Known, Name, NameRef};
 pub use parse::{ParseError, Unreadable};
 pub use values::{NameAddr, Values, Via};
 
+use raw::Raw;
 use std::{ops::Range, sync::Arc};
 
 /// A whole, well-formed message. A clone is one more pointer to it.
@@ -29,7 +31,7 @@ pub struct Message(Arc<Inner>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Inner {
-    raw: Vec<u8>,
+    raw: Raw,
     start: StartLine,
     /// Where the start line ends, without its line end.
     start_end: usize,
@@ -144,9 +146,9 @@ impl Message {
         Arc::try_unwrap(self.0).map_or_else(
             |shared| {
                 tally::count(|tally| tally.copied += 1);
-                shared.raw.clone()
+                shared.raw.to_vec()
             },
-            |inner| inner.raw,
+            |inner| inner.raw.into_bytes(),
         )
     }
     pub fn body(&self) -> &[u8] {
@@ -212,7 +214,7 @@ impl Message {
         }
     }
     fn value<'a>(&'a self, line: &Line) -> &'a str {
-        self.0.lossy_of(line).unwrap_or_else(|| self.text(&line.value()))
+        self.0.lossy_of(line).or_else(|| self.0.raw.text(line.value())).unwrap_or_default()
     }
     /// The exact bytes of the value of the first line of that name, which need not be UTF-8.
     pub fn header_bytes(&self, name: &Name) -> Option<&[u8]> {
@@ -232,7 +234,7 @@ impl Message {
     }
     fn text(&self, range: &Range<usize>) -> &str {
         // A reason phrase that is not UTF-8 reads as nothing; its bytes still pass.
-        self.0.raw.get(range.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+        self.0.raw.text(range.clone()).unwrap_or_default()
     }
 }
 
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn a_stamp_stays_in_its_place_and_a_clone_shares_the_bytes() {
         let m = Message::parse(INVITE.into()).expect("a message");
-        let stamped = m.stamped("192.0.2.1:9".parse().expect("an address"));
+        let stamped = m.clone().stamped("192.0.2.1:9".parse().expect("an address"));
         let vias: Vec<_> = stamped.values(&Name::Via).collect();
         let top = "SIP/2.0/UDP [2001:db8::9]:5061;branch=z9hG4bKx;received=192.0.2.1;rport=9";
         assert_eq!(vias, [top, "SIP/2.0/TCP h;branch=2"]);

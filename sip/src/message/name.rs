@@ -10,7 +10,12 @@ macro_rules! names {
 
         impl Known {
             pub fn parse(text: &str) -> Option<Known> {
-                $(if text.eq_ignore_ascii_case($text) $(|| text.eq_ignore_ascii_case($compact))? {
+                Known::read(text.as_bytes())
+            }
+            pub(super) fn read(name: &[u8]) -> Option<Known> {
+                $(if name.eq_ignore_ascii_case($text.as_bytes())
+                    $(|| name.eq_ignore_ascii_case($compact.as_bytes()))?
+                {
                     return Some(Known::$variant);
                 })*
                 None

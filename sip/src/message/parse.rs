@@ -6,8 +6,9 @@
 
 use super::{
     Inner, Line, Message, StartLine,
-    grammar::{digits, is_blank, is_token, is_uri_text},
+    grammar::{digits, is_token, is_token_bytes, is_uri_text},
     name::{Known, Name},
+    raw::Raw,
     tally,
     values::Via,
 };
@@ -84,7 +85,7 @@ impl Message {
             && vias.all(|via| Via::parse(via).is_some())
             && self.from().is_some()
             && self.to().is_some()
-            && self.call_id().is_some_and(|c| !c.is_empty() && !c.contains(is_blank));
+            && self.call_id().is_some_and(|c| !c.is_empty() && !c.bytes().any(|b| matches!(b, b' ' | b'\t')));
         let (_, cseq_method) = self.cseq().ok_or(ParseError::Mandatory)?;
         if !complete || (self.is_request() && cseq_method != self.method()) {
             return Err(ParseError::Mandatory);
@@ -100,7 +101,9 @@ impl Message {
 fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
     tally::count(|tally| tally.parsed += 1);
     let lead = raw.iter().take_while(|b| matches!(b, b'\r' | b'\n' | 0)).count();
-    raw.drain(..lead);
+    if lead > 0 {
+        raw.drain(..lead);
+    }
     if raw.is_empty() {
         return Err(ParseError::Empty);
     }
@@ -109,7 +112,7 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
     }
     let (first, mut at) = line(&raw, 0).ok_or(ParseError::Truncated)?;
     let (start, mut fault) = start_line(&raw, first.clone())?;
-    let (mut lines, mut lossy) = (Vec::with_capacity(16), Vec::new());
+    let mut lines = Vec::with_capacity(16);
     loop {
         let Some((range, next)) = line(&raw, at) else {
             fault = fault.or(Some(ParseError::Truncated));
@@ -127,12 +130,14 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
             at = raw.len();
             break;
         }
-        match header_line(&raw, range, &mut lossy) {
+        match header_line(&raw, range) {
             Ok(line) => lines.push(line),
             Err(why) => fault = fault.or(Some(why)),
         }
     }
     let (body, wrong_length) = body_range(&raw, &lines, at);
+    let raw = Raw::from(raw);
+    let lossy = raw.lossy(&lines);
     let inner = Inner { raw, start, start_end: first.end, lines, lossy, body };
     Ok((Message(Arc::new(inner)), fault.or(wrong_length)))
 }
@@ -242,24 +247,17 @@ fn is_request_uri(uri: &str) -> bool {
     }
 }
 
-fn header_line(
-    raw: &[u8],
-    whole: Range<usize>,
-    lossy: &mut Vec<(u32, Box<str>)>,
-) -> Result<Line, ParseError> {
+fn header_line(raw: &[u8], whole: Range<usize>) -> Result<Line, ParseError> {
     let bytes = raw.get(whole.clone()).ok_or(ParseError::Header)?;
     let colon = memchr(b':', bytes).ok_or(ParseError::Header)?;
     let (name, value) = bytes.split_at(colon);
-    let name = std::str::from_utf8(name.trim_ascii_end()).map_err(|_| ParseError::Header)?;
-    if !is_token(name) || has_bare_control(bytes) {
+    let name = name.trim_ascii_end();
+    if !is_token_bytes(name) || has_bare_control(bytes) {
         return Err(ParseError::Header);
     }
     let value = value.get(1..).unwrap_or_default();
     let start = whole.start + colon + 1 + value.len() - value.trim_ascii_start().len();
-    let value = value.trim_ascii();
-    if std::str::from_utf8(value).is_err() {
-        lossy.push((start as u32, String::from_utf8_lossy(value).into()));
-    }
+    let length = value.trim_ascii().len();
     let name_end = whole.start + name.len();
-    Ok(Line::new(Known::parse(name), whole, name_end, start..start + value.len()))
+    Ok(Line::new(Known::read(name), whole, name_end, start..start + length))
 }

@@ -4,6 +4,7 @@ use super::{
     Inner, Line, Message, StartLine,
     name::{Known, Name},
     parse::body_range,
+    raw::Raw,
     tally,
 };
 use std::{io::Write as _, ops::Range, sync::Arc};
@@ -14,7 +15,6 @@ pub(super) struct Writer {
     start: StartLine,
     start_end: usize,
     lines: Vec<Line>,
-    lossy: Vec<(u32, Box<str>)>,
 }
 
 impl Writer {
@@ -42,7 +42,7 @@ impl Writer {
     fn after(mut out: Vec<u8>, start: StartLine) -> Writer {
         let start_end = out.len();
         out.extend_from_slice(b"\r\n");
-        Writer { out, start, start_end, lines: Vec::with_capacity(16), lossy: Vec::new() }
+        Writer { out, start, start_end, lines: Vec::with_capacity(16) }
     }
 
     /// One header line. Its value is the pieces, one after the other; they hold no line end.
@@ -61,9 +61,6 @@ impl Writer {
         let written = self.out.get(value_at..).unwrap_or_default();
         let trimmed = written.trim_ascii();
         let start = value_at + written.len() - written.trim_ascii_start().len();
-        if std::str::from_utf8(trimmed).is_err() {
-            self.lossy.push((start as u32, String::from_utf8_lossy(trimmed).into()));
-        }
         let value = start..start + trimmed.len();
         self.lines.push(Line::new(known, whole..self.out.len(), name_end, value));
         self.out.extend_from_slice(b"\r\n");
@@ -72,9 +69,6 @@ impl Writer {
     /// A line of another message, byte for byte.
     pub fn copy(&mut self, from: &Message, line: &Line) {
         let moved = line.moved(self.out.len());
-        if let Some(text) = from.0.lossy_of(line) {
-            self.lossy.push((moved.value_start, text.into()));
-        }
         self.out.extend_from_slice(from.0.raw.get(line.whole()).unwrap_or_default());
         self.out.extend_from_slice(b"\r\n");
         self.lines.push(moved);
@@ -90,7 +84,9 @@ impl Writer {
         let at = self.out.len();
         self.out.extend_from_slice(body);
         let (body, _) = body_range(&self.out, &self.lines, at);
-        let Writer { out: raw, start, start_end, lines, lossy } = self;
+        let Writer { out, start, start_end, lines } = self;
+        let raw = Raw::from(out);
+        let lossy = raw.lossy(&lines);
         Message(Arc::new(Inner { raw, start, start_end, lines, lossy, body }))
     }
 }

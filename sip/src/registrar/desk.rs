@@ -124,7 +124,11 @@ impl Registrar {
         }
     }
 
-    /// `false`: this number is not of a session here.
+    /// Is this the number of a session here?
+    pub fn asked(&self, id: AskId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
     pub fn on_challenge(
         &mut self,
         cx: &mut Cx<'_>,

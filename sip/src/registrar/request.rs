@@ -15,6 +15,7 @@ use crate::{
     listening::{Listening, Ours, address_of, listens_at, may_be_reached},
     message::{Message, Name, NameAddr, parse::is_target},
     ping::request_uri,
+    uri::Uri,
 };
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
@@ -211,9 +212,9 @@ fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<A
     }
     let params = contact::params(raw.params).map_err(|_| bad("Bad Contact"))?;
     let param = |name: &str| params.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-    // Hashed first: a Contact that is no SIP URI is refused with or without an instance.
-    let of_uri = hashed(raw.uri)?;
-    let instance = param("+sip.instance").and_then(urn).unwrap_or(of_uri);
+    // A Contact that is no SIP URI is refused with or without an instance.
+    Uri::parse(raw.uri).map_err(|_| bad("Bad Contact URI"))?;
+    let instance = param("+sip.instance").and_then(urn).map_or_else(|| hashed(raw.uri), Ok)?;
     // RFC 3261 §10.2.1.1: the Contact's own expires beats the header.
     let expires_s = param("expires").or(expires).and_then(delta_seconds);
     Ok(AskedContact {

@@ -365,22 +365,17 @@ impl Bindings {
     }
 
     fn hash(&self, what: &str, text: &str) -> u64 {
-        let mut hash = self.secret.hash(what);
+        let mut hash = self.secret.quick(what);
         hash.text(text);
-        (hash.finish() >> 64) as u64
+        hash.short()
     }
 
     fn hash_of_flow(&self, flow: &Flow) -> u64 {
-        let mut hash = self.secret.hash("flow");
+        let mut hash = self.secret.quick("flow");
         hash.number(flow.connection);
-        for address in [flow.local, flow.remote] {
-            hash.number(address.port().into());
-            match address.ip() {
-                std::net::IpAddr::V4(ip) => hash.bytes(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash.bytes(&ip.octets()),
-            }
-        }
-        (hash.finish() >> 64) as u64
+        hash.address(flow.local);
+        hash.address(flow.remote);
+        hash.short()
     }
 }
 

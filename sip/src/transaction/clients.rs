@@ -180,6 +180,7 @@ impl Clients {
     fn reschedule(&mut self, key: ClientKey) {
         let Some(row) = self.rows.get_mut(&key) else { return };
         let at = row.next_deadline();
+        let at = if row.is_answered() { at.map(|at| self.timers.together(at)) } else { at };
         self.timers.set(key, &mut row.deadline, at);
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct NewRequest {
 impl NewRequest {
     pub fn of(cx: &Cx<'_>, hop: Hop, request: Message) -> NewRequest {
         let key = ServerKey::of(&request, &hop, &cx.base.secret);
+        NewRequest::with_key(cx, key, hop, request)
+    }
+
+    pub fn with_key(cx: &Cx<'_>, key: ServerKey, hop: Hop, request: Message) -> NewRequest {
         let answered = hop.answered(&request, cx.ours());
         NewRequest { key, hop, answered, request }
     }

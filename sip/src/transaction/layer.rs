@@ -49,7 +49,7 @@ impl Transactions {
             Method::Ack => self.on_ack(cx, key, request),
             Method::Cancel => self.on_cancel(cx, &hop, key, &request),
             _ if self.servers.repeat(cx, key) => Received::Nothing,
-            _ => Received::New(NewRequest::of(cx, hop, request)),
+            _ => Received::New(NewRequest::with_key(cx, key, hop, request)),
         }
     }
 

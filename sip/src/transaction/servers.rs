@@ -65,6 +65,14 @@ impl Machine {
         }
     }
 
+    /// Does it only wait for its end (timers J, L)?
+    fn is_ending(&self) -> bool {
+        match self {
+            Machine::Invite(machine) => machine.is_accepted(),
+            Machine::Other(machine) => machine.is_completed(),
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         match self {
             Machine::Invite(machine) => machine.deadline(),
@@ -202,6 +210,7 @@ impl Servers {
     fn reschedule(&mut self, key: ServerKey) {
         let Some(row) = self.rows.get_mut(&key) else { return };
         let at = row.machine.deadline();
+        let at = if row.machine.is_ending() { at.map(|at| self.timers.together(at)) } else { at };
         self.timers.set(key, &mut row.deadline, at);
     }
 }

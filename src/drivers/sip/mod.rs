@@ -17,12 +17,12 @@ use dial::Dialer;
 use dots_sip::{Flow, Transport};
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 use tcp::Connections;
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     sync::{mpsc, watch},
 };
 use waiting::{Datagram, WaitingRoom};
@@ -207,7 +207,7 @@ fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
         let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
     }
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {

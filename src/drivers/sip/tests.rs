@@ -28,7 +28,7 @@ const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 async fn udp_and_tcp_in_and_out_on_one_port() {
     let mut sip = SipSockets::bind(&["127.0.0.1:0".parse().expect("an address")]).await.expect("free");
     let at = sip.bound[0];
-    let phone = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let phone = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     phone.send_to(b"\r\n\r\n", at).await.expect("sent");
     phone.send_to(OPTIONS, at).await.expect("sent");
     let SipEvent::Message { flow, bytes } = next(&mut sip).await else { panic!("a message") };

@@ -7,10 +7,10 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use std::{
     future::poll_fn,
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     task::Poll,
 };
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Keep-alives (CRLF, NULs, `jaK`, nothing) are shorter than any SIP message.
 const MESSAGE_BYTES_MIN: usize = 16;
@@ -28,7 +28,8 @@ pub(super) struct Ports {
 
 struct Port {
     bound: SocketAddr,
-    socket: UdpSocket,
+    /// Watched for reading only. A datagram that has left frees room to write, and who watches for that is woken by each.
+    socket: AsyncFd<UdpSocket>,
     state: UdpSocketState,
 }
 
@@ -36,19 +37,25 @@ impl Port {
     fn new(socket: UdpSocket) -> io::Result<Port> {
         let state = UdpSocketState::new((&socket).into())?;
         may_fragment(&socket)?;
-        Ok(Port { bound: socket.local_addr()?, socket, state })
+        let bound = socket.local_addr()?;
+        #[expect(
+            deprecated,
+            reason = "a UdpSocket owns its descriptor and never changes it; the other way is unsafe code"
+        )]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(Port { bound, socket, state })
     }
 
     fn recv(&self, buffers: &mut [Vec<u8>], meta: &mut [RecvMeta; BATCH_SIZE]) -> io::Result<usize> {
         let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-        self.socket.try_io(Interest::READABLE, || self.state.recv((&self.socket).into(), &mut slices, meta))
+        self.socket.try_io(Interest::READABLE, |socket| self.state.recv(socket.into(), &mut slices, meta))
     }
 
     /// Fewer came than there was room for, so nothing more is there: whoever waits for the socket need not ask once more to
     /// learn that. What comes from now on wakes as ever, since the socket reports edges.
     fn is_dry(&self) {
-        let dry: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
-        let _ = self.socket.try_io(Interest::READABLE, || dry);
+        let dry = |_: &UdpSocket| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
+        let _ = self.socket.try_io(Interest::READABLE, dry);
     }
 
     fn send(&self, bytes: &[u8], flow: &Flow) -> io::Result<()> {
@@ -60,7 +67,7 @@ impl Port {
             segment_size: None,
             src_ip: from.then(|| flow.local.ip()),
         };
-        self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit))
+        self.state.try_send(self.socket.get_ref().into(), &transmit)
     }
 
     /// Is `local` (concrete) an address of this socket?
@@ -99,7 +106,7 @@ impl Ports {
     /// Until a socket has something to read. Cancel-safe.
     pub async fn readable(&self) {
         poll_fn(|cx| {
-            let ready = self.ports.iter().any(|port| port.socket.poll_recv_ready(cx).is_ready());
+            let ready = self.ports.iter().any(|port| port.socket.poll_read_ready(cx).is_ready());
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -179,10 +186,16 @@ fn drops_of(table: &str, ports: &[u16]) -> u64 {
 mod tests {
     use super::*;
 
+    fn socket_at(address: &str) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
+
     async fn ports_at(addresses: &[&str]) -> (Ports, Vec<SocketAddr>) {
         let mut sockets = Vec::new();
         for address in addresses {
-            sockets.push(UdpSocket::bind(address).await.expect("a socket"));
+            sockets.push(socket_at(address).expect("a socket"));
         }
         let ports = Ports::new(sockets).expect("options of a socket");
         let bound = ports.bound().collect();
@@ -232,11 +245,11 @@ mod tests {
         for (wildcard, ours, phone) in
             [("0.0.0.0:0", "127.0.0.7", "127.0.0.9:0"), ("[::]:0", "::1", "[::1]:0")]
         {
-            let Ok(socket) = UdpSocket::bind(wildcard).await else { continue };
+            let Ok(socket) = socket_at(wildcard) else { continue };
             let mut ports = Ports::new(vec![socket]).expect("options of a socket");
             let port = ports.bound().next().expect("one").port();
             let at = SocketAddr::new(ours.parse().expect("an address"), port);
-            let phone = UdpSocket::bind(phone).await.expect("a socket");
+            let phone = tokio::net::UdpSocket::bind(phone).await.expect("a socket");
             phone.connect(at).await.expect("a route");
             phone.send(b"a datagram of some length").await.expect("sent");
             let (flow, _) = read(&mut ports, 1).await.remove(0);
@@ -250,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_longer_than_a_packet_comes_and_goes() {
         let (mut ports, bound) = ports_at(&["127.0.0.1:0"]).await;
-        let phone = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let phone = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         let long = vec![b'x'; 65_000];
         phone.send_to(&long, bound[0]).await.expect("sent");
         let (flow, bytes) = read(&mut ports, 1).await.remove(0);
@@ -258,6 +271,21 @@ mod tests {
         assert!(ports.send(&flow, &long));
         let mut answer = vec![0; DATAGRAM_BYTES_MAX];
         assert_eq!(phone.recv(&mut answer).await.expect("an answer"), long.len());
+    }
+
+    /// What is sent must not wake who waits for something to read, and a socket that was read dry wakes for the next datagram.
+    #[tokio::test]
+    async fn only_what_comes_wakes() {
+        let (mut ports, bound) = ports_at(&["127.0.0.1:0"]).await;
+        let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        for n in 0..50 {
+            phone.send_to(format!("datagram number {n:04}").as_bytes(), bound[0]).expect("sent");
+            let (flow, _) = read(&mut ports, 1).await.remove(0);
+            assert!(ports.send(&flow, b"an answer of some length"));
+            phone.recv(&mut [0; 64]).expect("the answer");
+            let woken = tokio::time::timeout(std::time::Duration::ZERO, ports.readable()).await;
+            assert!(woken.is_err(), "nothing came");
+        }
     }
 
     #[tokio::test]

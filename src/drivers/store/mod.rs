@@ -1,7 +1,7 @@
 //! The disk. Truth is in segment files (`dots_wire::disk`), one directory per [`Stream`](crate::peer::output::Stream);
 //! sled holds only what can be rebuilt from them.
 //!
-//! * [`Disk`]: the writer thread that answers `Output::Append`.
+//! * [`Disk`]: what answers `Output::Append`, and the thread that syncs.
 //! * [`AccountStore`]: the accounts, and their index.
 
 mod accounts;
