@@ -29,7 +29,8 @@ fn a_death_is_noticed_in_time_and_nobody_who_lives_is_called_dead() {
     assert!(outcome.kills >= 10);
     assert!(quantile(&outcome.noticed_ms, 0.5) <= 1_500, "others are tried first");
     assert!(quantile(&outcome.noticed_ms, 0.99) <= 3_000);
-    assert!(quantile(&outcome.dead_ms, 0.5) <= 3_000);
+    // What a caller waits for counts from his INVITE; this, from the death: half a round more.
+    assert!(quantile(&outcome.dead_ms, 0.5) <= 3_500);
     assert_eq!((outcome.false_deaths, outcome.missed), (0, 0));
     let seconds = outcome.node_hours * 3_600.0;
     assert!(outcome.bytes as f64 / seconds < 10_000.0);

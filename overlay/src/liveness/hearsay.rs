@@ -1,7 +1,7 @@
 //! What others ask and say: questions are answered, hearsay makes us look, words are checked.
 
 use super::{
-    Asked, Detector, LivenessOutput, MemberState,
+    Detector, LivenessOutput, MemberState,
     limits::*,
     message::{self, Generation, Hearsay, LiveReply, LiveRequest, Notice, NoticeKind, VERSION},
 };
@@ -61,7 +61,7 @@ impl Detector {
         if !known || !may {
             return self.out.push_back(LivenessOutput::Reply { inbound, reply: LiveReply::Silent });
         }
-        let id = self.number(Asked::Show { inbound, since: now.mono });
+        let id = self.number_for(now.mono, inbound);
         let ask = LiveRequest::Show { version: VERSION, asker: from, nonce };
         self.out.push_back(LivenessOutput::Ask { id, peer: target, ask });
     }

@@ -1,7 +1,7 @@
 //! What is known of one other peer.
 //!
 //! ```text
-//!              2 steps without an answer             2.35 s without one, or two whom we chose say so
+//!              2 steps without an answer             2.9 s without one,  or two whom we chose say so
 //!    alive ─────────────────────────────▶ suspect ──────────────────────────────────────────────────▶ dead
 //!      ▲  ▲                                  │                                                          │
 //!      │  └────────── anything heard ────────┘◀──────────────── anything heard ──────────────────────────┘

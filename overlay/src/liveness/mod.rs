@@ -1,7 +1,7 @@
 //! Who is alive: a failure detector in the manner of SWIM, with the self-doubt of Lifeguard (docs/spec/11-liveness.md).
 //!
 //! Each peer probes its neighbours in turn. Whoever does not answer is probed again, and three others are asked to try: what
-//! it showed them, only it can have shown. Two steps without an answer make it *suspect* here, 2.35 s make it *dead*.
+//! it showed them, only it can have shown. Two steps without an answer make it *suspect* here, 2.9 s make it *dead*.
 //! Everything that comes from a peer is life, whatever it is.
 //!
 //! Nobody is believed about somebody else. What others say of a death makes us probe at once; only our own probe makes it
@@ -85,7 +85,6 @@ enum Asked {
     Hello(PeerId, Instant),
     Probe(PeerId, Instant),
     Reach { target: PeerId, nonce: u64, since: Instant },
-    Show { inbound: InboundId, since: Instant },
     Told(Instant),
 }
 
@@ -101,6 +100,8 @@ pub struct Detector {
     turns: VecDeque<PeerId>,
     timers: Timers<Timer>,
     asks: BTreeMap<u64, Asked>,
+    /// What we ask for others: theirs, and by number when it was asked. A table of its own, for strangers fill it.
+    shows: BTreeMap<u64, (InboundId, Instant)>,
     next_id: u64,
     news: Bulletin,
     /// The latest life of each key, in that key's own words; ours too.
@@ -131,6 +132,7 @@ impl Detector {
             turns: VecDeque::new(),
             timers,
             asks: BTreeMap::new(),
+            shows: BTreeMap::new(),
             next_id: 0,
             news: Bulletin::default(),
             words: BTreeMap::new(),
@@ -316,6 +318,20 @@ impl Detector {
         self.next_id
     }
 
+    /// The number of a question for somebody else. A target that lives answers at once; where many wait in vain, those who have waited
+    /// longest are told so.
+    fn number_for(&mut self, now: Instant, inbound: InboundId) -> u64 {
+        if self.shows.len() >= SHOWS_MAX
+            && let Some((_, (longest, _))) = self.shows.pop_first()
+        {
+            self.out.push_back(LivenessOutput::Reply { inbound: longest, reply: LiveReply::Silent });
+            self.count("live_help_displaced");
+        }
+        self.next_id += 1;
+        self.shows.insert(self.next_id, (inbound, now));
+        self.next_id
+    }
+
     /// Is there room for one more peer, or is it known?
     fn make_room(&mut self, peer: PeerId) -> bool {
         if self.members.len() < MEMBERS_MAX || self.members.contains_key(&peer) {
@@ -342,8 +358,9 @@ impl Detector {
         let old = |since: &Instant| now.mono.saturating_duration_since(*since) >= ASK_PATIENCE;
         self.asks.retain(|_, asked| match asked {
             Asked::Hello(_, since) | Asked::Probe(_, since) | Asked::Told(since) => !old(since),
-            Asked::Reach { since, .. } | Asked::Show { since, .. } => !old(since),
+            Asked::Reach { since, .. } => !old(since),
         });
+        self.shows.retain(|_, (_, since)| !old(since));
         let forgotten = |m: &Member| {
             !m.connected && m.probe.is_none() && now.mono.saturating_duration_since(m.heard) >= FORGET
         };

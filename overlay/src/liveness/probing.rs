@@ -187,6 +187,13 @@ impl Detector {
 
     /// The answer to [`LivenessOutput::Ask`] `id`. `Err(true)`: nobody is at the addresses where it was looked for.
     pub fn on_reply(&mut self, now: Now, id: u64, reply: Result<LiveReply, bool>) {
+        if let Some((inbound, _)) = self.shows.remove(&id) {
+            let reply = match reply {
+                Ok(LiveReply::Shown(tag)) => LiveReply::Shown(tag),
+                _ => LiveReply::Silent,
+            };
+            return self.out.push_back(LivenessOutput::Reply { inbound, reply });
+        }
         let Some(asked) = self.asks.remove(&id) else { return };
         match (asked, reply) {
             (Asked::Hello(peer, since) | Asked::Probe(peer, since), Ok(reply)) => {
@@ -207,13 +214,6 @@ impl Detector {
                 } else if asked {
                     self.count("live_forged_tag");
                 }
-            }
-            (Asked::Show { inbound, .. }, reply) => {
-                let reply = match reply {
-                    Ok(LiveReply::Shown(tag)) => LiveReply::Shown(tag),
-                    _ => LiveReply::Silent,
-                };
-                self.out.push_back(LivenessOutput::Reply { inbound, reply });
             }
             _ => {}
         }

@@ -115,7 +115,7 @@ impl Bench {
     }
 }
 
-/// LIVE-1, LIVE-3: two steps make a doubt, 2.35 s a death, and anything that comes undoes both.
+/// LIVE-1, LIVE-3: two steps make a doubt, 2.9 s a death, and anything that comes undoes both.
 #[test]
 fn silence_is_doubt_and_then_death_and_a_single_word_is_life() {
     let mut bench = Bench::new(4);
@@ -317,4 +317,34 @@ fn nothing_grows_without_end() {
     }
     assert!(bench.detector.members.len() <= MEMBERS_MAX && bench.detector.asks.len() <= ASKS_MAX);
     assert_eq!(bench.state(1), Some(MemberState::Alive), "a neighbour does not go for a stranger");
+}
+
+/// LIVE-4: two hundred askers in one moment, each with a burst for one that does not answer: what we ask for ourselves keeps its place,
+/// and whoever waited longest is told that it is silent.
+#[test]
+fn helping_strangers_costs_no_probe_of_ours_its_place() {
+    let mut bench = Bench::new(2);
+    bench.living.remove(&2);
+    bench.pass(700);
+    let ours: Vec<u64> = bench.detector.asks.keys().copied().collect();
+    assert!(!ours.is_empty(), "we ask ourselves");
+    let (mut silent, mut askers) = (0, 0);
+    for n in 0..200u32 {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let stranger = SecretKey::from_bytes(&bytes).expect("a scalar").peer_id();
+        bench.detector.on_connected(bench.now, stranger);
+        askers += 1;
+        for nonce in 0..40 {
+            let ask = LiveRequest::Reach { version: message::VERSION, target: peer(2), nonce };
+            bench.detector.on_ask(bench.now, stranger, u64::from(n) * 100 + nonce, ask);
+        }
+        while let Some(output) = bench.detector.poll_output() {
+            let is_silent = matches!(output, LivenessOutput::Reply { reply: LiveReply::Silent, .. });
+            silent += usize::from(is_silent);
+        }
+    }
+    assert_eq!(bench.detector.shows.len(), SHOWS_MAX);
+    assert_eq!(silent, askers * 40 - SHOWS_MAX, "each is answered, but for those that still wait");
+    assert!(ours.iter().all(|id| bench.detector.asks.contains_key(id)), "ours stand");
 }
