@@ -4,8 +4,12 @@
 //! `user@realm` or `user%40realm` as the user on an own host selects that realm, so a phone that knows only server,
 //! user and password reaches everybody. Hosts are case-insensitive, users are not.
 
-use crate::uri::{Uri, unescape};
+use crate::{
+    message::text::lower,
+    uri::{Uri, unescape},
+};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::Ipv6Addr,
 };
@@ -42,12 +46,12 @@ impl Addressing {
     /// Does this host mean this peer?
     pub fn is_own_host(&self, host: &str) -> bool {
         let host = plain_host(host);
-        host == "localhost" || self.own_hosts.contains(&host)
+        host == "localhost" || self.own_hosts.contains(&*host)
     }
 
     /// The name of the realm that this host would be.
     pub(crate) fn plain_realm(&self, host: &str) -> String {
-        plain_host(host)
+        plain_host(host).into_owned()
     }
 
     /// `alice@office.example`.
@@ -63,31 +67,36 @@ impl Addressing {
         }
         if !self.is_own_host(uri.host()) {
             let realm = plain_host(uri.host());
-            return if user.contains('@') { Err(AddressError::Bad) } else { self.aliased(user, realm) };
+            return if user.contains('@') { Err(AddressError::Bad) } else { self.aliased(user, &realm) };
         }
         match user.split_once('@') {
             Some((user, realm)) if !user.is_empty() && is_host(realm) => {
                 Ok(format!("{user}@{}", plain_host(realm)))
             }
             Some(_) => Err(AddressError::Bad),
-            None => self.aliased(user, self.default_realm.clone()),
+            None => self.aliased(user, &self.default_realm),
         }
     }
 
-    fn aliased(&self, user: String, realm: String) -> Result<String, AddressError> {
+    fn aliased(&self, mut user: String, realm: &str) -> Result<String, AddressError> {
         match self.aliases.get(&user) {
-            Some(target) if self.local_realms.contains(&realm) => Ok(target.clone()),
-            _ => Ok(format!("{user}@{realm}")),
+            Some(target) if self.local_realms.contains(realm) => Ok(target.clone()),
+            _ => {
+                user.reserve_exact(realm.len() + 1);
+                user.push('@');
+                user.push_str(realm);
+                Ok(user)
+            }
         }
     }
 }
 
 /// One spelling of a host: lower case, no dot at the end, IPv6 in its shortest form.
-fn plain_host(text: &str) -> String {
+fn plain_host(text: &str) -> Cow<'_, str> {
     let inside = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     match inside.and_then(|t| t.parse::<Ipv6Addr>().ok()) {
-        Some(v6) => format!("[{v6}]"),
-        None => text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase(),
+        Some(v6) => format!("[{v6}]").into(),
+        None => lower(text.strip_suffix('.').unwrap_or(text)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     hop::{Hop, PeerLabel, host_of},
     ids::{AskId, Branch, Secret, Shard},
     listening::Ours,
-    message::{Message, ResponseBuilder},
+    message::{Message, Reply},
     output::{About, Nonce},
     registrar::ExpiryRules,
     status::Status,
@@ -223,10 +223,7 @@ impl Cx<'_> {
     /// An answer of our own to `request`; its To-tag is a hash of the request.
     pub fn answer(&self, request: &Message, status: Status, headers: &[(&str, String)]) -> Message {
         let tag = self.base.secret.to_tag(request, self.base.shard);
-        let mut builder = ResponseBuilder::new(request, status.0, status.1).to_tag(&tag);
-        for (name, value) in headers {
-            builder = builder.header(name, value);
-        }
-        builder.finish()
+        let reply = Reply { request, status: status.0, reason: status.1, to_tag: Some(&tag), source: None };
+        reply.finish(headers.iter().map(|(name, value)| (*name, value.as_str())))
     }
 }

@@ -147,12 +147,12 @@ fn request_hash(request: &Message, hop: &Hop, secret: &Secret) -> u128 {
         }
         Hop::Peer(label) => hash.text(label),
     }
-    match via.and_then(|v| v.branch()).filter(|branch| branch.starts_with(COOKIE)) {
+    match request.branch().filter(|branch| branch.starts_with(COOKIE)) {
         Some(branch) => hash.text(branch),
         // Without the cookie, what RFC 2543 compared.
         None => {
             hash.text(request.call_id().unwrap_or_default());
-            hash.text(request.from().and_then(|from| from.tag()).unwrap_or_default());
+            hash.text(request.from_tag().unwrap_or_default());
             hash.number(request.cseq().map_or(0, |(number, _)| u64::from(number)));
             hash.text(request.uri().unwrap_or_default());
         }
@@ -224,9 +224,9 @@ impl Secret {
     /// answer from no memory at all, and the ACK of such an answer is known by its To (RFC 3261 §8.2.7).
     pub fn to_tag(&self, request: &Message, shard: Shard) -> String {
         let mut hash = self.quick("tag");
-        hash.text(request.via().and_then(|via| via.branch()).unwrap_or_default());
+        hash.text(request.branch().unwrap_or_default());
         hash.text(request.call_id().unwrap_or_default());
-        hash.text(request.from().and_then(|from| from.tag()).unwrap_or_default());
+        hash.text(request.from_tag().unwrap_or_default());
         hash.number(request.cseq().map_or(0, |(number, _)| u64::from(number)));
         let mut bytes = [shard; 9];
         bytes[1..].copy_from_slice(&hash.short().to_be_bytes());

@@ -60,7 +60,12 @@ impl Listening {
 }
 
 /// The port in this Contact, where it is one of the host that `request` came from, and no NAT is between.
-pub(crate) fn listens_at(contact: &str, request: &Message, flow: &Flow, ours: Ours<'_>) -> Option<Listening> {
+pub(crate) fn listens_at(
+    contact: &Uri<'_>,
+    request: &Message,
+    flow: &Flow,
+    ours: Ours<'_>,
+) -> Option<Listening> {
     let via = request.via()?;
     if ip_of(via.host()) != Some(flow.remote.ip().to_canonical()) {
         return None;
@@ -88,8 +93,7 @@ pub(crate) fn answered_at(via: &Via<'_>, flow: &Flow, ours: Ours<'_>) -> SocketA
 }
 
 /// The address in a Contact that is an IP address and wants this transport.
-pub(crate) fn address_of(contact: &str, transport: Transport) -> Option<SocketAddr> {
-    let uri = Uri::parse(contact).ok()?;
+pub(crate) fn address_of(uri: &Uri<'_>, transport: Transport) -> Option<SocketAddr> {
     let wanted = uri.param("transport").unwrap_or("udp");
     let fits = wanted.eq_ignore_ascii_case(transport.as_str())
         && uri.scheme().eq_ignore_ascii_case("sip")
@@ -267,7 +271,12 @@ mod tests {
                 Some("[::ffff:198.51.100.7]:5060"),
             ),
         ] {
-            let got = listens_at(contact, &register(via), &flow(transport, remote), ours);
+            let got = listens_at(
+                &Uri::parse(contact).expect(contact),
+                &register(via),
+                &flow(transport, remote),
+                ours,
+            );
             let got = got.map(|found| found.beside(&flow(transport, remote)));
             let got = got.map(|there| (there.transport, there.remote));
             let expected = expected.map(|text| match text.strip_prefix("TCP ") {

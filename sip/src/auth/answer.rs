@@ -71,11 +71,11 @@ pub fn answer_for_lines<'v>(
     asked: &Asked<'_>,
     purpose: Purpose,
 ) -> Result<Option<Answer>, BadCredentials> {
-    let mut best: Option<Credentials> = None;
+    let mut best: Option<Credentials<'_>> = None;
     for value in values.into_iter().take(MAX_LINES) {
         let parsed = Credentials::parse(value).map_err(|_| BadCredentials::Malformed)?;
         let Some(found) = parsed.filter(|found| found.realm == asked.realm) else { continue };
-        let is_better = match found.algorithm.as_str() {
+        let is_better = match &*found.algorithm {
             "SHA-256" => best.as_ref().is_none_or(|best| best.algorithm == "MD5"),
             "MD5" => best.is_none(),
             // We never offered it.
@@ -91,15 +91,15 @@ pub fn answer_for_lines<'v>(
     }
     Ok(Some(Answer {
         method: asked.method.to_owned(),
-        username: found.username,
-        realm: found.realm,
-        nonce: found.nonce,
-        uri: found.uri,
-        response: found.response,
-        algorithm: found.algorithm,
-        qop: found.qop,
+        username: found.username.into_owned(),
+        realm: found.realm.into_owned(),
+        nonce: found.nonce.into_owned(),
+        uri: found.uri.into_owned(),
+        response: found.response.into_owned(),
+        algorithm: found.algorithm.into_owned(),
+        qop: found.qop.into_owned(),
         nc: found.nc,
-        cnonce: found.cnonce,
+        cnonce: found.cnonce.into_owned(),
         aor: asked.aor.to_owned(),
         purpose,
     }))

@@ -86,9 +86,11 @@ impl DigestOffer {
 
     /// What is offered to this phone. `user_agent`: its header, if it sends one.
     pub fn toward(self, user_agent: Option<&str>) -> DigestOffer {
-        let agent = user_agent.unwrap_or_default().trim_start().to_ascii_lowercase();
+        let agent = user_agent.unwrap_or_default().trim_start();
+        let is =
+            |known: &&str| agent.get(..known.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(known));
         match self {
-            Self::Both if FAIL_AT_SHA256.iter().any(|known| agent.starts_with(known)) => Self::Md5,
+            Self::Both if FAIL_AT_SHA256.iter().any(is) => Self::Md5,
             offer => offer,
         }
     }
@@ -105,12 +107,18 @@ pub fn challenge_headers(
     stale: bool,
     offer: DigestOffer,
 ) -> Vec<(&'static str, String)> {
-    let (realm, nonce) = (quoted(&challenge.realm), quoted(&challenge.nonce));
+    let Challenge { realm, nonce } = challenge;
     let stale = if stale { ", stale=true" } else { "" };
-    let value = |algorithm| {
-        format!(
-            "Digest realm={realm}, nonce={nonce}, opaque=\"{OPAQUE}\", algorithm={algorithm}, qop=\"auth\"{stale}"
-        )
+    let value = |algorithm: &&str| {
+        let mut text = String::with_capacity(realm.len() + nonce.len() + 112);
+        text.push_str("Digest realm=");
+        put_quoted(&mut text, realm);
+        text.push_str(", nonce=");
+        put_quoted(&mut text, nonce);
+        for piece in [", opaque=\"", OPAQUE, "\", algorithm=", algorithm, ", qop=\"auth\"", stale] {
+            text.push_str(piece);
+        }
+        text
     };
     let name = kind.challenge_header();
     offer.algorithms().iter().map(|algorithm| (name, value(algorithm))).collect()
@@ -119,17 +127,19 @@ pub fn challenge_headers(
 /// The nonce carries all state; a constant satisfies phones that want an `opaque` to give back.
 const OPAQUE: &str = "646f7473";
 
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
+fn put_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b) && !matches!(b, b'"' | b'\\')) {
+        out.push_str(text);
+    } else {
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(c);
         }
-        quoted.push(c);
     }
-    quoted.push('"');
-    quoted
+    out.push('"');
 }
 
 #[cfg(test)]

@@ -4,111 +4,134 @@
 //! so quotes are taken anywhere. What has no tolerant reading (no user, twice the same parameter, an open quote) is an
 //! error and becomes a 400.
 
-use memchr::memchr2;
+use crate::message::{grammar::is_token, text::lower};
+use memchr::{memchr, memchr2};
+use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Longest value of one parameter; a nonce of ours has about 130 bytes.
 const MAX_VALUE_BYTES: usize = 512;
 const MAX_PARAMS: usize = 32;
 
+/// Cut from the line that they stand in; only what is escaped or in the wrong case is a text of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Credentials {
-    pub username: String,
-    pub realm: String,
-    pub nonce: String,
-    pub uri: String,
-    pub response: String,
+pub struct Credentials<'a> {
+    pub username: Cow<'a, str>,
+    pub realm: Cow<'a, str>,
+    pub nonce: Cow<'a, str>,
+    pub uri: Cow<'a, str>,
+    pub response: Cow<'a, str>,
     /// `MD5`, `SHA-256`, or what was sent.
-    pub algorithm: String,
+    pub algorithm: Cow<'a, str>,
     /// Empty: the client speaks RFC 2069.
-    pub qop: String,
+    pub qop: Cow<'a, str>,
     pub nc: u32,
-    pub cnonce: String,
+    pub cnonce: Cow<'a, str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed Digest credentials")]
 pub struct Malformed;
 
-impl Credentials {
+impl<'a> Credentials<'a> {
     /// `None` if the scheme is not Digest (someone else's, to be left alone).
-    pub fn parse(value: &str) -> Result<Option<Self>, Malformed> {
+    pub fn parse(value: &'a str) -> Result<Option<Self>, Malformed> {
         let value = value.trim();
         let (scheme, rest) = value.split_once([' ', '\t', '\r', '\n']).unwrap_or((value, ""));
         if !scheme.eq_ignore_ascii_case("Digest") {
             return Ok(None);
         }
         let mut found = Self::default();
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: SmallVec<[&str; 12]> = SmallVec::new();
         let mut rest = rest;
         while let Some((name, value, after)) = next_param(rest)? {
             rest = after;
-            if seen.len() >= MAX_PARAMS || value.len() > MAX_VALUE_BYTES || seen.contains(&name) {
+            let is_seen = seen.iter().any(|seen| seen.eq_ignore_ascii_case(name));
+            if seen.len() >= MAX_PARAMS || value.len() > MAX_VALUE_BYTES || is_seen {
                 return Err(Malformed);
             }
-            found.take(&name, value)?;
+            found.take(name, value)?;
             seen.push(name);
         }
         for needed in ["username", "realm", "nonce", "uri", "response"] {
-            if !seen.iter().any(|name| name == needed) {
+            if !seen.iter().any(|name| name.eq_ignore_ascii_case(needed)) {
                 return Err(Malformed);
             }
         }
-        found.algorithm = match found.algorithm.to_ascii_uppercase().as_str() {
-            "" | "MD5" => "MD5".into(),
-            other => other.into(),
+        found.algorithm = match found.algorithm {
+            none if none.is_empty() => "MD5".into(),
+            lower if lower.bytes().any(|b| b.is_ascii_lowercase()) => lower.to_ascii_uppercase().into(),
+            upper => upper,
         };
         Ok(Some(found))
     }
 
-    fn take(&mut self, name: &str, value: String) -> Result<(), Malformed> {
-        match name {
-            "username" => self.username = value,
-            "realm" => self.realm = value,
-            "nonce" => self.nonce = value,
-            "uri" => self.uri = value,
-            "response" => self.response = value.to_ascii_lowercase(),
-            "algorithm" => self.algorithm = value,
-            "qop" => self.qop = value.to_ascii_lowercase(),
-            "nc" => {
-                let is_hex = (1..=8).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit());
-                self.nc = u32::from_str_radix(&value, 16).ok().filter(|_| is_hex).ok_or(Malformed)?;
-            }
-            "cnonce" => self.cnonce = value,
-            // opaque, auth-param: nothing that we check.
-            _ => {}
+    fn take(&mut self, name: &str, value: Cow<'a, str>) -> Result<(), Malformed> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is("nc") {
+            let is_hex = (1..=8).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit());
+            self.nc = u32::from_str_radix(&value, 16).ok().filter(|_| is_hex).ok_or(Malformed)?;
+            return Ok(());
         }
+        let fields = [
+            ("username", &mut self.username),
+            ("realm", &mut self.realm),
+            ("nonce", &mut self.nonce),
+            ("uri", &mut self.uri),
+            ("response", &mut self.response),
+            ("algorithm", &mut self.algorithm),
+            ("qop", &mut self.qop),
+            ("cnonce", &mut self.cnonce),
+        ];
+        // opaque, auth-param: nothing that we check.
+        let Some((known, field)) = fields.into_iter().find(|(known, _)| is(known)) else { return Ok(()) };
+        *field = match known {
+            "response" | "qop" => lowered(value),
+            _ => value,
+        };
         Ok(())
     }
 }
 
+fn lowered(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => lower(text),
+        Cow::Owned(text) => text.to_ascii_lowercase().into(),
+    }
+}
+
 /// The realm that a challenge of any scheme names; `None` if it cannot be read, or names none, or several.
-pub(super) fn challenge_realm(value: &str) -> Option<String> {
+pub(super) fn challenge_realm(value: &str) -> Option<Cow<'_, str>> {
     let (_scheme, mut rest) = value.trim().split_once([' ', '\t', '\r', '\n'])?;
     let mut realm = None;
     while let Some((name, value, after)) = next_param(rest).ok()? {
         rest = after;
-        if name == "realm" && realm.replace(value).is_some() {
+        if name.eq_ignore_ascii_case("realm") && realm.replace(value).is_some() {
             return None;
         }
     }
     realm
 }
 
-/// The next `name = value` of a comma-separated list, with the name in lower case and what follows.
-fn next_param(text: &str) -> Result<Option<(String, String, &str)>, Malformed> {
+type Param<'a> = (&'a str, Cow<'a, str>, &'a str);
+
+/// The next `name = value` of a comma-separated list, and what follows.
+fn next_param(text: &str) -> Result<Option<Param<'_>>, Malformed> {
     let text = text.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace());
     if text.is_empty() {
         return Ok(None);
     }
-    let (name, rest) = text.split_once('=').ok_or(Malformed)?;
-    let name = name.trim().to_ascii_lowercase();
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)) {
+    let equals = memchr(b'=', text.as_bytes()).ok_or(Malformed)?;
+    let (name, rest) = (text.get(..equals).unwrap_or_default(), text.get(equals + 1..).unwrap_or_default());
+    let name = name.trim();
+    if !is_token(name) {
         return Err(Malformed);
     }
     let rest = rest.trim_start();
     let Some(inside) = rest.strip_prefix('"') else {
-        let (value, after) = rest.split_once(',').unwrap_or((rest, ""));
-        return Ok(Some((name, value.trim().to_owned(), after)));
+        let end = memchr(b',', rest.as_bytes()).unwrap_or(rest.len());
+        let (value, after) = (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default());
+        return Ok(Some((name, value.trim().into(), after)));
     };
     let (value, after) = quoted(inside)?;
     let after = after.trim_start();
@@ -119,15 +142,18 @@ fn next_param(text: &str) -> Result<Option<(String, String, &str)>, Malformed> {
 }
 
 /// What stands before the closing quote, unescaped, and what comes after it.
-fn quoted(text: &str) -> Result<(String, &str), Malformed> {
+fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), Malformed> {
     // Hardly ever is anything escaped.
     let end = memchr2(b'"', b'\\', text.as_bytes()).ok_or(Malformed)?;
     let (plain, rest) = text.split_at(end);
+    if let Some(after) = rest.strip_prefix('"') {
+        return Ok((plain.into(), after));
+    }
     let mut value = plain.to_owned();
     let mut chars = rest.chars();
     loop {
         match chars.next().ok_or(Malformed)? {
-            '"' => return Ok((value, chars.as_str())),
+            '"' => return Ok((value.into(), chars.as_str())),
             '\\' => value.push(chars.next().ok_or(Malformed)?),
             c => value.push(c),
         }
@@ -145,8 +171,8 @@ mod tests {
     #[test]
     fn read_as_phones_write_them() {
         let good = Credentials::parse(GOOD).expect("well-formed").expect("Digest");
-        assert_eq!((good.username.as_str(), good.nonce.as_str(), good.nc), ("alice", "n,1", 10));
-        assert_eq!((good.response.as_str(), good.qop.as_str()), ("ab12", "auth"));
+        assert_eq!((&*good.username, &*good.nonce, good.nc), ("alice", "n,1", 10));
+        assert_eq!((&*good.response, &*good.qop), ("ab12", "auth"));
         for (why, from, to) in [
             ("no algorithm is MD5", ", algorithm=MD5", ""),
             ("quoted token", "algorithm=MD5", "algorithm=\"md5\""),

@@ -31,7 +31,7 @@ pub(crate) fn is_heard(secret: &Secret, flow: &Flow, realm: &str, request: &Mess
     let good = [slot, slot.saturating_sub(1)].map(|slot| of_slot(secret, flow, realm, slot));
     let lines = request.header_lines(&Name::ProxyAuthorization).take(LINES_MAX);
     let mut answers = lines.filter_map(|line| Credentials::parse(line).ok().flatten());
-    answers.any(|answer| answer.realm == realm && good.contains(&answer.nonce))
+    answers.any(|answer| answer.realm == realm && good.iter().any(|good| *good == answer.nonce))
 }
 
 fn of_slot(secret: &Secret, flow: &Flow, realm: &str, slot: u64) -> String {

@@ -96,7 +96,7 @@ impl Parts<'_> {
         };
         let Parts { cx, transactions: tx, registrar, proxy, draining, .. } = self;
         let method = Method::of(&new.request);
-        let has_to_tag = new.request.to().and_then(|to| to.tag()).is_some();
+        let has_to_tag = new.request.to_tag().is_some();
         let for_us = is_for_us(cx, &new.request);
         if let Err(refusal) = check(&new.request, for_us || method == Method::Register) {
             if let Some(counter) = refusal.counter {

@@ -4,10 +4,11 @@ use super::{
     Message, Name, Values,
     edit::one_line,
     grammar::{find_outside, params},
+    text::{put_ip, put_number},
     write::Writer,
 };
 use smallvec::SmallVec;
-use std::{fmt::Write as _, net::SocketAddr, ops::Range};
+use std::{net::SocketAddr, ops::Range};
 
 /// A response to `request` (RFC 3261 §8.2.6.2): all Vias, From, Call-ID and CSeq as they came, To with a tag.
 pub struct ResponseBuilder<'a> {
@@ -50,10 +51,31 @@ impl<'a> ResponseBuilder<'a> {
     }
 
     pub fn finish(&self) -> Message {
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let ResponseBuilder { request, status, source, .. } = *self;
+        let reply = Reply { request, status, reason: &self.reason, to_tag: self.to_tag.as_deref(), source };
+        reply.finish(self.lines.iter().map(|(name, value)| (text(name), text(value))))
+    }
+}
+
+/// What a response is written of: nothing of it is copied before.
+pub(crate) struct Reply<'a> {
+    pub request: &'a Message,
+    pub status: u16,
+    pub reason: &'a str,
+    /// See [`ResponseBuilder::to_tag`], [`ResponseBuilder::source`].
+    pub to_tag: Option<&'a str>,
+    pub source: Option<SocketAddr>,
+}
+
+impl Reply<'_> {
+    /// `lines`: names and values of further lines.
+    pub fn finish<'l>(&self, lines: impl Iterator<Item = (&'l str, &'l str)> + Clone) -> Message {
         let request = self.request;
         // What is echoed is less than the request; the rest is a status line, a tag, a stamp and the further lines.
         let echoed = request.raw().len() - request.body().len();
-        let mut out = Writer::response(echoed + self.text.len() + 160, self.status, &self.reason);
+        let more: usize = lines.clone().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut out = Writer::response(echoed + more + 160, self.status, &one_line(self.reason));
         self.vias(&mut out);
         let first = |name: &Name, out: &mut Writer| {
             if let Some(value) = request.value_bytes(name).next() {
@@ -68,9 +90,8 @@ impl<'a> ResponseBuilder<'a> {
             // §8.2.6.1
             first(&Name::Timestamp, &mut out);
         }
-        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
-        for (name, value) in &self.lines {
-            out.header_as_written(text(name), &[text(value).as_bytes()]);
+        for (name, value) in lines {
+            out.header_as_written(name, &[one_line(value).as_bytes()]);
         }
         out.content_length(0);
         out.finish(b"")
@@ -93,8 +114,8 @@ impl<'a> ResponseBuilder<'a> {
     fn to(&self, out: &mut Writer) {
         let Some(value) = self.request.value_bytes(&Name::To).next() else { return };
         // A To that cannot be read goes back as it came.
-        let untagged = self.request.to().is_some_and(|to| to.tag().is_none());
-        match &self.to_tag {
+        let untagged = self.request.to().is_some() && self.request.to_tag().is_none();
+        match self.to_tag {
             Some(tag) if untagged && self.status > 100 => {
                 out.header(&Name::To, &[value, b";tag=", one_line(tag).as_bytes()]);
             }
@@ -108,14 +129,18 @@ impl<'a> ResponseBuilder<'a> {
 pub fn stamp_via(via: &str, source: SocketAddr) -> String {
     let end = find_outside(via, b';').unwrap_or(via.len());
     let (head, list) = via.split_at_checked(end).unwrap_or((via, ""));
-    let mut out = head.trim_end().to_owned();
+    let mut out = String::with_capacity(via.len() + 64);
+    out.push_str(head.trim_end());
     for (name, param) in params(list) {
         if !name.eq_ignore_ascii_case("received") && !name.eq_ignore_ascii_case("rport") {
             out.push(';');
             out.push_str(param);
         }
     }
-    let _ = write!(out, ";received={};rport={}", source.ip().to_canonical(), source.port());
+    out.push_str(";received=");
+    put_ip(&mut out, source.ip());
+    out.push_str(";rport=");
+    put_number(&mut out, source.port().into());
     out
 }
 

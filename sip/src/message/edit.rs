@@ -1,9 +1,10 @@
 //! A copy of a message with a few lines changed; all others pass byte for byte.
 
 use super::{
-    Inner, Message, Name, NameAddr, NameRef, StartLine,
+    Inner, Known, Message, Name, NameAddr, NameRef, StartLine,
     build::stamp_via,
     grammar::{find_outside_bytes, is_uri_text},
+    marks::ViaMark,
     parse::ParseError,
     raw::Raw,
     tally,
@@ -12,7 +13,12 @@ use super::{
 use crate::limits::{HEADERS_MAX, MESSAGE_BYTES_MAX};
 use memchr::{memchr, memchr3};
 use smallvec::SmallVec;
-use std::{borrow::Cow, net::SocketAddr, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// Collects changes, then writes the new message once.
 pub struct Editor<'a> {
@@ -241,12 +247,14 @@ impl Message {
         let via = value.get(..first).unwrap_or_default().trim_ascii_end();
         let range = line.value().start..line.value().start + via.len();
         let stamped = stamp_via(&String::from_utf8_lossy(via), source);
-        let mut inner = match Arc::try_unwrap(self.0) {
-            Ok(inner) => inner,
-            Err(shared) => shared.copied(),
-        };
+        let mut message = self;
+        if Arc::get_mut(&mut message.0).is_none() {
+            message = Message(Arc::new(message.0.copied()));
+        }
+        let inner = Arc::get_mut(&mut message.0).expect("a copy is nobody else's");
         inner.put(at, range, &stamped);
-        Message(Arc::new(inner))
+        inner.remark_via();
+        message
     }
 
     /// What an editor wrote, judged as `parse` judges what is received.
@@ -265,9 +273,19 @@ impl Message {
 impl Inner {
     fn copied(&self) -> Inner {
         tally::count(|tally| tally.copied += 1);
-        let Inner { raw, start, start_end, lines, lossy, body } = self;
+        let Inner { raw, start, start_end, lines, lossy, body, marks } = self;
         let (raw, start, lines) = (Raw::from(raw.to_vec()), start.clone(), lines.clone());
-        Inner { raw, start, start_end: *start_end, lines, lossy: lossy.clone(), body: body.clone() }
+        let (lossy, body, marks) = (lossy.clone(), body.clone(), marks.clone());
+        Inner { raw, start, start_end: *start_end, lines, lossy, body, marks }
+    }
+
+    /// The first Via reads otherwise now. All other marks count from the start of their values, which stay.
+    fn remark_via(&mut self) {
+        let Some(mut marks) = self.marks.take() else { return };
+        let line = self.lines.iter().find(|line| line.known == Some(Known::Via));
+        let text = line.and_then(|line| self.lossy_of(line).or_else(|| self.raw.text(line.value())));
+        marks.via = text.and_then(ViaMark::read);
+        self.marks = OnceLock::from(marks);
     }
 
     /// Puts a text into the value of line `at`, in the place of `range`; what stands behind it moves.

@@ -73,24 +73,31 @@ pub fn find_outside(text: &str, wanted: u8) -> Option<usize> {
 
 /// The same in bytes that need not be UTF-8: what is searched for is ASCII.
 pub(crate) fn find_outside_bytes(bytes: &[u8], wanted: u8) -> Option<usize> {
+    find_closed(bytes, wanted).ok().flatten()
+}
+
+/// A quote or a bracket that nothing closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unclosed;
+
+/// [`find_outside_bytes`], for who must know whether all that opens before is closed.
+pub(crate) fn find_closed(bytes: &[u8], wanted: u8) -> Result<Option<usize>, Unclosed> {
     debug_assert!(!matches!(wanted, b'"' | b'>' | b'\\'), "what opens and closes is not searched for");
     let mut at = 0;
     loop {
-        at += memchr3(wanted, b'"', b'<', bytes.get(at..)?)?;
-        let found = *bytes.get(at)?;
-        if found == wanted {
-            return Some(at);
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(next) = memchr3(wanted, b'"', b'<', rest) else { return Ok(None) };
+        let (found, inside) = (rest.get(next), rest.get(next + 1..).unwrap_or_default());
+        if found == Some(&wanted) {
+            return Ok(Some(at + next));
         }
-        at += 1;
-        at += match found {
-            b'"' => end_of_quote(bytes.get(at..)?)?,
-            _ => memchr(b'>', bytes.get(at..)?)?,
-        } + 1;
+        let end = if found == Some(&b'"') { end_of_quote(inside) } else { memchr(b'>', inside) };
+        at += next + 1 + end.ok_or(Unclosed)? + 1;
     }
 }
 
 /// The quote that ends what is quoted; one behind a backslash does not.
-fn end_of_quote(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn end_of_quote(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         at += memchr2(b'"', b'\\', bytes.get(at..)?)?;

@@ -9,27 +9,34 @@
 mod build;
 mod edit;
 pub(crate) mod grammar;
+mod marks;
 mod name;
 pub(crate) mod parse;
 mod raw;
 pub mod tally;
+pub(crate) mod text;
 pub mod values;
 mod write;
 
+pub(crate) use build::Reply;
 pub use build::{RequestBuilder, ResponseBuilder, stamp_via};
 pub use edit::Editor;
 pub use name::{Known, Name, NameRef};
 pub use parse::{ParseError, Unreadable};
 pub use values::{NameAddr, Values, Via};
 
+use marks::Marks;
 use raw::Raw;
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// A whole, well-formed message. A clone is one more pointer to it.
 #[derive(Clone, Debug)]
 pub struct Message(Arc<Inner>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Inner {
     raw: Raw,
     start: StartLine,
@@ -40,6 +47,7 @@ struct Inner {
     /// pass unchanged.
     lossy: Vec<(u32, Box<str>)>,
     body: Range<usize>,
+    marks: OnceLock<Marks>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +96,20 @@ impl Line {
     }
     fn value(&self) -> Range<usize> {
         self.value_start as usize..self.value_end as usize
+    }
+}
+
+/// Marks that only one of two has found are no difference.
+#[cfg(test)]
+impl PartialEq for Inner {
+    fn eq(&self, other: &Inner) -> bool {
+        let marks = self.marks.get().zip(other.marks.get());
+        let bytes = |inner: &Inner| (inner.raw.to_vec(), inner.start_end, inner.body.clone());
+        bytes(self) == bytes(other)
+            && self.start == other.start
+            && self.lines == other.lines
+            && self.lossy == other.lossy
+            && marks.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -164,7 +186,7 @@ impl Message {
         self.lines_of(name).next().map(|(_, line)| self.value(line))
     }
     /// The values of all lines of that name, unsplit.
-    pub fn header_lines<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a str> {
+    pub fn header_lines<'a>(&'a self, name: &Name) -> impl Iterator<Item = &'a str> {
         self.lines_of(name).map(|(_, line)| self.value(line))
     }
     /// The single values of a list header (§7.3.1: lines and commas mean the same).
@@ -175,26 +197,12 @@ impl Message {
     pub fn call_id(&self) -> Option<&str> {
         self.header(&Name::CallId)
     }
-    pub fn cseq(&self) -> Option<(u32, &str)> {
-        let mut parts = self.header(&Name::CSeq)?.split_ascii_whitespace();
-        let number = grammar::digits(parts.next()?).and_then(|n| u32::try_from(n).ok());
-        let method = parts.next().filter(|m| grammar::is_token(m))?;
-        // §8.1.1.5: less than 2^31.
-        let number = number.filter(|n| *n < 1 << 31 && parts.next().is_none())?;
-        Some((number, method))
-    }
-    pub fn from(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.header(&Name::From)?)
-    }
-    pub fn to(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.header(&Name::To)?)
-    }
-    /// The topmost Via.
-    pub fn via(&self) -> Option<Via<'_>> {
-        Via::parse(self.values(&Name::Via).next()?)
-    }
     pub fn max_forwards(&self) -> Option<u32> {
         u32::try_from(grammar::digits(self.header(&Name::MaxForwards)?)?).ok()
+    }
+
+    fn marks(&self) -> &Marks {
+        self.0.marks.get_or_init(|| Marks::of(self))
     }
 
     fn lines_of<'a>(&'a self, name: &Name) -> impl Iterator<Item = (usize, &'a Line)> {

@@ -17,7 +17,10 @@ use crate::{
     uri::Uri,
 };
 use memchr::{memchr, memchr2_iter};
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -49,8 +52,10 @@ pub struct Unreadable {
 }
 
 /// Two of these would be read differently by different elements (RFC 4475 §3.3.8, §3.3.9).
-const SINGLE: [Name; 6] =
-    [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::ContentLength];
+fn is_single(name: Known) -> bool {
+    use Known::{CSeq, CallId, ContentLength, From, MaxForwards, To};
+    matches!(name, From | To | CallId | CSeq | MaxForwards | ContentLength)
+}
 
 impl Message {
     /// One whole message: a datagram, or what `framing` cut from a stream. Octets after Content-Length are dropped
@@ -75,14 +80,16 @@ impl Message {
     }
 
     pub(super) fn check(&self) -> Result<(), ParseError> {
-        for name in &SINGLE {
-            if self.header_lines(name).nth(1).is_some() {
+        let mut seen = 0u64;
+        for known in self.0.lines.iter().filter_map(|line| line.known).filter(|known| is_single(*known)) {
+            let bit = 1 << known as u32;
+            if seen & bit != 0 {
                 return Err(ParseError::Repeated);
             }
+            seen |= bit;
         }
-        let mut vias = self.values(&Name::Via).peekable();
-        let complete = vias.peek().is_some()
-            && vias.all(|via| Via::parse(via).is_some())
+        let complete = self.via().is_some()
+            && self.values(&Name::Via).skip(1).all(|via| Via::parse(via).is_some())
             && self.from().is_some()
             && self.to().is_some()
             && self.call_id().is_some_and(|c| !c.is_empty() && !c.bytes().any(|b| matches!(b, b' ' | b'\t')));
@@ -138,7 +145,7 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
     let (body, wrong_length) = body_range(&raw, &lines, at);
     let raw = Raw::from(raw);
     let lossy = raw.lossy(&lines);
-    let inner = Inner { raw, start, start_end: first.end, lines, lossy, body };
+    let inner = Inner { raw, start, start_end: first.end, lines, lossy, body, marks: OnceLock::new() };
     Ok((Message(Arc::new(inner)), fault.or(wrong_length)))
 }
 

@@ -50,14 +50,17 @@ impl Raw {
 
     /// `range` is of whole characters, and there.
     pub fn replace(&mut self, range: Range<usize>, new: &str) {
-        let more = new.len().saturating_sub(range.len());
         match self {
             Raw::Text(text) => {
-                text.reserve_exact(more);
-                text.replace_range(range, new);
+                // `replace_range` moves byte by byte.
+                let tail = text.split_off(range.end);
+                text.truncate(range.start);
+                text.reserve_exact(new.len() + tail.len());
+                text.push_str(new);
+                text.push_str(&tail);
             }
             Raw::Bytes(bytes) => {
-                bytes.reserve_exact(more);
+                bytes.reserve_exact(new.len().saturating_sub(range.len()));
                 drop(bytes.splice(range, new.bytes()));
             }
         }

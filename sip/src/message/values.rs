@@ -69,6 +69,10 @@ impl<'a> NameAddr<'a> {
         }
         Some(NameAddr { display, uri, params: params.strip_prefix(';').unwrap_or_default() })
     }
+    /// Of parts that were read before.
+    pub(super) fn cut(display: &'a str, uri: &'a str, params: &'a str) -> NameAddr<'a> {
+        NameAddr { display, uri, params }
+    }
     pub fn display(&self) -> &'a str {
         self.display
     }
@@ -112,6 +116,10 @@ impl<'a> Via<'a> {
             return None;
         }
         Some(Via { transport, host, port, params })
+    }
+    /// Of parts that were read before.
+    pub(super) fn cut(transport: &'a str, (host, port): (&'a str, Option<u16>), params: &'a str) -> Via<'a> {
+        Via { transport, host, port, params }
     }
     /// Without the leading `;`.
     pub fn params(&self) -> &'a str {

@@ -6,8 +6,12 @@ use super::{
     parse::body_range,
     raw::Raw,
     tally,
+    text::put_number,
 };
-use std::{io::Write as _, ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// Start line, header lines, body: in that order, once.
 pub(super) struct Writer {
@@ -28,8 +32,9 @@ impl Writer {
     }
     pub fn response(capacity: usize, status: u16, reason: &str) -> Writer {
         let mut out = Vec::with_capacity(capacity);
-        // Writing to memory cannot fail.
-        let _ = write!(out, "SIP/2.0 {status} ");
+        out.extend_from_slice(b"SIP/2.0 ");
+        out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
+        out.push(b' ');
         let reason = put(&mut out, reason.as_bytes());
         Writer::after(out, StartLine::Response { status, reason })
     }
@@ -75,7 +80,9 @@ impl Writer {
     }
 
     pub fn content_length(&mut self, length: usize) {
-        self.header(&Name::ContentLength, &[length.to_string().as_bytes()]);
+        let mut text = String::new();
+        put_number(&mut text, length as u64);
+        self.header(&Name::ContentLength, &[text.as_bytes()]);
     }
 
     pub fn finish(mut self, body: &[u8]) -> Message {
@@ -87,7 +94,7 @@ impl Writer {
         let Writer { out, start, start_end, lines } = self;
         let raw = Raw::from(out);
         let lossy = raw.lossy(&lines);
-        Message(Arc::new(Inner { raw, start, start_end, lines, lossy, body }))
+        Message(Arc::new(Inner { raw, start, start_end, lines, lossy, body, marks: OnceLock::new() }))
     }
 }
 

@@ -46,8 +46,8 @@ pub(crate) fn check(request: &Message, for_us: bool) -> Result<(), Refusal> {
     if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
         return Err(Refusal::plain(status::UNSUPPORTED_URI_SCHEME));
     }
-    let required = request.header_lines(&Name::ProxyRequire).collect::<Vec<_>>().join(", ");
-    if !required.is_empty() {
+    if request.header_lines(&Name::ProxyRequire).any(|line| !line.is_empty()) {
+        let required = request.header_lines(&Name::ProxyRequire).collect::<Vec<_>>().join(", ");
         let headers = vec![("Unsupported", required)];
         return Err(Refusal { status: status::BAD_EXTENSION, headers, counter: None });
     }
@@ -56,13 +56,11 @@ pub(crate) fn check(request: &Message, for_us: bool) -> Result<(), Refusal> {
 
 /// Branch, tags and Call-ID name things in our tables and are echoed in answers.
 fn has_short_names(request: &Message) -> bool {
-    let tag = |addr: Option<NameAddr<'_>>| addr.and_then(|addr| addr.tag()).map_or(0, str::len);
-    let via = request.via();
     [
-        via.and_then(|via| via.branch()).map_or(0, str::len),
-        via.map_or(0, |via| via.host().len()),
-        tag(request.from()),
-        tag(request.to()),
+        request.branch().map_or(0, str::len),
+        request.via().map_or(0, |via| via.host().len()),
+        request.from_tag().map_or(0, str::len),
+        request.to_tag().map_or(0, str::len),
         request.call_id().map_or(0, str::len),
     ]
     .into_iter()
@@ -113,10 +111,12 @@ fn has_foreign_route(cx: &Cx<'_>, request: &Message) -> bool {
 /// Addressed to this peer itself: an own host or realm without a user.
 pub(crate) fn is_for_us(cx: &Cx<'_>, request: &Message) -> bool {
     Uri::parse(request.uri().unwrap_or_default()).is_ok_and(|uri| {
-        let realm = uri.host().trim_end_matches('.').to_ascii_lowercase();
         let addressing = cx.addressing();
-        uri.user().is_none()
-            && (addressing.is_own_host(uri.host()) || addressing.local_realms.contains(&realm))
+        let is_local = || {
+            let realm = uri.host().trim_end_matches('.').to_ascii_lowercase();
+            addressing.local_realms.contains(&realm)
+        };
+        uri.user().is_none() && (addressing.is_own_host(uri.host()) || is_local())
     })
 }
 

@@ -4,9 +4,9 @@
 //! alone.
 
 use super::{
-    Binding, BindingChange, Bindings, ContactRule, Register,
+    Binding, BindingChange, Bindings, Register,
     probes::{Probe, Probes},
-    session::{Phase, Session, refuse},
+    session::{Phase, Session, read, refuse},
 };
 use crate::{
     Flow, Output,
@@ -19,14 +19,14 @@ use crate::{
     location::Place,
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
-    uri::Uri,
     waiting::Waiting,
 };
 use std::collections::BTreeMap;
 
 pub(crate) struct Registrar {
     bindings: Bindings,
-    sessions: BTreeMap<AskId, Session>,
+    /// In boxes: a node of the tree has room for eleven.
+    sessions: BTreeMap<AskId, Box<Session>>,
     /// Sessions that wait for a nonce and hold no transaction yet.
     waiting: Waiting,
     /// Foreign phones that were asked whether they listen where they say.
@@ -53,7 +53,7 @@ impl Registrar {
 
     /// Is a phone bound on this flow?
     pub fn knows(&self, flow: &Flow) -> bool {
-        self.bindings.by_flow(flow).next().is_some()
+        self.bindings.is_bound(flow)
     }
 
     /// Where the phones of an AOR are, best `q` first; those that cannot be reached now come too, and say so.
@@ -77,18 +77,17 @@ impl Registrar {
     ) {
         // The overlay carries no REGISTER: phones register at peers, peers write logs.
         let Hop::Phone(flow) = new.hop else { return refuse(cx, tx, &new, status::FORBIDDEN, &[]) };
-        let to = new.request.to().map(|t| t.uri().to_owned()).unwrap_or_default();
-        let aor = match cx.addressing().canonical_aor(&to) {
+        let to = new.request.to().map(|to| to.uri()).unwrap_or_default();
+        let aor = match cx.addressing().canonical_aor(to) {
             Ok(aor) => aor,
             Err(AddressError::Scheme) => {
                 return refuse(cx, tx, &new, Status(400, "Bad Address-of-Record"), &[]);
             }
             Err(_) => return refuse(cx, tx, &new, status::NOT_FOUND, &[]),
         };
-        let mut register = match Register::read(&new.request) {
-            Ok(register) => register,
-            Err(bad) => return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers),
-        };
+        if let Err(bad) = Register::check(&new.request) {
+            return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers);
+        }
         let realm = realm_of(&aor).to_owned();
         if !cx.serves(&realm) {
             cx.count("register_not_served");
@@ -98,11 +97,8 @@ impl Registrar {
         if aor.len() > AOR_BYTES_MAX {
             return refuse(cx, tx, &new, status::NOT_FOUND, &[]);
         }
-        register.server = server_of(cx, &to);
-        register.find(&new.request, &flow, cx.ours());
-        register.rule = rule_of(cx, &realm);
-        let purpose = Purpose::Register { instance: register.instance().to_owned() };
         let id = cx.session();
+        let purpose = Purpose::Register { instance: String::new() };
         match answer_for(cx.addressing(), &new.request, ChallengeKind::Www, (&realm, &aor), purpose) {
             Err(bad) => {
                 let (status, reason) = bad.status();
@@ -113,13 +109,19 @@ impl Registrar {
                     return cx.count("challenges_dropped");
                 };
                 let (phase, wait) = (Phase::Challenging { stale: false }, Some(wait));
-                self.begin(Session { id, new, standing, flow, aor, register, phase, wait });
+                self.begin(Session { id, new, standing, flow, aor, register: None, phase, wait });
                 cx.out(Output::Challenge { id, realm, source: flow.remote.ip() });
             }
-            Ok(Some(answer)) => {
+            Ok(Some(mut answer)) => {
+                let register = match read(cx, &new.request, &flow, &realm) {
+                    Ok(register) => register,
+                    Err(bad) => return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers),
+                };
+                answer.purpose = Purpose::Register { instance: register.instance().to_owned() };
                 if tx.accept(cx, &new, User::Registrar(id), standing) {
                     let phase = Phase::Verifying { nonce: answer.nonce.clone() };
                     let source = flow.remote.ip();
+                    let register = Some(register);
                     self.begin(Session { id, new, standing, flow, aor, register, phase, wait: None });
                     cx.out(Output::Verify { id, answer: Box::new(answer), source });
                 }
@@ -191,7 +193,7 @@ impl Registrar {
         if let Some(wait) = session.wait {
             self.waiting.begin(wait);
         }
-        let before = self.sessions.insert(session.id, session);
+        let before = self.sessions.insert(session.id, Box::new(session));
         assert!(before.is_none(), "a session's number is used once");
     }
 
@@ -208,18 +210,4 @@ impl Registrar {
             self.sessions.remove(&id);
         }
     }
-}
-
-fn rule_of(cx: &Cx<'_>, realm: &str) -> ContactRule {
-    match (cx.addressing().local_realms.contains(realm), cx.config().contacts_any.contains(realm)) {
-        (true, true) => ContactRule::Any,
-        (true, false) => ContactRule::Own,
-        (false, _) => ContactRule::Foreign,
-    }
-}
-
-/// The host of a URI where it is one of ours: then all that the phone knows of us.
-fn server_of(cx: &Cx<'_>, uri: &str) -> Option<String> {
-    let uri = Uri::parse(uri).ok().filter(|u| cx.addressing().is_own_host(u.host()))?;
-    Some(uri.port().map_or_else(|| uri.host().to_owned(), |port| format!("{}:{port}", uri.host())))
 }

@@ -19,6 +19,7 @@ use super::{
     sameness::is_same_uri,
 };
 use crate::{Flow, auth::Vouch, listening::Listening, uri::Uri};
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
 /// How long a binding may last, seconds.
@@ -118,12 +119,13 @@ pub fn decide(
         }
         Contacts::Some(asked) => {
             check_hosts(register, asked)?;
-            let request = Request { register, flow, aor, bindings, vouch, rules, now_ms };
+            let held: SmallVec<[Bound<'_>; 4]> = bindings.of(aor).collect();
+            let request = Request { register, flow, aor, held: &held, vouch, rules, now_ms };
             for contact in asked {
                 request.one(contact, &mut decision)?;
             }
             settle(&mut decision);
-            room::make(&mut decision.change, bindings);
+            room::make(&mut decision.change, &held);
         }
     }
     Ok(decision)
@@ -132,6 +134,9 @@ pub fn decide(
 /// Several phones that one registers for all (RFC 3261 §10.2): they are not on its flow, and elsewhere only where the realm
 /// lets accounts say so.
 fn check_hosts(register: &Register, asked: &[AskedContact]) -> Result<(), Refusal> {
+    if asked.len() < 2 {
+        return Ok(());
+    }
     let bound = || asked.iter().filter(|contact| contact.expires_s != Some(0));
     let hosts: BTreeSet<String> = bound()
         .filter_map(|contact| Uri::parse(&contact.uri).ok())
@@ -153,7 +158,8 @@ struct Request<'a> {
     register: &'a Register,
     flow: Flow,
     aor: &'a str,
-    bindings: &'a Bindings,
+    /// What is bound already.
+    held: &'a [Bound<'a>],
     vouch: &'a Vouch,
     rules: &'a ExpiryRules,
     now_ms: u64,
@@ -161,8 +167,8 @@ struct Request<'a> {
 
 impl Request<'_> {
     fn one(&self, contact: &AskedContact, decision: &mut Decision) -> Result<(), Refusal> {
-        let touched: Vec<Bound<'_>> =
-            self.bindings.of(self.aor).filter(|old| self.is_same_phone(contact, old)).collect();
+        let touched: SmallVec<[&Bound<'_>; 4]> =
+            self.held.iter().filter(|old| self.is_same_phone(contact, old)).collect();
         let mut repeated = false;
         for old in &touched {
             repeated |= self.is_repeat(contact, old);
@@ -180,7 +186,7 @@ impl Request<'_> {
         if repeated {
             return Ok(());
         }
-        let before_restart = self.bindings.of(self.aor).filter(|old| self.is_before_restart(contact, old));
+        let before_restart = self.held.iter().filter(|old| self.is_before_restart(contact, old));
         let displaced =
             touched.into_iter().chain(before_restart).filter(|old| old.instance != contact.instance);
         decision.change.removed.extend(displaced.map(|old| old.instance.to_owned()));
@@ -215,7 +221,7 @@ impl Request<'_> {
     /// The other port of a foreign phone counts once it was reached there: it answered, or its connection comes from it. A
     /// refresh keeps it.
     fn listens(&self, contact: &AskedContact) -> Option<Listening> {
-        let old = self.bindings.by_instance(self.aor, &contact.instance);
+        let old = self.held.iter().find(|old| old.instance == contact.instance);
         let old = old.filter(|old| old.flow.remote.ip() == self.flow.remote.ip()).and_then(|old| old.listens);
         contact.listens.filter(|at| {
             self.register.rule != ContactRule::Foreign || old == Some(*at) || at.is_at(&self.flow)
@@ -283,6 +289,9 @@ fn is_newer(register: &Register, old: &Bound<'_>, now_ms: u64) -> bool {
 /// old Contact and add the new one, both with its instance, in one request: what is put is not removed.
 fn settle(decision: &mut Decision) {
     let BindingChange { put, removed, .. } = &mut decision.change;
+    if put.len() + removed.len() < 2 && decision.first.len() < 2 {
+        return;
+    }
     // The same Contact twice: the last word counts.
     let mut is_put = BTreeSet::new();
     put.reverse();

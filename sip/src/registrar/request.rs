@@ -8,12 +8,12 @@
 use super::{
     Refusal,
     contact::{self, MAX_ASKED_CONTACTS},
-    sameness::{is_same_uri, normalised},
+    sameness::{is_same_uri, normal_form},
 };
 use crate::{
     Flow,
     listening::{Listening, Ours, address_of, listens_at, may_be_reached},
-    message::{Message, Name, NameAddr, parse::is_target},
+    message::{Message, Name, NameAddr, grammar::is_uri_text, parse::is_target},
     ping::request_uri,
     uri::Uri,
 };
@@ -100,22 +100,22 @@ pub struct AskedContact {
 impl Register {
     /// The errors are those of form: 400, 403 (too many Contacts), 420.
     pub fn read(request: &Message) -> Result<Self, Refusal> {
-        let [contact, path, require] = [Name::Contact, Name::Path, Name::Require];
-        Self::from_fields(&Fields {
-            call_id: request.call_id().unwrap_or_default(),
-            cseq: request.cseq().ok_or(bad("Bad CSeq"))?.0,
-            contacts: lines(request, &contact),
-            expires: request.header(&Name::Expires),
-            paths: lines(request, &path),
-            requires: lines(request, &require),
-        })
+        Self::from_fields(&Fields::of(request)?)
+    }
+
+    /// Is its form good? Said before anybody is asked for a password, of a request that may never come back: nothing is made of
+    /// it.
+    pub(super) fn check(request: &Message) -> Result<(), Refusal> {
+        let fields = Fields::of(request)?;
+        check_head(&fields)?;
+        if !is_wildcard(&fields)? {
+            each_contact(&fields, |_| {})?;
+        }
+        path(&fields.paths).map(drop)
     }
 
     pub fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
-        check_require(&fields.requires)?;
-        if fields.call_id.is_empty() || fields.call_id.len() > MAX_CALL_ID_BYTES {
-            return Err(bad("Bad Call-ID"));
-        }
+        check_head(fields)?;
         Ok(Self {
             call_id: fields.call_id.to_owned(),
             cseq: fields.cseq,
@@ -128,15 +128,18 @@ impl Register {
 
     /// Finds out where each Contact would be reached. `request`: this REGISTER.
     pub(crate) fn find(&mut self, request: &Message, flow: &Flow, ours: Ours<'_>) {
-        let first_path =
-            self.path.first().and_then(|path| NameAddr::parse(path)).map(|path| path.uri().to_owned());
+        let first_path = self.path.first().and_then(|path| NameAddr::parse(path)).map(|path| path.uri());
         let Contacts::Some(asked) = &mut self.contacts else { return };
         for contact in asked {
+            let (uri, path) = (Uri::parse(&contact.uri).ok(), first_path.map(Uri::parse));
             // Behind a Path the Contact is the last of several hops.
-            contact.listens = listens_at(&contact.uri, request, flow, ours).filter(|_| first_path.is_none());
-            let at = address_of(first_path.as_deref().unwrap_or(&contact.uri), flow.transport);
+            let listens =
+                uri.filter(|_| path.is_none()).and_then(|uri| listens_at(&uri, request, flow, ours));
+            let target = path.map_or(uri, Result::ok);
+            let at = target.and_then(|target| address_of(&target, flow.transport));
             contact.elsewhere =
                 at.filter(|at| at.ip() != flow.remote.ip().to_canonical() && may_be_reached(*at, flow, ours));
+            contact.listens = listens;
         }
     }
 
@@ -154,8 +157,26 @@ impl Register {
     }
 }
 
-fn lines<'a>(request: &'a Message, name: &'a Name) -> Vec<&'a str> {
-    request.header_lines(name).take(MAX_LINES).collect()
+impl<'a> Fields<'a> {
+    fn of(request: &'a Message) -> Result<Fields<'a>, Refusal> {
+        let lines = |name: &Name| request.header_lines(name).take(MAX_LINES).collect();
+        Ok(Fields {
+            call_id: request.call_id().unwrap_or_default(),
+            cseq: request.cseq().ok_or(bad("Bad CSeq"))?.0,
+            contacts: lines(&Name::Contact),
+            expires: request.header(&Name::Expires),
+            paths: lines(&Name::Path),
+            requires: lines(&Name::Require),
+        })
+    }
+}
+
+fn check_head(fields: &Fields<'_>) -> Result<(), Refusal> {
+    check_require(&fields.requires)?;
+    if fields.call_id.is_empty() || fields.call_id.len() > MAX_CALL_ID_BYTES {
+        return Err(bad("Bad Call-ID"));
+    }
+    Ok(())
 }
 
 /// RFC 3261 §8.2.2.3.
@@ -169,68 +190,107 @@ fn check_require(requires: &[&str]) -> Result<(), Refusal> {
     Err(Refusal::new(420, "Bad Extension").with("Unsupported", unknown.join(", ")))
 }
 
+/// RFC 3261 §10.3 step 6: `*` stands alone, and with Expires: 0, which must be said.
+fn is_wildcard(fields: &Fields<'_>) -> Result<bool, Refusal> {
+    if !fields.contacts.iter().any(|line| line.trim() == "*") {
+        return Ok(false);
+    }
+    match (&fields.contacts[..], fields.expires.and_then(delta_seconds)) {
+        ([_], Some(0)) => Ok(true),
+        _ => Err(bad("Bad Wildcard Contact")),
+    }
+}
+
 fn contacts(fields: &Fields<'_>) -> Result<Contacts, Refusal> {
     if fields.contacts.is_empty() {
         return Ok(Contacts::Query);
     }
-    if fields.contacts.iter().any(|line| line.trim() == "*") {
-        // RFC 3261 §10.3 step 6: alone, and with Expires: 0, which must be said.
-        return match (&fields.contacts[..], fields.expires.and_then(delta_seconds)) {
-            ([_], Some(0)) => Ok(Contacts::RemoveAll),
-            _ => Err(bad("Bad Wildcard Contact")),
+    if is_wildcard(fields)? {
+        return Ok(Contacts::RemoveAll);
+    }
+    let mut asked: Vec<AskedContact> = Vec::with_capacity(1);
+    each_contact(fields, |sent| {
+        let mut one = sent.asked();
+        // Two Contacts of one phone in one request (two transports): the first keeps the instance's name. One
+        // that removes needs no name of its own.
+        let is_taken = |other: &AskedContact| {
+            other.instance == one.instance && other.expires_s != Some(0) && !is_same_uri(&other.uri, &one.uri)
         };
-    }
-    let mut asked: Vec<AskedContact> = Vec::new();
-    for line in &fields.contacts {
-        for raw in contact::split(line).map_err(|_| bad("Bad Contact"))? {
-            let mut one = read_contact(raw, fields.expires)?;
-            // Two Contacts of one phone in one request (two transports): the first keeps the instance's name. One
-            // that removes needs no name of its own.
-            let is_taken = |other: &AskedContact| {
-                other.instance == one.instance
-                    && other.expires_s != Some(0)
-                    && !is_same_uri(&other.uri, &one.uri)
-            };
-            if one.expires_s != Some(0) && asked.iter().any(is_taken) {
-                one.instance = hashed(&one.uri)?;
-            }
-            asked.push(one);
+        if one.expires_s != Some(0) && asked.iter().any(is_taken) {
+            one.instance = hashed(&sent.uri);
         }
-    }
-    if asked.len() > MAX_ASKED_CONTACTS {
-        return Err(Refusal::new(403, "Too Many Contacts"));
-    }
+        asked.push(one);
+    })?;
     Ok(Contacts::Some(asked))
 }
 
-fn read_contact(raw: contact::RawContact<'_>, expires: Option<&str>) -> Result<AskedContact, Refusal> {
-    if raw.uri.len() > MAX_CONTACT_BYTES || raw.params.len() > MAX_CONTACT_BYTES {
-        return Err(bad("Contact Too Long"));
-    }
-    if !is_callable(raw.uri) {
-        return Err(bad("Bad Contact URI"));
-    }
-    let params = contact::params(raw.params).map_err(|_| bad("Bad Contact"))?;
-    let param = |name: &str| params.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-    // A Contact that is no SIP URI is refused with or without an instance.
-    Uri::parse(raw.uri).map_err(|_| bad("Bad Contact URI"))?;
-    let instance = param("+sip.instance").and_then(urn).map_or_else(|| hashed(raw.uri), Ok)?;
-    // RFC 3261 §10.2.1.1: the Contact's own expires beats the header.
-    let expires_s = param("expires").or(expires).and_then(delta_seconds);
-    Ok(AskedContact {
-        uri: raw.uri.to_owned(),
-        params: raw.params.to_owned(),
-        q: param("q").and_then(q_value).unwrap_or(1000),
-        instance,
-        listens: None,
-        elsewhere: None,
-        expires_s,
-    })
+/// A Contact as it stands in the request, its form good.
+struct Sent<'a> {
+    raw: contact::RawContact<'a>,
+    uri: Uri<'a>,
+    q: u16,
+    /// See [`urn`].
+    named: Option<String>,
+    expires_s: Option<u32>,
 }
 
-/// Can a request to this Contact be written and read again? A 200 promises that the phone can be called.
-fn is_callable(contact: &str) -> bool {
-    is_target(request_uri(contact))
+fn each_contact(fields: &Fields<'_>, mut take: impl FnMut(Sent<'_>)) -> Result<(), Refusal> {
+    let mut count = 0;
+    for line in &fields.contacts {
+        for raw in contact::split(line) {
+            take(Sent::read(raw.map_err(|_| bad("Bad Contact"))?, fields.expires)?);
+            count += 1;
+        }
+    }
+    if count > MAX_ASKED_CONTACTS {
+        return Err(Refusal::new(403, "Too Many Contacts"));
+    }
+    Ok(())
+}
+
+impl<'a> Sent<'a> {
+    fn read(raw: contact::RawContact<'a>, expires: Option<&str>) -> Result<Sent<'a>, Refusal> {
+        if raw.uri.len() > MAX_CONTACT_BYTES || raw.params.len() > MAX_CONTACT_BYTES {
+            return Err(bad("Contact Too Long"));
+        }
+        // A Contact that is no SIP URI is refused with or without an instance; so is one to which no request could be
+        // written and read again, for a 200 promises that the phone can be called.
+        let uri = Uri::parse(raw.uri).map_err(|_| bad("Bad Contact URI"))?;
+        let target = request_uri(raw.uri);
+        let is_callable = match target.len() == raw.uri.len() {
+            true => is_uri_text(target) && uri.headers().is_empty(),
+            false => is_target(target),
+        };
+        if !is_callable {
+            return Err(bad("Bad Contact URI"));
+        }
+        let [mut q, mut named, mut own_expires] = [const { None }; 3];
+        for param in contact::params(raw.params) {
+            let (name, value) = param.map_err(|_| bad("Bad Contact"))?;
+            let known = [("q", &mut q), ("+sip.instance", &mut named), ("expires", &mut own_expires)];
+            let found = known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            // Of two the first counts.
+            if let Some((_, place)) = found {
+                place.get_or_insert(value);
+            }
+        }
+        // RFC 3261 §10.2.1.1: the Contact's own expires beats the header.
+        let expires_s = own_expires.as_deref().or(expires).and_then(delta_seconds);
+        let q = q.as_deref().and_then(q_value).unwrap_or(1000);
+        Ok(Sent { raw, uri, q, named: named.as_deref().and_then(urn), expires_s })
+    }
+
+    fn asked(&self) -> AskedContact {
+        AskedContact {
+            uri: self.raw.uri.to_owned(),
+            params: self.raw.params.to_owned(),
+            q: self.q,
+            instance: self.named.clone().unwrap_or_else(|| hashed(&self.uri)),
+            listens: None,
+            elsewhere: None,
+            expires_s: self.expires_s,
+        }
+    }
 }
 
 /// Does this instance come from the phone's own `+sip.instance`, or did we make it from its Contact?
@@ -246,10 +306,13 @@ fn urn(value: &str) -> Option<String> {
 }
 
 /// The instance of a phone that names none: its Contact URI, normalised as §19.1.4 compares, hashed.
-fn hashed(uri: &str) -> Result<String, Refusal> {
-    let digest = Sha256::digest(normalised(uri).ok_or(bad("Bad Contact URI"))?);
-    let short = digest.get(..15).unwrap_or_default();
-    Ok(format!("c-{}", BASE32_NOPAD.encode(short).to_ascii_lowercase()))
+fn hashed(uri: &Uri<'_>) -> String {
+    let digest = Sha256::digest(normal_form(uri));
+    let mut name = String::with_capacity(26);
+    name.push_str("c-");
+    BASE32_NOPAD.encode_append(digest.get(..15).unwrap_or_default(), &mut name);
+    name.make_ascii_lowercase();
+    name
 }
 
 /// RFC 3261 §20.19: `None` for what is no number of 32 bits.
@@ -273,7 +336,8 @@ pub(super) fn q_value(text: &str) -> Option<u16> {
 fn path(lines: &[&str]) -> Result<Vec<String>, Refusal> {
     let mut path: Vec<String> = Vec::new();
     for line in lines {
-        for value in contact::values(line).map_err(|_| bad("Bad Path"))? {
+        for value in contact::values(line) {
+            let value = value.map_err(|_| bad("Bad Path"))?;
             if value.is_empty() || value.contains(char::is_control) {
                 return Err(bad("Bad Path"));
             }

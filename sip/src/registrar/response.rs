@@ -9,7 +9,8 @@ use super::{
     Bindings, Bound, Decision, MAX_CONTACT_BYTES, MAX_CONTACTS_PER_AOR, Register, contact::Quotes,
     request::q_value,
 };
-use std::fmt::Write as _;
+use crate::message::text::{lower, put_number};
+use smallvec::SmallVec;
 
 /// Beyond this the Contact list is shortened to the parameters that have a meaning to a registrar.
 const COMFORTABLE_BYTES: usize = 900;
@@ -24,19 +25,20 @@ pub fn ok_headers(
     now_ms: u64,
 ) -> Vec<(&'static str, String)> {
     let aor = &decision.change.aor;
-    let is_first = |bound: &Bound<'_>| decision.first.iter().any(|first| first == bound.instance);
-    let mut listed: Vec<Bound<'_>> =
-        decision.first.iter().filter_map(|instance| bindings.by_instance(aor, instance)).collect();
-    listed.extend(bindings.of(aor).filter(|bound| !is_first(bound)));
-    listed.retain(|binding| binding.expires_at_ms > now_ms);
+    let mut listed: SmallVec<[Bound<'_>; 2]> =
+        bindings.of(aor).filter(|b| b.expires_at_ms > now_ms).collect();
+    let place = |bound: &Bound<'_>| {
+        let place = decision.first.iter().position(|first| first == bound.instance);
+        place.unwrap_or(decision.first.len())
+    };
+    listed.sort_by_key(place);
 
-    let write = |is_short| listed.iter().map(|b| contact_value(b, now_ms, is_short)).collect::<Vec<_>>();
-    let mut contacts = write(false);
-    if contacts.iter().map(String::len).sum::<usize>() > COMFORTABLE_BYTES {
-        contacts = write(true);
+    let mut headers: Vec<(&'static str, String)> = Vec::with_capacity(listed.len() + register.path.len() + 1);
+    headers.extend(listed.iter().map(|bound| ("Contact", contact_value(bound, now_ms, false))));
+    if headers.iter().map(|(_, value)| value.len()).sum::<usize>() > COMFORTABLE_BYTES {
+        headers.clear();
+        headers.extend(listed.iter().map(|bound| ("Contact", contact_value(bound, now_ms, true))));
     }
-    let mut headers: Vec<(&'static str, String)> =
-        contacts.into_iter().map(|value| ("Contact", value)).collect();
     // RFC 3327 §5.3: the Path as stored is copied into the 200.
     headers.extend(register.path.iter().map(|path| ("Path", path.clone())));
     headers.push(("Date", http_date(now_ms)));
@@ -46,10 +48,14 @@ pub fn ok_headers(
 fn contact_value(binding: &Bound<'_>, now_ms: u64, is_short: bool) -> String {
     // Rounded up: a lease is never said to be 0, which would read as removed.
     let left_s = binding.expires_at_ms.saturating_sub(now_ms).div_ceil(1000);
-    let mut value = format!("<{}>;expires={left_s}", binding.contact);
+    let mut value = String::with_capacity(binding.contact.len() + binding.contact_params.len() + 32);
+    for piece in ["<", binding.contact, ">;expires="] {
+        value.push_str(piece);
+    }
+    put_number(&mut value, left_s);
     for param in params(binding.contact_params) {
-        let name = param.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let is_kept = match name.as_str() {
+        let name = lower(param.split('=').next().unwrap_or_default().trim());
+        let is_kept = match &*name {
             "" | "expires" => false,
             // One that says nothing is not given back as if it did (RFC 3261 §25.1: 0 to 1).
             "q" => param.split_once('=').is_some_and(|(_, q)| q_value(q.trim()).is_some()),
@@ -57,7 +63,8 @@ fn contact_value(binding: &Bound<'_>, now_ms: u64, is_short: bool) -> String {
             _ => !is_short,
         };
         if is_kept {
-            let _ = write!(value, ";{}", param.trim());
+            value.push(';');
+            value.push_str(param.trim());
         }
     }
     value
@@ -85,14 +92,24 @@ pub fn http_date(now_ms: u64) -> String {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = (shifted_month + 2) % 12;
     let year = year_of_era + era * 400 + u64::from(month < 2);
-    format!(
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        DAYS[(days % 7) as usize],
-        MONTHS[month as usize],
-        second_of_day / 3600,
-        second_of_day / 60 % 60,
-        second_of_day % 60
-    )
+    let mut text = String::with_capacity(29);
+    let put = |text: &mut String, piece: &str, number: u64| {
+        text.push_str(piece);
+        if number < 10 {
+            text.push('0');
+        }
+        put_number(text, number);
+    };
+    text.push_str(DAYS[(days % 7) as usize]);
+    put(&mut text, ", ", day);
+    text.push(' ');
+    text.push_str(MONTHS[month as usize]);
+    put(&mut text, " ", year);
+    put(&mut text, " ", second_of_day / 3600);
+    put(&mut text, ":", second_of_day / 60 % 60);
+    put(&mut text, ":", second_of_day % 60);
+    text.push_str(" GMT");
+    text
 }
 
 #[cfg(test)]

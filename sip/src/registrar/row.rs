@@ -101,6 +101,15 @@ const SERVER: u8 = 16;
 const NOWHERE: u8 = 0;
 /// Behind four numbers of 64 bits, one of 32 and one of 16.
 const FLAGS_AT: usize = 38;
+/// Behind three of the numbers.
+const CONNECTION_AT: usize = 24;
+/// What stands before the addresses.
+const FIXED_BYTES: usize = 47;
+
+/// What an address takes, its port aside.
+fn ip_bytes(is_v6: bool) -> usize {
+    if is_v6 { 24 } else { 4 }
+}
 
 impl Row {
     pub fn pack(binding: &Binding, marks: Marks) -> Row {
@@ -115,7 +124,12 @@ impl Row {
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        let mut out = Vec::with_capacity(192);
+        let texts =
+            [&binding.aor, &binding.instance, &binding.contact, &binding.contact_params, &binding.call_id];
+        let texts = || texts.into_iter().chain(&binding.server).chain(&binding.path);
+        let addresses = ip_bytes(flow.local.is_ipv6()) + ip_bytes(flow.remote.is_ipv6());
+        let length = FIXED_BYTES + addresses + texts().map(|text| text.len() + 2).sum::<usize>();
+        let mut out = Vec::with_capacity(length);
         for number in [binding.expires_at_ms, binding.granted_until_ms, marks.refreshed, flow.connection] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -131,13 +145,56 @@ impl Row {
         }
         put_ip(&mut out, flow.local);
         put_ip(&mut out, flow.remote);
-        let texts =
-            [&binding.aor, &binding.instance, &binding.contact, &binding.contact_params, &binding.call_id];
-        for text in texts.into_iter().chain(&binding.server).chain(&binding.path) {
-            put_text(&mut out, text);
-        }
+        texts().for_each(|text| put_text(&mut out, text));
+        debug_assert_eq!(out.len(), length, "room is made for just that");
         let grant = (!binding.grant.is_empty()).then(|| binding.grant.clone());
         Row { packed: out.into_boxed_slice(), grant }
+    }
+
+    /// Are these the AOR and the instance that it begins with? Whoever only looks for a row compares bytes where they stand.
+    pub fn is(&self, aor: &str, instance: Option<&str>) -> bool {
+        let mut at = self.texts();
+        at.bytes() == aor.as_bytes() && instance.is_none_or(|instance| at.bytes() == instance.as_bytes())
+    }
+
+    /// The bytes of its AOR.
+    pub fn aor(&self) -> &[u8] {
+        self.texts().bytes()
+    }
+    pub fn instance(&self) -> &[u8] {
+        let mut at = self.texts();
+        at.bytes();
+        at.bytes()
+    }
+    pub fn expires_at_ms(&self) -> u64 {
+        Reader(&self.packed).u64()
+    }
+    pub fn is_own(&self) -> bool {
+        self.flags() & OWN != 0
+    }
+    pub fn is_open(&self) -> bool {
+        self.flags() & OPEN != 0
+    }
+    pub fn flow(&self) -> Flow {
+        let mut at = Reader(self.packed.get(CONNECTION_AT..).unwrap_or_default());
+        let connection = at.u64();
+        at.take(FLAGS_AT - CONNECTION_AT - 8);
+        let flags = at.u8();
+        let transport = Transport::of_code(at.u8()).expect("a flow was written with its transport");
+        at.take(3);
+        let [local_port, remote_port] = [(); 2].map(|()| at.u16());
+        let local = at.address(flags & LOCAL_V6 != 0, local_port);
+        Flow { transport, connection, local, remote: at.address(flags & REMOTE_V6 != 0, remote_port) }
+    }
+
+    fn flags(&self) -> u8 {
+        *self.packed.get(FLAGS_AT).expect("every row has its flags")
+    }
+
+    fn texts(&self) -> Reader<'_> {
+        let flags = self.flags();
+        let addresses = ip_bytes(flags & LOCAL_V6 != 0) + ip_bytes(flags & REMOTE_V6 != 0);
+        Reader(self.packed.get(FIXED_BYTES + addresses..).unwrap_or_default())
     }
 
     pub fn bound(&self) -> Bound<'_> {
@@ -226,9 +283,12 @@ impl<'a> Reader<'a> {
     fn u64(&mut self) -> u64 {
         u64::from_be_bytes(self.array())
     }
-    fn text(&mut self) -> &'a str {
+    fn bytes(&mut self) -> &'a [u8] {
         let length = self.u16();
-        std::str::from_utf8(self.take(length.into())).expect("a text was written as one")
+        self.take(length.into())
+    }
+    fn text(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).expect("a text was written as one")
     }
     fn address(&mut self, is_v6: bool, port: u16) -> SocketAddr {
         match is_v6 {

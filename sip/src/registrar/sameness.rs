@@ -3,11 +3,22 @@
 //! Comparison itself is [`Uri::equals`]; here is what it has not: a text that is the same for URIs that differ only in
 //! escapes, letter case and the order of parameters, to be hashed into the instance of a phone that names none.
 
-use crate::uri::{Uri, unescape};
+use crate::{
+    message::text::{lower, put_number},
+    uri::{Uri, unescape},
+};
+use smallvec::SmallVec;
 
 /// `None` if this is no SIP URI that could be reached.
-pub(crate) fn normalised(uri: &str) -> Option<String> {
-    let uri = Uri::parse(uri).ok()?;
+#[cfg(test)]
+fn normalised(uri: &str) -> Option<String> {
+    Uri::parse(uri).ok().map(|uri| normal_form(&uri))
+}
+
+pub(crate) fn normal_form(uri: &Uri<'_>) -> String {
+    if let Some(text) = plain_form(uri) {
+        return text;
+    }
     let lower = |text: &str| unescape(text).to_ascii_lowercase();
     let mut params: Vec<String> =
         uri.params().split(';').map(lower).filter(|param| !param.is_empty()).collect();
@@ -20,33 +31,39 @@ pub(crate) fn normalised(uri: &str) -> Option<String> {
         params,
         lower(uri.headers()),
     );
-    Some(as_debug(&parts).unwrap_or_else(|| format!("{parts:?}")))
+    format!("{parts:?}")
 }
 
-type Parts = (String, Option<String>, String, Option<u16>, Vec<String>, String);
-
-/// What `{:?}` writes of them, without its machinery. `None`: a text in it would be escaped.
-fn as_debug((scheme, user, host, port, params, headers): &Parts) -> Option<String> {
-    let plain = |b: u8| b == b' ' || b.is_ascii_graphic() && !matches!(b, b'"' | b'\\');
-    let mut texts = [scheme, host, headers].into_iter().chain(user).chain(params);
+/// The same text, written at once. `None`: something in it is escaped, here or by `{:?}`.
+fn plain_form(uri: &Uri<'_>) -> Option<String> {
+    let plain = |b: u8| b == b' ' || b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'%');
+    let (scheme, user) = (lower(uri.scheme()), uri.user());
+    let [host, params, headers] = [uri.host(), uri.params(), uri.headers()].map(lower);
+    let mut texts = [&*host, &*params, &*headers].into_iter().chain(user);
     if !texts.all(|text| text.bytes().all(plain)) {
         return None;
     }
     let mut out = String::with_capacity(128);
-    let mut put = |pieces: &[&str]| pieces.iter().for_each(|piece| out.push_str(piece));
-    put(&["(\"", scheme, "\", "]);
+    let put = |out: &mut String, pieces: &[&str]| pieces.iter().for_each(|piece| out.push_str(piece));
+    put(&mut out, &["(\"", &scheme, "\", "]);
     match user {
-        Some(user) => put(&["Some(\"", user, "\"), \"", host, "\", "]),
-        None => put(&["None, \"", host, "\", "]),
+        Some(user) => put(&mut out, &["Some(\"", user, "\"), \"", &host, "\", "]),
+        None => put(&mut out, &["None, \"", &host, "\", "]),
     }
-    match port {
-        Some(port) => put(&["Some(", &port.to_string(), "), ["]),
-        None => put(&["None, ["]),
+    match uri.port() {
+        Some(port) => {
+            out.push_str("Some(");
+            put_number(&mut out, port.into());
+            out.push_str("), [");
+        }
+        None => out.push_str("None, ["),
     }
+    let mut params: SmallVec<[&str; 8]> = params.split(';').filter(|param| !param.is_empty()).collect();
+    params.sort_unstable();
     for (at, param) in params.iter().enumerate() {
-        put(&[if at == 0 { "\"" } else { ", \"" }, param, "\""]);
+        put(&mut out, &[if at == 0 { "\"" } else { ", \"" }, param, "\""]);
     }
-    put(&["], \"", headers, "\")"]);
+    put(&mut out, &["], \"", &headers, "\")"]);
     Some(out)
 }
 

@@ -8,7 +8,7 @@
 //! ```
 
 use super::{
-    AskedContact, Bindings, ContactRule, Contacts, Register, decide, needs_journal, ok_headers,
+    AskedContact, Bindings, ContactRule, Contacts, Refusal, Register, decide, needs_journal, ok_headers,
     probes::Probe, room, vouch_for_refresh,
 };
 use crate::{
@@ -18,9 +18,10 @@ use crate::{
     cx::Cx,
     ids::AskId,
     limits::RETRY_AFTER_UNAVAILABLE_S,
-    message::Name,
+    message::{Message, Name},
     status::{self, Status},
     transaction::{NewRequest, Standing, Transactions, User},
+    uri::Uri,
     waiting::Wait,
 };
 
@@ -30,7 +31,8 @@ pub(super) struct Session {
     pub standing: Standing,
     pub flow: Flow,
     pub aor: String,
-    pub register: Register,
+    /// Read when somebody is about to judge it: most of what comes without credentials comes back with them.
+    pub register: Option<Register>,
     pub phase: Phase,
     /// While it waits for its first nonce, and holds no transaction: whose room it takes.
     pub wait: Option<Wait>,
@@ -139,7 +141,14 @@ impl Session {
 
     /// The home cannot be asked: a refresh that changes nothing is honoured while its grant lasts.
     fn without_home(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, bindings: &mut Bindings) {
-        match vouch_for_refresh(&self.register, &self.flow, &self.aor, bindings, cx.now.wall_ms) {
+        let register = match self.register.take() {
+            Some(register) => Ok(register),
+            None => read(cx, &self.new.request, &self.flow, realm_of(&self.aor)),
+        };
+        let Ok(register) = register else { return self.fail(cx, tx, AuthFailure::Unavailable) };
+        let vouch = vouch_for_refresh(&register, &self.flow, &self.aor, bindings, cx.now.wall_ms);
+        self.register = Some(register);
+        match vouch {
             Some(vouch) => self.write(cx, tx, bindings, &vouch),
             None => self.fail(cx, tx, AuthFailure::Unavailable),
         }
@@ -149,8 +158,9 @@ impl Session {
     fn write(&mut self, cx: &mut Cx<'_>, tx: &mut Transactions, bindings: &mut Bindings, vouch: &Vouch) {
         let rules = cx.config().expiry;
         let now_ms = cx.now.wall_ms;
-        let decided = decide(&self.register, self.flow, &self.aor, bindings, vouch, &rules, now_ms);
-        let is_own = self.register.rule != ContactRule::Foreign;
+        let register = self.register.as_ref().expect("what is judged was read");
+        let decided = decide(register, self.flow, &self.aor, bindings, vouch, &rules, now_ms);
+        let is_own = register.rule != ContactRule::Foreign;
         let made = decided.and_then(|decision| match bindings.apply(&decision.change, is_own) {
             Ok(()) => Ok(decision),
             Err(why) => {
@@ -165,7 +175,7 @@ impl Session {
                 return tx.respond(cx, self.new.key, no.status, answer);
             }
         };
-        let headers = ok_headers(&self.register, &decision, bindings, now_ms);
+        let headers = ok_headers(register, &decision, bindings, now_ms);
         if needs_journal(&decision.change) {
             cx.out(Output::Journal { id: self.id, change: decision.change });
             self.phase = Phase::Writing { headers };
@@ -176,12 +186,13 @@ impl Session {
 
     /// Bound phones whose other port has not answered yet.
     fn unproven(&self, bindings: &Bindings) -> Vec<Probe> {
-        let Contacts::Some(asked) = &self.register.contacts else { return Vec::new() };
+        let Some(Contacts::Some(asked)) = self.register.as_ref().map(|register| &register.contacts) else {
+            return Vec::new();
+        };
         let unproven = |contact: &AskedContact| {
-            let bound = bindings.by_instance(&self.aor, &contact.instance)?;
             // For a foreign phone no connection is opened, not even to ask.
-            let at =
-                contact.listens.filter(|at| bound.listens != Some(*at) && at.transport == Transport::Udp)?;
+            let at = contact.listens.filter(|at| at.transport == Transport::Udp)?;
+            bindings.by_instance(&self.aor, &contact.instance).filter(|bound| bound.listens != Some(at))?;
             Some(Probe { aor: self.aor.clone(), instance: contact.instance.clone(), at })
         };
         asked.iter().filter_map(unproven).collect()
@@ -203,6 +214,29 @@ impl Session {
         };
         refuse(cx, tx, &self.new, status, headers);
     }
+}
+
+/// A REGISTER, and where its phones would be reached.
+pub(super) fn read(cx: &Cx<'_>, request: &Message, flow: &Flow, realm: &str) -> Result<Register, Refusal> {
+    let mut register = Register::read(request)?;
+    register.server = request.to().and_then(|to| server_of(cx, to.uri()));
+    register.find(request, flow, cx.ours());
+    register.rule = rule_of(cx, realm);
+    Ok(register)
+}
+
+fn rule_of(cx: &Cx<'_>, realm: &str) -> ContactRule {
+    match (cx.addressing().local_realms.contains(realm), cx.config().contacts_any.contains(realm)) {
+        (true, true) => ContactRule::Any,
+        (true, false) => ContactRule::Own,
+        (false, _) => ContactRule::Foreign,
+    }
+}
+
+/// The host of a URI where it is one of ours: then all that the phone knows of us.
+fn server_of(cx: &Cx<'_>, uri: &str) -> Option<String> {
+    let uri = Uri::parse(uri).ok().filter(|u| cx.addressing().is_own_host(u.host()))?;
+    Some(uri.port().map_or_else(|| uri.host().to_owned(), |port| format!("{}:{port}", uri.host())))
 }
 
 /// A final answer to one who has proved nothing: nothing is kept.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{Flow, address::realm_of, ids::Secret, listening::Listening};
 use dots_wire::bounded::{Book, Cause, Limits, OverShare, Standing};
+use smallvec::SmallVec;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -104,7 +105,7 @@ impl Bindings {
 
     /// A short name of an AOR, under which others may remember it; nobody outside can aim at it.
     pub fn name_of(&self, aor: &str) -> u64 {
-        self.hash("aor", aor)
+        self.hash("aor", aor.as_bytes())
     }
 
     /// All bindings of the AORs of this name: nearly always of one.
@@ -130,7 +131,7 @@ impl Bindings {
     }
 
     pub fn by_instance(&self, aor: &str, instance: &str) -> Option<Bound<'_>> {
-        self.of(aor).find(|bound| bound.instance == instance)
+        self.number(aor, instance).map(|number| self.row(number).bound())
     }
 
     pub fn is_reachable(&self, aor: &str, instance: &str) -> bool {
@@ -152,7 +153,14 @@ impl Bindings {
         let flow = *flow;
         let hash = self.hash_of_flow(&flow);
         let entries = self.by_flow.range((hash, 0)..=(hash, u32::MAX));
-        entries.map(|(_, number)| self.row(*number).bound()).filter(move |bound| bound.flow == flow)
+        let rows = entries.map(|(_, number)| self.row(*number));
+        rows.filter(move |row| row.flow() == flow).map(Row::bound)
+    }
+
+    /// Is a phone registered over this flow, and still served by it?
+    pub fn is_bound(&self, flow: &Flow) -> bool {
+        let hash = self.hash_of_flow(flow);
+        self.by_flow.range((hash, 0)..=(hash, u32::MAX)).any(|(_, number)| self.row(*number).flow() == *flow)
     }
 
     /// The connection is gone: what hung on it stays bound but cannot be reached on it. The count is what was cut off.
@@ -165,7 +173,7 @@ impl Bindings {
         let hash = self.hash_of_flow(flow);
         let entries = self.by_flow.range((hash, 0)..=(hash, u32::MAX));
         let cut: Vec<Entry> =
-            entries.filter(|(_, number)| self.row(*number).bound().flow == *flow).copied().collect();
+            entries.filter(|(_, number)| self.row(*number).flow() == *flow).copied().collect();
         for entry in &cut {
             self.by_flow.remove(entry);
             self.place(entry.1).as_mut().expect("an index names rows that are there").mark_closed();
@@ -176,21 +184,22 @@ impl Bindings {
     /// Makes the change, or nothing of it. `is_own`: the AOR is of a realm of ours.
     pub fn apply(&mut self, change: &BindingChange, is_own: bool) -> Result<(), NoRoom> {
         assert!(change.put.iter().all(|binding| binding.aor == change.aor), "a change is of one AOR");
-        let instances: BTreeSet<&str> = change.put.iter().map(|binding| binding.instance.as_str()).collect();
-        assert_eq!(instances.len(), change.put.len(), "a change puts each phone once");
-        let named = |instance: &str| {
-            change.removed.iter().any(|removed| removed == instance)
-                || change.put.iter().any(|binding| binding.instance == instance)
+        let again = |at: usize, one: &str| change.put.iter().skip(at + 1).any(|other| other.instance == one);
+        let mut instances = change.put.iter().map(|binding| binding.instance.as_str()).enumerate();
+        assert!(!instances.any(|(at, one)| again(at, one)), "a change puts each phone once");
+        let puts = |instance: &[u8]| change.put.iter().any(|put| put.instance.as_bytes() == instance);
+        let named = |instance: &[u8]| {
+            puts(instance) || change.removed.iter().any(|removed| removed.as_bytes() == instance)
         };
-        let before: Vec<u32> = self.numbers_of(&change.aor).collect();
-        let leaving = before.iter().copied().filter(|n| named(self.row(*n).bound().instance));
-        let leaving: Vec<u32> = leaving.collect();
+        let before: SmallVec<[u32; 4]> = self.numbers_of(&change.aor).collect();
+        let leaving = before.iter().copied().filter(|n| named(self.row(*n).instance()));
+        let leaving: SmallVec<[u32; 4]> = leaving.collect();
         let after = before.len() - leaving.len() + change.put.len();
         // A refresh or a removal is never refused for want of room.
         if after > before.len() && after > MAX_CONTACTS_PER_AOR {
             return Err(NoRoom::Contacts);
         }
-        let rows: Vec<Row> = change
+        let rows: SmallVec<[Row; 2]> = change
             .put
             .iter()
             .map(|binding| {
@@ -200,9 +209,7 @@ impl Bindings {
             .collect();
         self.account(&leaving, &rows)?;
         for number in leaving {
-            let stays =
-                change.put.iter().any(|binding| binding.instance == self.row(number).bound().instance);
-            if !stays {
+            if !puts(self.row(number).instance()) {
                 self.take_out(number);
             }
         }
@@ -266,19 +273,18 @@ impl Bindings {
 
     /// Charges `rows` in the place of those that leave, or changes nothing.
     fn account(&mut self, leaving: &[u32], rows: &[Row]) -> Result<(), NoRoom> {
-        let given_back: Vec<(Cause, usize)> = leaving.iter().map(|n| self.cost(self.row(*n))).collect();
+        let given_back: SmallVec<[(Cause, usize); 2]> =
+            leaving.iter().map(|n| self.cost(self.row(*n))).collect();
         for (cause, weight) in &given_back {
             self.book.discharge(*cause, *weight);
         }
         // A promise that is renewed and no larger has its room already: those come first.
         let renews = |row: &Row, (cause, weight): (Cause, usize)| {
             leaving.iter().zip(&given_back).any(|(number, (held_by, held))| {
-                self.row(*number).bound().instance == row.bound().instance
-                    && *held_by == cause
-                    && weight <= *held
+                self.row(*number).instance() == row.instance() && *held_by == cause && weight <= *held
             })
         };
-        let costs: Vec<(bool, Cause, usize)> = rows
+        let costs: SmallVec<[(bool, Cause, usize); 2]> = rows
             .iter()
             .map(|row| {
                 let (cause, weight) = self.cost(row);
@@ -308,34 +314,34 @@ impl Bindings {
 
     /// Who pays for a row, and how much.
     fn cost(&self, row: &Row) -> (Cause, usize) {
-        let bound = row.bound();
-        let cause = match bound.is_own {
+        let cause = match row.is_own() {
             true => Cause::OWN,
-            false => Cause::new(Standing::Other)
-                .from(bound.flow.remote.ip())
-                .of_realm(realm_of(bound.aor).as_bytes())
-                .by(bound.aor.as_bytes()),
+            false => {
+                let bound = row.bound();
+                Cause::new(Standing::Other)
+                    .from(bound.flow.remote.ip())
+                    .of_realm(realm_of(bound.aor).as_bytes())
+                    .by(bound.aor.as_bytes())
+            }
         };
         (cause, self.book.weight(ROW_BYTES + row.heap_bytes()))
     }
 
     /// Puts a row that is paid for; one of the same phone keeps its place.
     fn put_in(&mut self, row: Row) {
-        let bound = row.bound();
-        let held = self.number(bound.aor, bound.instance);
-        let number = match held {
-            Some(number) => {
-                self.unindex(number);
-                number
-            }
-            None => self.free.pop().unwrap_or_else(|| self.new_place()),
-        };
-        let (aor, flow) = (self.hash("aor", bound.aor), self.hash_of_flow(&bound.flow));
-        self.by_aor.insert((aor, number));
-        self.by_expiry.insert((bound.expires_at_ms, number));
-        if bound.is_open {
-            self.by_flow.insert((flow, number));
+        let new = self.entries_of(&row);
+        let mut of_aor = self.by_aor.range((new.aor, 0)..=(new.aor, u32::MAX)).map(|(_, number)| *number);
+        let is_same = |held: &Row| held.aor() == row.aor() && held.instance() == row.instance();
+        let held = of_aor.find(|number| is_same(self.row(*number)));
+        let number = held.or_else(|| self.free.pop()).unwrap_or_else(|| self.new_place());
+        // A refresh over the same flow moves one entry of three.
+        let old = held.map(|number| self.entries_of(self.row(number)));
+        if old.is_none() {
+            self.by_aor.insert((new.aor, number));
         }
+        let old_end = old.map(|old| old.expires_at_ms);
+        moved(&mut self.by_expiry, number, old_end, Some(new.expires_at_ms));
+        moved(&mut self.by_flow, number, old.and_then(|old| old.flow), new.flow);
         *self.place(number) = Some(row);
     }
 
@@ -347,13 +353,16 @@ impl Bindings {
     }
 
     fn unindex(&mut self, number: u32) {
-        let bound = self.row(number).bound();
-        let (aor, flow) = (self.hash("aor", bound.aor), self.hash_of_flow(&bound.flow));
-        let expires_at_ms = bound.expires_at_ms;
+        let Entries { aor, expires_at_ms, flow } = self.entries_of(self.row(number));
         let is_indexed =
             self.by_aor.remove(&(aor, number)) && self.by_expiry.remove(&(expires_at_ms, number));
         debug_assert!(is_indexed, "every row is in the indexes");
-        self.by_flow.remove(&(flow, number));
+        moved(&mut self.by_flow, number, flow, None);
+    }
+
+    fn entries_of(&self, row: &Row) -> Entries {
+        let flow = row.is_open().then(|| self.hash_of_flow(&row.flow()));
+        Entries { aor: self.hash("aor", row.aor()), expires_at_ms: row.expires_at_ms(), flow }
     }
 
     fn new_place(&mut self) -> u32 {
@@ -365,13 +374,15 @@ impl Bindings {
     }
 
     fn numbers_of(&self, aor: &str) -> impl Iterator<Item = u32> {
-        let hash = self.hash("aor", aor);
+        let hash = self.name_of(aor);
         let entries = self.by_aor.range((hash, 0)..=(hash, u32::MAX));
-        entries.map(|(_, number)| *number).filter(move |number| self.row(*number).bound().aor == aor)
+        entries.map(|(_, number)| *number).filter(move |number| self.row(*number).is(aor, None))
     }
 
     fn number(&self, aor: &str, instance: &str) -> Option<u32> {
-        self.numbers_of(aor).find(|number| self.row(*number).bound().instance == instance)
+        let hash = self.name_of(aor);
+        let mut entries = self.by_aor.range((hash, 0)..=(hash, u32::MAX)).map(|(_, number)| *number);
+        entries.find(|number| self.row(*number).is(aor, Some(instance)))
     }
 
     fn row(&self, number: u32) -> &Row {
@@ -383,9 +394,9 @@ impl Bindings {
         self.rows.get_mut(number as usize).expect("a number is a place")
     }
 
-    fn hash(&self, what: &str, text: &str) -> u64 {
+    fn hash(&self, what: &str, text: &[u8]) -> u64 {
         let mut hash = self.secret.quick(what);
-        hash.text(text);
+        hash.bytes(text);
         hash.short()
     }
 
@@ -395,6 +406,29 @@ impl Bindings {
         hash.address(flow.local);
         hash.address(flow.remote);
         hash.short()
+    }
+}
+
+/// Where a row stands in the indexes.
+#[derive(Clone, Copy)]
+struct Entries {
+    aor: u64,
+    expires_at_ms: u64,
+    /// Of one whose flow can be written to.
+    flow: Option<u64>,
+}
+
+/// An entry stays where it is the same.
+fn moved(index: &mut BTreeSet<Entry>, number: u32, old: Option<u64>, new: Option<u64>) {
+    if old == new {
+        return;
+    }
+    if let Some(old) = old {
+        let was_there = index.remove(&(old, number));
+        debug_assert!(was_there, "every row is in the indexes");
+    }
+    if let Some(new) = new {
+        index.insert((new, number));
     }
 }
 

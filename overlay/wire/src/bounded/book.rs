@@ -108,15 +108,22 @@ impl Book {
 /// The nodes of a path, the network first. A realm and an account are what they are in every network; a level that does not apply
 /// is one below its network. Whoever makes two names collide pays for both.
 fn path(cause: Cause) -> [u64; 3] {
-    let realm = if cause.realm == 0 { cause.network } else { 0 };
-    let who = if cause.realm == 0 || cause.who == 0 { cause.network } else { 0 };
     let standing = cause.standing as u64;
-    // A network is short (see `network_of`): it and its standing are one number.
-    [
-        cause.network ^ (standing << 56),
-        name([standing, realm, cause.realm, 0]),
-        name([standing, who, cause.realm, cause.who]),
-    ]
+    // A network is short (see `network_of`): it and its standing are one number, of every level. Strangers' requests wait with
+    // no more than that, and nothing is hashed for them: it was 25,000 instructions of a REGISTER without SHA in hardware.
+    let network = cause.network ^ (standing << 56);
+    let realm = match cause.realm {
+        0 => network,
+        realm => name([standing, 0, realm, 0]),
+    };
+    let who = match (cause.realm, cause.who) {
+        (0, 0) => network,
+        (realm, who) => {
+            let below = if realm == 0 || who == 0 { cause.network } else { 0 };
+            name([standing, below, realm, who])
+        }
+    };
+    [network, realm, who]
 }
 
 fn name(parts: [u64; 4]) -> u64 {

@@ -46,7 +46,7 @@ impl Bindings {
                 continue;
             };
             let bound = row.bound();
-            aors.insert((self.hash("aor", bound.aor), number));
+            aors.insert((self.name_of(bound.aor), number));
             expiry.insert((bound.expires_at_ms, number));
             if bound.is_open {
                 flows.insert((self.hash_of_flow(&bound.flow), number));
