@@ -32,6 +32,11 @@ pub const BRANCHES_MAX: usize = 64;
 pub const TIMER_C: Duration = Duration::from_secs(185);
 /// A peer says 100 at once; one that does not within this time hangs.
 pub const TRYING_WITHIN: Duration = Duration::from_secs(2);
+/// The same where others wait to be tried.
+pub const NEXT_AFTER: Duration = Duration::from_millis(700);
+/// A call for which no peer says a word fails after this, the search for its callee included.
+pub const CALL_WITHIN: Duration = Duration::from_millis(2_900);
+const _: () = assert!(NEXT_AFTER.as_millis() < TRYING_WITHIN.as_millis());
 
 /// A phone that listens at another port than it sends from has this long to say something there, before it is asked on its
 /// flow: three times over UDP.

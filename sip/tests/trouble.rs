@@ -248,6 +248,34 @@ fn a_dead_link_ends_the_waiting_but_not_the_call() {
     assert!(w.a.core.is_quiet());
 }
 
+/// LIVE-11: (q of the first, how long it may be silent before alice hears of it, or the next is tried)
+#[test]
+fn a_peer_that_says_nothing_holds_up_the_next_one_for_less_than_a_second() {
+    const LABEL_C: &str = "cccccccccccccccccccc";
+    let to_peer = |w: &mut World| {
+        std::iter::from_fn(|| w.a.to_peer.pop_front()).filter(|m| m.starts_with(b"INVITE")).count()
+    };
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    let target = |peer: &str, q| RemoteTarget { peer: peer.into(), q };
+    w.a.resolution = Resolution::Peers(vec![target(LABEL_B, 1000), target(LABEL_C, 1)]);
+    w.a.phone(w.now, 1, &invite(1, "c0", "alice", "bob", "a.test"));
+    assert_eq!(to_peer(&mut w), 1);
+    let mut tried = Vec::new();
+    for ms in (100..4_000).step_by(100) {
+        w.now.mono += Duration::from_millis(100);
+        w.a.core.handle_timeout(w.now);
+        w.a.drain(w.now);
+        tried.extend(std::iter::repeat_n(ms, to_peer(&mut w)));
+        if !w.a.silent(1) {
+            let answer = w.a.got(1).status();
+            assert_eq!((answer, tried, ms), (Some(480), vec![700], 2_700), "the last has two seconds");
+            return;
+        }
+    }
+    panic!("no answer: {tried:?}");
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
     /// Broken copies of every kind of message, from a phone and from a peer, in the middle of a call.

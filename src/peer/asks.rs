@@ -13,12 +13,13 @@ use dots_overlay::{records::Permit, transport::InboundId};
 use dots_sip::ids::AskId;
 use dots_trust::{answer::Answer, judge::Admitted};
 use dots_wire::{
-    Hash, PeerId, Timestamp,
+    Hash, PeerId, Timers, Timestamp,
     bounded::{Book, Cause, Limits, Standing},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    time::Instant,
 };
 
 /// Questions to peers, accounts and DNS under way. Each belongs to a SIP transaction, a peer's request or an HTTP request. A
@@ -76,7 +77,7 @@ pub(super) enum AuthQuestion {
     /// A lease of a foreign realm's home.
     Lease { realm: String, home: PeerId, phone: IpAddr },
     /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
-    Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr },
+    Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr, home: PeerId, since: Instant },
 }
 
 /// Where is this AOR, and is there such an account?
@@ -84,7 +85,7 @@ pub(super) enum LookupQuestion {
     /// Our own account store says whether the user exists; a call waits.
     Own { ask: AskId, aor: String },
     /// A call, or `dots lookup`, waits for a home.
-    Home { who: Waiting, aor: String, left: Vec<PeerId> },
+    Home { who: Waiting, aor: String, left: Vec<PeerId>, home: Silence },
     /// No home answered; the same waits for the DHT.
     Dht { who: Waiting, aor: String, found: Vec<Elsewhere> },
     /// A peer asked us as the home. `is_shown`: it showed the grant of a caller.
@@ -100,6 +101,16 @@ pub(super) struct Elsewhere {
     pub instance: Option<Hash>,
     pub until: Timestamp,
     pub q: u16,
+}
+
+/// A home that was asked and has not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    pub home: PeerId,
+    /// When it was asked, or was last seen to be there.
+    pub since: Instant,
+    /// When the search began.
+    pub began: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +173,8 @@ impl Pending {
 
 pub(super) struct Asks {
     open: BTreeMap<u64, Row>,
+    /// Questions whose asker does not wait for ever: when to look at them.
+    due: Timers<u64>,
     book: Book,
     /// DNS questions among them.
     txt: usize,
@@ -177,7 +190,8 @@ struct Row {
 
 impl Default for Asks {
     fn default() -> Asks {
-        Asks { open: BTreeMap::new(), book: Book::new(QUESTIONS), txt: 0, last: 0, refused: VecDeque::new() }
+        let (open, due) = (BTreeMap::new(), Timers::default());
+        Asks { open, due, book: Book::new(QUESTIONS), txt: 0, last: 0, refused: VecDeque::new() }
     }
 }
 
@@ -210,6 +224,7 @@ impl Asks {
     /// The answer is there: what it continues. `None`: nobody waits for it (any more).
     pub fn answered(&mut self, id: u64) -> Option<Pending> {
         let Row { what, cause } = self.open.remove(&id)?;
+        self.due.cancel(&id);
         if let Some(cause) = cause {
             self.book.discharge(cause, self.book.weight(QUESTION_BYTES));
         }
@@ -217,6 +232,22 @@ impl Asks {
             self.txt = self.txt.checked_sub(1).expect("every open DNS question was counted");
         }
         Some(what)
+    }
+
+    /// [`Asks::due`] names this question then, unless it was answered.
+    pub fn look_at(&mut self, id: u64, at: Instant) {
+        if self.open.contains_key(&id) {
+            self.due.set(id, at);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.due.poll_timeout()
+    }
+
+    /// A question that has waited until it was to be looked at.
+    pub fn due(&mut self, now: Instant) -> Option<u64> {
+        self.due.expired(now)
     }
 
     /// A question whose answer comes in parts.
@@ -246,6 +277,7 @@ impl Asks {
 mod tests {
     use super::*;
     use dots_wire::SecretKey;
+    use std::time::Duration;
 
     #[test]
     fn an_answer_is_taken_once() {
@@ -292,6 +324,19 @@ mod tests {
         }
         asks.ask(lease(1, 1));
         assert!(asks.take_refused().is_none(), "room again");
+    }
+
+    #[test]
+    fn a_question_is_looked_at_once_while_it_is_open() {
+        let (mut asks, t0) = (Asks::default(), Instant::now());
+        let ids: Vec<u64> = (0..3).map(|n| asks.ask(Pending::Overlay(n))).collect();
+        ids.iter().for_each(|id| asks.look_at(*id, t0));
+        asks.look_at(ids[2], t0 + Duration::from_secs(1));
+        asks.answered(ids[0]);
+        asks.look_at(ids[0], t0);
+        assert_eq!((asks.due(t0), asks.due(t0)), (Some(ids[1]), None));
+        asks.answered(ids[2]);
+        assert_eq!(asks.poll_timeout(), None);
     }
 
     #[test]

@@ -6,13 +6,14 @@
 use super::{
     Config, Output,
     api::TOO_BUSY,
-    asks::{Elsewhere, LookupQuestion, Pending, Waiting},
+    asks::{Elsewhere, LookupQuestion, Pending, Silence, Waiting},
     auth::{self, AskedFor},
     bindings::{instance_hash, state_of},
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
     met::Met,
     neighbours::Neighbours,
     outside::Outside,
+    patience,
 };
 use dots_clients::types::{AttestInfo, LookupBinding, LookupInfo};
 use dots_overlay::{
@@ -43,7 +44,7 @@ use dots_wire::{
     decode, encode, sha256,
 };
 use serde_bytes::ByteBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Homes asked, one after the other, for one AOR.
 const HOMES_ASKED: usize = 2;
@@ -114,8 +115,10 @@ impl Finder<'_> {
 
     /// Starts with the homes of the AOR's realm; ends in [`Finder::found`].
     fn ask_homes(&mut self, who: Waiting, aor: String) {
-        let is_connected = |home| self.neighbours.contains(home);
-        let homes = Homes::of(self.realms, realm_of(&aor), self.me, self.now.wall, is_connected);
+        // One that does not answer just now comes after the others.
+        let is_there =
+            |home| self.neighbours.contains(home) && self.liveness.state(home) != Some(MemberState::Suspect);
+        let homes = Homes::of(self.realms, realm_of(&aor), self.me, self.now.wall, is_there);
         if !matches!(homes, Homes::Now(_)) {
             return self.found(who, &aor, None, Vec::new());
         }
@@ -123,10 +126,11 @@ impl Finder<'_> {
         let there = homes.to_ask().iter().copied().filter(|home| !self.is_gone(*home));
         let mut left: Vec<PeerId> = there.take(HOMES_ASKED).collect();
         left.reverse();
-        self.ask_next(who, aor, left);
+        self.ask_next(who, aor, left, self.now.mono);
     }
 
-    fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>) {
+    /// `began`: when the search did.
+    fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>, began: Instant) {
         match left.pop() {
             Some(home) => {
                 let shown = match who {
@@ -139,14 +143,17 @@ impl Finder<'_> {
                 let (realm, aor_asked) = (realm.cloned(), aor.clone());
                 let grant = shown.map(|(grant, _)| ByteBuf::from(grant));
                 let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor_asked, grant, realm });
-                self.outside.request(
-                    Pending::Lookup(LookupQuestion::Home { who, aor, left }),
-                    home,
-                    Protocol::Lookup,
-                    body,
-                );
+                let silence = Silence { home, since: self.now.mono, began };
+                let is_connected = self.neighbours.contains(home);
+                let end = patience::end_of(&silence, is_connected, left.is_empty());
+                let asked = Pending::Lookup(LookupQuestion::Home { who, aor, left, home: silence });
+                let id = self.outside.request(asked, home, Protocol::Lookup, body);
+                if matches!(who, Waiting::Call(_)) {
+                    let at = patience::next_look(self.now.mono, self.now.mono, end);
+                    self.outside.asks.look_at(id, at);
+                }
             }
-            None => self.ask_dht(who, aor),
+            None => self.ask_dht(who, aor, began),
         }
     }
 
@@ -254,7 +261,7 @@ impl Finder<'_> {
                 match peers.is_empty() {
                     // We are the home, and have just started: others may know more.
                     true if self.is_unsure() && self.phones.reachable(&aor, self.now.wall.0).is_empty() => {
-                        self.ask_dht(Waiting::Call(ask), aor)
+                        self.ask_dht(Waiting::Call(ask), aor, self.now.mono)
                     }
                     true => self.resolved(ask, Resolution::Offline),
                     false => self.resolved(ask, Resolution::Peers(peers)),
@@ -391,13 +398,13 @@ impl Finder<'_> {
     }
 
     pub(super) fn on_lookup_reply(&mut self, asked: LookupQuestion, result: Result<Vec<u8>, RequestError>) {
-        let LookupQuestion::Home { who, aor, left } = asked else { return };
+        let LookupQuestion::Home { who, aor, left, home: Silence { began, .. } } = asked else { return };
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
             // LOOKUP-3: a home that may be ignorant does not end the search.
             Some(LookupReply::Aor { exists, bindings, unsure: true })
                 if bindings.is_empty() && exists != Some(false) && matches!(who, Waiting::Call(_)) =>
             {
-                self.ask_next(who, aor, left)
+                self.ask_next(who, aor, left, began)
             }
             Some(LookupReply::Aor { exists, bindings, .. }) => {
                 let live = bindings.into_iter().filter(|b| b.until_ms > self.now.wall.0).take(PEERS_MAX);
@@ -409,16 +416,19 @@ impl Finder<'_> {
                 });
                 self.found(who, &aor, exists, live.collect());
             }
-            _ => self.ask_next(who, aor, left),
+            _ => self.ask_next(who, aor, left, began),
         }
     }
 
     /// No home answers: what do strangers hold under this name?
-    fn ask_dht(&mut self, who: Waiting, aor: String) {
+    fn ask_dht(&mut self, who: Waiting, aor: String, began: Instant) {
         let Some(key) = self.realms.lookup(realm_of(&aor), self.now.wall).map(|r| r.aor_id(&aor)) else {
             return self.found(who, &aor, None, Vec::new());
         };
         let id = self.outside.ask(Pending::Lookup(LookupQuestion::Dht { who, aor, found: Vec::new() }));
+        if matches!(who, Waiting::Call(_)) {
+            self.outside.asks.look_at(id, patience::end_of_dht(self.now.mono, began));
+        }
         self.outside.put(Output::Net(NetCommand::DhtGet { id, key: key.0.to_vec() }));
     }
 

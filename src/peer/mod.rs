@@ -37,6 +37,7 @@ mod neighbours;
 pub mod notes;
 pub mod output;
 mod outside;
+mod patience;
 mod rate;
 mod receipts;
 mod routes;
@@ -159,6 +160,7 @@ impl Peer {
             self.receipts.poll_timeout(),
             self.auth.poll_timeout(),
             self.asking.searches.poll_timeout(),
+            self.outside.asks.poll_timeout(),
             Some(self.housekeeping_at),
         ]
         .into_iter()
@@ -174,6 +176,7 @@ impl Peer {
         self.receipts.handle_timeout(now);
         self.authenticator(now).on_timeout();
         self.namer(now).on_timeout();
+        self.look_at_questions(now);
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
             self.recorder(now).expire_calls();
@@ -413,6 +416,7 @@ impl Peer {
             neighbours: &self.neighbours,
             realms: &self.realms,
             overlay: &self.overlay,
+            liveness: &self.liveness,
             checked: &mut self.checked,
         }
     }

@@ -51,9 +51,10 @@ impl Outside {
     }
 
     /// Asks a peer.
-    pub fn request(&mut self, what: Pending, peer: PeerId, protocol: Protocol, body: Vec<u8>) {
+    pub fn request(&mut self, what: Pending, peer: PeerId, protocol: Protocol, body: Vec<u8>) -> u64 {
         let id = self.ask(what);
         self.put(Output::Net(NetCommand::Request { id, peer, protocol, body }));
+        id
     }
 
     /// Answers a peer.

@@ -154,6 +154,11 @@ impl Detector {
         self.members.get(&peer).map(|m| m.state)
     }
 
+    /// When anything came from `peer` last.
+    pub fn heard_at(&self, peer: PeerId) -> Option<Instant> {
+        self.members.get(&peer).map(|m| m.heard)
+    }
+
     pub fn neighbours(&self) -> usize {
         self.turns.len()
     }

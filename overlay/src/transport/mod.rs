@@ -73,7 +73,7 @@ pub enum NetCommand {
     Request { id: RequestId, peer: PeerId, protocol: Protocol, body: Vec<u8> },
     /// Answer [`NetEvent::Request`]; `None` refuses (the stream is reset).
     Respond { id: InboundId, body: Option<Vec<u8>> },
-    /// Close what connections there are to this peer: it does not answer on them.
+    /// Close what connections there are to this peer, and search nothing at it: it does not answer.
     Disconnect { peer: PeerId },
     /// Open a `/dots/sip/3` stream, dialling if need be; answer with `StreamOpened` or `StreamRefused`.
     OpenStream { peer: PeerId },

@@ -18,14 +18,17 @@ use crate::{
     cx::Cx,
     hop::Hop,
     ids::{AskId, ClientKey, Method},
-    limits::{LISTENING_WITHIN, TIMER_C, TRYING_WITHIN},
+    limits::{CALL_WITHIN, LISTENING_WITHIN, NEXT_AFTER, TIMER_C, TRYING_WITHIN},
     message::{Message, Name},
     output::{About, CallName, CallProgress, CallSide},
     status,
     token::Side,
     transaction::{Lost, NewRequest, Outgoing, User},
 };
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 pub(super) struct Forwarding {
     /// The session's.
@@ -56,7 +59,7 @@ impl Forwarding {
     /// A request outside a dialog, to these targets with their `q`.
     pub fn outside(
         hands: &mut Hands<'_, '_>,
-        (id, new): (AskId, &NewRequest),
+        (id, new, begun): (AskId, &NewRequest, Instant),
         from: Side,
         parties: Parties,
         targets: Vec<(u16, Target)>,
@@ -66,7 +69,7 @@ impl Forwarding {
             noting::caller(hands.dialogs, slot, &new.request, &from, &parties);
         }
         let context = ResponseContext::new(kind(new, false), targets);
-        let (branches, begun) = (Vec::new(), hands.cx.now.mono);
+        let branches = Vec::new();
         Forwarding { id, context, branches, from, parties, slot, pass: None, begun, is_lost: false }
     }
 
@@ -211,7 +214,7 @@ impl Forwarding {
         }?;
         let initial = self.pass.is_none();
         let first_word_within = match target {
-            Target::Peer(_) => initial.then_some(TRYING_WITHIN),
+            Target::Peer(_) => initial.then(|| self.first_word_within(hands.cx.now.mono)),
             Target::Phone(_) | Target::Flow(_) => target.on_flow().map(|_| LISTENING_WITHIN),
         };
         let grant = self.parties.vouch.as_ref().filter(|_| initial).map(|vouch| vouch.grant.clone());
@@ -228,6 +231,13 @@ impl Forwarding {
         self.tell(hands.cx, new, (&target.side(), None), CallProgress::Started, new.request.body());
         let outgoing = Outgoing { hop: target.hop(), branch, request, grant, about, first_word_within };
         hands.tx.request(hands.cx, outgoing, User::Proxy(self.id))
+    }
+
+    /// LIVE-11: a peer has less time for its first word where others wait to be tried, and where the search took long.
+    fn first_word_within(&self, now: Instant) -> Duration {
+        let left = (self.begun + CALL_WITHIN).saturating_duration_since(now);
+        let most = if self.context.is_last_group() { TRYING_WITHIN } else { NEXT_AFTER };
+        left.clamp(NEXT_AFTER, most)
     }
 
     /// Goes on with the branch of a silent port on the flow of the same phone. `false`: there is no such way.

@@ -55,7 +55,12 @@ pub(super) fn admit(
             cx.locate(id, &target);
             // Only our own phones: what a peer sends us goes to no third one.
             let others = Some(Resolution::Offline);
-            Some(Session::new(id, new, standing, Stage::Resolving { from, parties, own: None, others }))
+            Some(Session::new(
+                (id, cx.now.mono),
+                new,
+                standing,
+                Stage::Resolving { from, parties, own: None, others },
+            ))
         }
         (Hop::Peer(_), _) => {
             refuse_with(cx, tx, &new, status::FORBIDDEN);
@@ -96,7 +101,12 @@ fn authenticate(
         }
         Ok(None) => {
             cx.out(Output::Challenge { id, realm, source: phone_of(&new.hop) });
-            Some(Session::new(id, new, standing, Stage::Challenging { caller, target, stale: false }))
+            Some(Session::new(
+                (id, cx.now.mono),
+                new,
+                standing,
+                Stage::Challenging { caller, target, stale: false },
+            ))
         }
         Ok(Some(answer)) => {
             if !tx.accept(cx, &new, User::Proxy(id), standing) {
@@ -104,7 +114,7 @@ fn authenticate(
             }
             let nonce = answer.nonce.clone();
             cx.out(Output::Verify { id, answer: Box::new(answer), source: phone_of(&new.hop) });
-            Some(Session::new(id, new, standing, Stage::Verifying { caller, target, nonce }))
+            Some(Session::new((id, cx.now.mono), new, standing, Stage::Verifying { caller, target, nonce }))
         }
     }
 }
@@ -134,7 +144,7 @@ pub(super) fn enter(
         return None;
     }
     let entering = Entering::begin(cx, id, pass);
-    Some(Session::new(id, new, standing, Stage::Entering(entering)))
+    Some(Session::new((id, cx.now.mono), new, standing, Stage::Entering(entering)))
 }
 
 fn refuse(cx: &mut Cx<'_>, tx: &mut Transactions, new: &NewRequest, refusal: Refusal) {

@@ -129,6 +129,11 @@ impl<T, R> ResponseContext<T, R> {
         self.phase == Phase::Searching
     }
 
+    /// Does nobody wait to be tried after those that are out?
+    pub fn is_last_group(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub fn is_answered(&self) -> bool {
         matches!(self.phase, Phase::Answered | Phase::Over)
     }

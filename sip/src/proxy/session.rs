@@ -37,6 +37,8 @@ use std::{net::IpAddr, time::Instant};
 /// What it did not ask for, or was told before, changes nothing: whatever its stage is, it stays.
 pub(super) struct Session {
     pub id: AskId,
+    /// When it came.
+    begun: Instant,
     pub new: NewRequest,
     pub standing: Standing,
     pub stage: Stage,
@@ -86,8 +88,8 @@ pub(super) fn phone_of(hop: &Hop) -> IpAddr {
 }
 
 impl Session {
-    pub fn new(id: AskId, new: NewRequest, standing: Standing, stage: Stage) -> Session {
-        Session { id, new, standing, stage, timer_c: None, wait: None }
+    pub fn new((id, begun): (AskId, Instant), new: NewRequest, standing: Standing, stage: Stage) -> Session {
+        Session { id, begun, new, standing, stage, timer_c: None, wait: None }
     }
 
     pub fn is_answered(&self) -> bool {
@@ -264,7 +266,7 @@ impl Session {
             tell(hands, status::TEMPORARILY_UNAVAILABLE);
             return hands.respond(&self.new, status::TEMPORARILY_UNAVAILABLE);
         }
-        let forwarding = Forwarding::outside(hands, (self.id, &self.new), from, parties, targets);
+        let forwarding = Forwarding::outside(hands, (self.id, &self.new, self.begun), from, parties, targets);
         self.forward(hands, Box::new(forwarding));
     }
 

@@ -5,7 +5,7 @@ use crate::peer::{
     asks::{AuthQuestion, Pending},
     messages::{AuthRequest, VERSION},
 };
-use dots_overlay::transport::Protocol;
+use dots_overlay::{liveness::MemberState, transport::Protocol};
 use dots_sip::{
     auth::{AuthFailure, Challenge},
     ids::AskId,
@@ -23,7 +23,13 @@ impl Authenticator<'_> {
         }
         match self.auth.guest.challenge(self.now.mono, &realm, phone, id) {
             Offer::Nonce(nonce) => self.challenged(id, Ok(Challenge { realm, nonce })),
-            Offer::Waits => {}
+            // LIVE-10: nobody waits for one that is known not to answer.
+            Offer::Waits => {
+                let gone = self.home_of(&realm).filter(|home| self.is_gone(*home));
+                if let Some(home) = gone {
+                    self.leased(&realm, home, None);
+                }
+            }
             Offer::Refused => {
                 self.outside.count("challenges_refused");
                 self.challenged(id, Err(AuthFailure::Unavailable));
@@ -37,8 +43,17 @@ impl Authenticator<'_> {
 
     /// The home to ask for this realm.
     pub fn home_of(&self, realm: &str) -> Option<PeerId> {
-        let is_connected = |home| self.neighbours.contains(home);
+        let is_connected = |home| self.neighbours.contains(home) && !self.is_silent(home);
         Homes::of(self.realms, realm, self.me, self.now.wall, is_connected).to_ask().first().copied()
+    }
+
+    fn is_gone(&self, home: PeerId) -> bool {
+        self.liveness.state(home).is_some_and(MemberState::is_gone)
+    }
+
+    /// It does not answer just now.
+    fn is_silent(&self, home: PeerId) -> bool {
+        self.liveness.state(home) == Some(MemberState::Suspect)
     }
 
     pub(super) fn ask_lease(&mut self, realm: &str, phone: IpAddr) {
@@ -47,6 +62,9 @@ impl Authenticator<'_> {
             return self.leased(realm, self.me, Some(lease));
         }
         let Some(home) = self.home_of(realm) else { return self.leased(realm, self.me, None) };
+        if self.is_gone(home) {
+            return self.leased(realm, home, None);
+        }
         let body = encode(&AuthRequest::Lease { version: VERSION, realm: realm.to_owned() });
         let asked = Pending::Auth(AuthQuestion::Lease { realm: realm.to_owned(), home, phone });
         self.outside.request(asked, home, Protocol::Auth, body);

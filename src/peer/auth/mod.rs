@@ -28,6 +28,7 @@ use super::{
 use dots_overlay::{
     core::OverlayCore,
     grant::GrantBatcher,
+    liveness::Detector,
     names::Realms,
     transport::{InboundId, RequestError},
 };
@@ -84,6 +85,7 @@ pub(super) struct Authenticator<'a> {
     pub neighbours: &'a Neighbours,
     pub realms: &'a Realms,
     pub overlay: &'a OverlayCore,
+    pub liveness: &'a Detector,
     pub checked: &'a mut Checked,
 }
 
@@ -110,7 +112,7 @@ impl Authenticator<'_> {
                 };
                 self.leased(&realm, home, lease);
             }
-            AuthQuestion::Home { ask, answer, permit, phone } => {
+            AuthQuestion::Home { ask, answer, permit, phone, .. } => {
                 self.on_home_reply(ask, &answer, &permit, phone, reply);
             }
             AuthQuestion::Own { .. } | AuthQuestion::Foreign { .. } => {

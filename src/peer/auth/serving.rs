@@ -5,6 +5,7 @@ use super::{Authenticator, line};
 use crate::peer::{
     asks::{AuthQuestion, Pending},
     messages::{AuthReply, AuthRequest, VERSION},
+    patience,
 };
 use dots_overlay::{grant, records::Permit, transport::Protocol};
 use dots_sip::{
@@ -32,8 +33,13 @@ impl Authenticator<'_> {
                 return self.verified(ask, Err(AuthFailure::Unavailable));
             }
             let body = encode(&AuthRequest::Verify { version: VERSION, answer: answer.clone() });
-            let asked = Pending::Auth(AuthQuestion::Home { ask, answer, permit, phone });
-            return self.outside.request(asked, home, Protocol::Auth, body);
+            let (since, is_hurried) = (self.now.mono, patience::is_hurried(&permit));
+            let asked = Pending::Auth(AuthQuestion::Home { ask, answer, permit, phone, home, since });
+            let id = self.outside.request(asked, home, Protocol::Auth, body);
+            if is_hurried {
+                self.outside.asks.look_at(id, patience::first_look(since));
+            }
+            return;
         }
         if !self.config.digest_of(&answer.realm).takes(&answer.algorithm) {
             return self.refused_here(ask, &answer.aor, phone, Refused::Wrong);

@@ -26,6 +26,8 @@ pub struct Host {
     /// None: killed, or a machine whose part a test plays.
     pub peer: Option<Peer>,
     pub is_puppet: bool,
+    /// Its process stands still, and its connections stand: nobody is told.
+    pub is_hung: bool,
     /// Counts its processes.
     pub life: u32,
     pub disk: Disk,
@@ -87,6 +89,7 @@ impl World {
             skew_ms: self.rng.random_range(-SKEW_MS_MAX..=SKEW_MS_MAX),
             peer: None,
             is_puppet: false,
+            is_hung: false,
             life: 0,
             disk: Disk::default(),
             last_start: (0, Duration::ZERO),

@@ -176,7 +176,8 @@ impl World {
     }
 
     fn next_at(&self) -> Option<Duration> {
-        let peers = self.hosts.iter().filter_map(|h| h.peer.as_ref()?.poll_timeout());
+        let awake = self.hosts.iter().filter(|h| !h.is_hung);
+        let peers = awake.filter_map(|h| h.peer.as_ref()?.poll_timeout());
         let peers = peers.map(|at| at.saturating_duration_since(self.base)).min();
         let phones = self.phones.iter().filter_map(Phone::poll_timeout).min();
         let queue = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -191,7 +192,8 @@ impl World {
         }
         for host in 0..self.hosts.len() {
             let now = self.now(host);
-            let Some(peer) = &mut self.hosts[host].peer else { continue };
+            let at = &mut self.hosts[host];
+            let Some(peer) = at.peer.as_mut().filter(|_| !at.is_hung) else { continue };
             if peer.poll_timeout().is_some_and(|at| at <= now.mono) {
                 peer.handle_timeout(now);
                 self.drain(host);
@@ -253,6 +255,10 @@ impl World {
     /// Gives one input to a host, and carries out what its peer says.
     pub fn feed(&mut self, host: usize, input: Input) {
         let now = self.now(host);
+        // What comes while a process stands still is too old when it goes on.
+        if self.hosts[host].is_hung {
+            return;
+        }
         match (&mut self.hosts[host].peer, input) {
             (Some(peer), input) => {
                 peer.handle(now, input);

@@ -18,6 +18,8 @@ use std::{
 /// One way between two peers, in milliseconds.
 const LATENCY_MS: std::ops::RangeInclusive<u64> = 1..=80;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A search that waits for somebody who does not answer.
+const QUERY_MAX: Duration = Duration::from_secs(5);
 /// Peers that hold a DHT value.
 const CLOSEST: usize = 3;
 /// A dead process is noticed after at most this (its sockets are reset, or its path goes silent).
@@ -213,8 +215,13 @@ impl World {
                 self.request(me, id, to, protocol, body);
             }
             NetCommand::Respond { id, body } => self.respond(me, id, body),
-            // A host that does not answer has lost its connections already.
-            NetCommand::Disconnect { .. } => {}
+            // A host that is dead has lost its connections already.
+            NetCommand::Disconnect { peer } => {
+                let hung = self.host_of(peer).filter(|other| self.hosts[*other].is_hung);
+                if let Some(other) = hung {
+                    self.disconnect(me, other);
+                }
+            }
             NetCommand::OpenStream { peer } => self.open_stream(me, peer),
             NetCommand::StreamSend { stream, frame } => self.stream_send(me, stream, frame),
             NetCommand::StreamClose { stream } => self.stream_close(me, stream),
@@ -388,12 +395,14 @@ impl World {
 
     fn dht_get(&mut self, me: usize, id: u64, key: &[u8]) {
         for from in self.closest(me, key) {
-            let value = self.hosts[from].dht.get(key).cloned();
+            let value = self.hosts[from].dht.get(key).filter(|_| !self.hosts[from].is_hung).cloned();
             if let Some(value) = value.filter(|_| !self.is_lost()) {
                 let after = self.latency();
                 self.tell(me, after, NetEvent::DhtValue { id, value });
             }
         }
-        self.tell(me, Duration::from_millis(200), NetEvent::DhtDone { id });
+        let is_waited_for = self.closest(me, key).into_iter().any(|host| self.hosts[host].is_hung);
+        let after = if is_waited_for { QUERY_MAX } else { Duration::from_millis(200) };
+        self.tell(me, after, NetEvent::DhtDone { id });
     }
 }

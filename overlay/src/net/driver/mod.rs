@@ -132,7 +132,10 @@ impl Driver {
             NetCommand::Request { id, peer, protocol, body } => self.on_request(id, peer, protocol, body),
             NetCommand::Respond { id, body } => self.on_respond(id, body),
             NetCommand::Disconnect { peer } => {
-                let _ = self.swarm.disconnect_peer_id(identity::to_libp2p(peer));
+                let peer = identity::to_libp2p(peer);
+                // No search waits for it either. Who comes back is added anew.
+                self.swarm.behaviour_mut().kad.remove_peer(&peer);
+                let _ = self.swarm.disconnect_peer_id(peer);
             }
             NetCommand::OpenStream { peer } => self.on_open_stream(peer),
             NetCommand::StreamSend { .. } | NetCommand::StreamClose { .. } => {
