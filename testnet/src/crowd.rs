@@ -82,12 +82,25 @@ impl Crowd {
 
     /// They call `others`, who answer: the first the last, and so on.
     pub fn call(&self, server: &str, others: &Crowd, calls: usize, rate: usize) -> Result<Sipp> {
-        let pair = |n| format!("u{n};u{};{}", others.users - 1 - n % others.users, credentials(n));
-        let pairs: Vec<String> = (0..self.users).map(pair).collect();
+        let pairs: Vec<Pair> = (0..self.users).map(|n| (n, others.users - 1 - n % others.users)).collect();
+        self.call_each(server, others, &pairs, calls, rate)
+    }
+
+    /// Who calls whom of `others`, pair by pair, and from the first again.
+    pub fn call_each(
+        &self,
+        server: &str,
+        others: &Crowd,
+        pairs: &[Pair],
+        calls: usize,
+        rate: usize,
+    ) -> Result<Sipp> {
+        let line = |&(n, other): &Pair| format!("u{n};u{other};{}", credentials(n));
+        let lines: Vec<String> = pairs.iter().map(line).collect();
         Sipp::start(&Run {
             scenario: "call",
             target: Some(server),
-            users: &pairs,
+            users: &lines,
             calls,
             rate,
             port: 0,
@@ -97,6 +110,9 @@ impl Crowd {
         })
     }
 }
+
+/// The numbers of a caller and of a callee.
+pub type Pair = (usize, usize);
 
 fn credentials(n: usize) -> String {
     format!("[authentication username=u{n} password={PASSWORD}]")

@@ -6,7 +6,8 @@
 //! - [`network`]: several of them, joined, until Ctrl-C.
 //! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
 //!   remembered.
-//! - [`bench`]: what things cost, beside Kamailio; [`flood`]: more than a server can take.
+//! - [`bench`]: what things cost, beside Kamailio; [`flood`]: more than a server can take; [`proof`]: promises kept for thousands
+//!   of phones.
 //! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
 //! - [`circles`]: files of one folder that depend on each other all around; [`trace`]: which clause of the specifications is
 //!   cited where.
@@ -22,6 +23,7 @@ pub mod marks;
 pub mod network;
 pub mod phones;
 pub mod process;
+pub mod proof;
 pub mod sim;
 pub mod tone;
 pub mod trace;

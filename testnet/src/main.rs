@@ -1,8 +1,8 @@
 //! `dots-testnet up`: a network of real peers to play with, gone without a trace when it is stopped. `dots-testnet
-//! bench`: what things cost, beside Kamailio.
+//! bench`: what things cost, beside Kamailio. `dots-testnet proof`: a 200 OK is a promise, with thousands of phones.
 
 use clap::{Parser, Subcommand};
-use dots_testnet::{bench, network, sim::liveness};
+use dots_testnet::{bench, network, proof, sim::liveness};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
@@ -24,6 +24,9 @@ enum Command {
     },
     /// What REGISTERs, calls, phones and an overload cost, as ratios to Kamailio's
     Bench(bench::Plan),
+    /// A 200 OK is a promise: thousands of phones, all callable at once, while peers stop and die
+    #[command(subcommand)]
+    Proof(proof::Proof),
     /// The failure detector alone, a thousand at once: how soon, how often wrongly, at what cost
     Liveness(liveness::LivenessPlan),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up { peers, dir } => network::up(usize::from(peers), dir.as_deref()),
         Command::Bench(plan) => bench::run(&plan),
+        Command::Proof(proof) => proof::run(&proof),
         Command::Liveness(plan) => liveness::run(&plan),
     };
     match done {
