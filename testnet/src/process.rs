@@ -5,6 +5,8 @@ use crate::{Error, Result, command::Said, free_port, poll};
 use serde::Deserialize;
 use std::{
     fs::File,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -180,6 +182,17 @@ impl Peer {
         let path = self.data().join("http.token");
         let token = std::fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
         Ok(dots_clients::Client::new(self.ready.http.clone(), Some(token)))
+    }
+
+    /// What the peer counts, as text for Prometheus.
+    pub fn metrics(&self) -> Result<String> {
+        let address = &self.ready.http;
+        let mut stream = TcpStream::connect(address).map_err(Error::io(address))?;
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut text = String::new();
+        let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+        read.map_err(Error::io("metrics"))?;
+        Ok(text)
     }
 
     /// `dots` with these words, on this peer's data directory, whether the peer runs or not.

@@ -1,7 +1,7 @@
 //! From the specifications to the code and the tests that obey them: every clause of `docs/spec/` has an id (such as `ABC-7`), and
 //! is cited by it where it is obeyed and where somebody tries to break it.
 //!
-//! The sources are read as text. Tests are the folders `tests` and what stands in a file behind `#[cfg(test)] mod tests {`;
+//! The sources are read as text. Tests are the folders `tests` and `golden`, and what stands in a file behind `#[cfg(test)] mod tests {`;
 //! all the rest is code.
 
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ pub fn read(specs: &Path, roots: &[PathBuf]) -> Result<Vec<Clause>> {
             let text = text(&file)?;
             let is_test = file.strip_prefix(root).unwrap_or(&file).iter().any(|part| {
                 let part = part.to_string_lossy();
-                part == "tests" || part == "tests.rs"
+                ["tests", "tests.rs", "golden", "golden.rs"].contains(&&*part)
             });
             let (before, behind) = match is_test {
                 true => ("", text.as_str()),

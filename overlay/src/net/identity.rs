@@ -23,6 +23,7 @@ pub fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
 mod tests {
     use super::*;
 
+    /// NET-1.
     #[test]
     fn both_libraries_name_a_key_alike() {
         let key = SecretKey::from_bytes(&[7; 32]).expect("a scalar");

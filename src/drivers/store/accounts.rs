@@ -247,7 +247,7 @@ impl Inner {
 
     fn get(&mut self, aor: &str) -> Result<Option<Account>, StoreError> {
         match self.find(aor) {
-            // An index that cannot be read, or leads astray, is rebuilt once; a second failure is the disk's.
+            // DISK-14. An index that cannot be read, or leads astray, is rebuilt once; a second failure is the disk's.
             Err(_) => {
                 self.rebuild()?;
                 self.find(aor)

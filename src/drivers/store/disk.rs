@@ -161,7 +161,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Writes from the front of `appends` what may be written now, and says which of it is done; the rest is told by
+    /// DISK-7: writes from the front of `appends` what may be written now, and says which of it is done; the rest is told by
     /// [`Acks`]. What stays waits for acknowledgements, or for ever where the disk has failed.
     pub fn append_all(&self, appends: &mut VecDeque<Append>) -> Result<Vec<u64>, DiskError> {
         let Some(jobs) = self.jobs.as_ref().filter(|_| !self.shared.has_failed.load(Ordering::Acquire))
@@ -374,6 +374,7 @@ impl Syncer {
         held.store().synced(outcome)
     }
 
+    /// DISK-8.
     fn fail(&self, error: &DiskError) {
         tracing::error!(%error, "the disk failed: nothing more is acknowledged");
         self.shared.has_failed.store(true, Ordering::Release);

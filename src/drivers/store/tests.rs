@@ -227,6 +227,7 @@ fn an_aor_has_one_form_and_four_digests() {
     assert!(account("alice@a.test", "", true, 0).is_err());
 }
 
+/// DISK-7.
 #[tokio::test]
 async fn what_only_has_to_be_written_is_done_at_once_and_the_rest_when_it_is_synced() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -262,6 +263,7 @@ async fn what_only_has_to_be_written_is_done_at_once_and_the_rest_when_it_is_syn
     assert_eq!(stores.recover(Stream::Bindings).expect("read"), [b"live".to_vec()]);
 }
 
+/// DISK-8.
 #[tokio::test]
 async fn what_waits_for_a_sync_is_bounded_and_a_disk_that_failed_takes_nothing() {
     let dir = tempfile::tempdir().expect("a dir");

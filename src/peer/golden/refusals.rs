@@ -66,7 +66,7 @@ fn bad_messages(outputs: &[Output]) -> usize {
     outputs.iter().filter(|o| matches!(o, Output::Count("bad_peer_message"))).count()
 }
 
-/// AUTH-2, LOOKUP-2.
+/// AUTH-2, LOOKUP-1, LOOKUP-2.
 #[test]
 fn requests_are_of_this_version_and_whole() {
     let mut victim = Victim::new();

@@ -17,8 +17,6 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -154,12 +152,7 @@ fn drops_of(table: &str, port: u16) -> u64 {
 /// What the peer itself has counted. It looks every few seconds.
 fn counted_drops(peer: &Peer) -> Result<u64> {
     std::thread::sleep(LOOKED);
-    let address = &peer.ready().http;
-    let mut stream = TcpStream::connect(address).map_err(Error::io(address))?;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut text = String::new();
-    let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
-    read.map_err(Error::io("metrics"))?;
+    let text = peer.metrics()?;
     let line = text.lines().find(|line| line.contains("\"sip_kernel_drops\""));
     let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
     value.ok_or_else(|| Error::Other(format!("no sip_kernel_drops in {text}")))

@@ -27,6 +27,9 @@ pub struct Run<'a> {
     pub call_ids: Option<&'a str>,
 }
 
+/// Of SIPp's words about what went wrong.
+const TOLD_MAX: usize = 4_000;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub successful: u64,
@@ -106,7 +109,21 @@ impl Sipp {
     /// What went wrong, in SIPp's words.
     pub fn errors(&self) -> String {
         let errors = std::fs::read_to_string(self.dir.path().join("errors")).unwrap_or_default();
-        errors.chars().take(4_000).collect()
+        // It also tells each ping that it answered, and each answer that came twice.
+        let is_noise = |line: &str| line.contains("Automatic response mode") || line.contains(": Dead call ");
+        let mut told = true;
+        let mut lines = String::new();
+        for line in errors.lines() {
+            // Lines of a message follow the one that says what is wrong with it.
+            if line.contains(": ") && line.contains('\t') {
+                told = !is_noise(line);
+            }
+            if told && lines.len() < TOLD_MAX {
+                lines.push_str(line);
+                lines.push('\n');
+            }
+        }
+        lines
     }
 
     fn counts(&self) -> Result<Counts> {

@@ -2,7 +2,7 @@
 //! SIGKILL. The phones that they served register elsewhere, and each is called from a peer chosen at random as soon as it has
 //! its 200: how long until it rings? Then the dead come back, and nothing that was acknowledged is lost.
 
-use super::{all_meet, binary, broken, join};
+use super::{all_meet, binary, broken, counted, join};
 use crate::{
     Error, Result,
     crowd::{Crowd, Pair},
@@ -74,13 +74,13 @@ pub(super) fn run(plan: &Plan) -> Result<()> {
     }
     all_meet(&network.peers)?;
     let lost = network.call_all(plan, &mut rng)?;
-    network.peers.iter_mut().try_for_each(Peer::stop)?;
     if late || lost > 0 {
+        counted(&network.peers);
         return Err(broken(format!(
             "{lost} calls failed at the end; p99 of those that moved too late: {late}"
         )));
     }
-    Ok(())
+    network.peers.iter_mut().try_for_each(Peer::stop)
 }
 
 fn start(plan: &Plan) -> Result<Network> {
@@ -98,6 +98,7 @@ fn start(plan: &Plan) -> Result<Network> {
         let at = peers.get((n + AWAY) % peers.len()).ok_or_else(none)?;
         let counts = crowd.register(at.sip()?, plan.rate, 1)?;
         if counts.failed > 0 {
+            counted(&peers);
             return Err(broken(format!("{} of {} could not register", counts.failed, realm(n))));
         }
         let answering = crowd.answer()?;

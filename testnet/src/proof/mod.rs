@@ -56,6 +56,15 @@ fn all_meet(peers: &[Peer]) -> Result<()> {
     Ok(())
 }
 
+/// What each peer has counted so far, where something went wrong.
+fn counted(peers: &[Peer]) {
+    for (n, peer) in peers.iter().enumerate() {
+        let metrics = peer.metrics().unwrap_or_default();
+        let told = metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+        println!("peer {n} counts: {}", told.collect::<Vec<_>>().join("; "));
+    }
+}
+
 fn broken(what: String) -> Error {
     Error::Other(format!("broken: {what}"))
 }

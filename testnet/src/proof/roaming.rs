@@ -2,7 +2,7 @@
 //! 200 is called, first try: at once, and from the moment that `/healthz` answers after each peer in turn was killed and
 //! started again.
 
-use super::{all_meet, binary, broken, join};
+use super::{all_meet, binary, broken, counted, join};
 use crate::{
     Error, Result,
     crowd::{Crowd, Pair},
@@ -74,11 +74,11 @@ pub(super) fn run(plan: &Plan) -> Result<()> {
         network.restart(n)?;
         failed += network.call(plan, &mut rng, &format!("{who} was killed and started"))?;
     }
-    network.peers.iter_mut().try_for_each(Peer::stop)?;
     if failed > 0 {
+        counted(&network.peers);
         return Err(broken(format!("{failed} calls to phones that had got 200 failed")));
     }
-    Ok(())
+    network.peers.iter_mut().try_for_each(Peer::stop)
 }
 
 fn start(plan: &Plan) -> Result<Network> {
@@ -108,6 +108,7 @@ fn start(plan: &Plan) -> Result<Network> {
             begun.elapsed()
         );
         if counts.failed > 0 {
+            counted(&peers);
             return Err(broken(format!("{} of {realm} could not register", counts.failed)));
         }
         away.push(Away { _answering: crowd.answer()?, crowd });

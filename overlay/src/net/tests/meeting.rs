@@ -23,6 +23,22 @@ async fn two_peers_meet_and_speak_each_protocol() {
     }
 }
 
+/// NET-2: by either transport, and by a name that DNS knows.
+#[tokio::test]
+async fn each_transport_reaches_a_peer_by_address_and_by_name() {
+    let a = peer(1, &[]).await;
+    for (n, kind) in (2..).zip(["/quic-v1", "/tcp/"]) {
+        let address = a.net.listen_addrs().iter().find(|l| l.contains(kind)).expect("it listens");
+        for (n, address) in
+            [(n, address.clone()), (n + 10, address.replace("/ip4/127.0.0.1/", "/dns4/localhost/"))]
+        {
+            let mut b = start(NetConfig { bootstrap: vec![address], ..config(n, &[]) }).await;
+            b.connected(a.id).await;
+            b.net.shutdown().await;
+        }
+    }
+}
+
 /// NET-4.
 #[tokio::test]
 async fn bodies_up_to_the_limits_pass() {

@@ -7,6 +7,7 @@ pub const HEADER: usize = 20;
 pub const FRAME: usize = 8;
 const MAGIC: &[u8; 8] = b"DOTSSEG1";
 
+/// DISK-2.
 pub fn header(segment: u32, base: bool) -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
@@ -23,7 +24,7 @@ pub fn read_header(segment: u32, bytes: &[u8]) -> Option<bool> {
     [false, true].into_iter().find(|base| header(segment, *base) == bytes)
 }
 
-/// Appends the record `bytes`, that will stand at `offset`, to `out`.
+/// DISK-3: appends the record `bytes`, that will stand at `offset`, to `out`.
 pub fn push(out: &mut Vec<u8>, segment: u32, offset: u64, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).expect("checked against RECORD_BYTES_MAX").to_le_bytes();
     out.extend_from_slice(&len);

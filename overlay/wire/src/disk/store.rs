@@ -168,7 +168,7 @@ impl SegmentStore {
         Iter::new(self.dir.clone(), self.segments.clone(), at, self.end())
     }
 
-    /// Replaces all records by these, atomically and durably.
+    /// DISK-6: replaces all records by these, atomically and durably.
     pub fn rewrite<'a>(&mut self, records: impl IntoIterator<Item = &'a [u8]>) -> Result<(), DiskError> {
         self.healthy()?;
         let number = self.number() + 1;
@@ -222,7 +222,7 @@ impl SegmentStore {
         Ok(())
     }
 
-    /// The old segment is durable before the new one exists: only the newest can be torn.
+    /// DISK-4: the old segment is durable before the new one exists: only the newest can be torn.
     fn roll(&mut self) -> Result<(), DiskError> {
         self.sync()?;
         let number = self.number() + 1;
@@ -274,7 +274,7 @@ fn drop_void(dir: &Path, segments: Vec<u32>) -> Result<Vec<u32>, DiskError> {
     Ok(kept)
 }
 
-/// Checks one segment; cuts a torn end off where it is the newest. Answers its end.
+/// DISK-5: checks one segment; cuts a torn end off where it is the newest. Answers its end.
 fn scan(dir: &Path, number: u32, newest: bool, found: &mut Recovered) -> Result<u64, DiskError> {
     let path = path(dir, number);
     let bytes = fs::read(&path).map_err(DiskError::io(&path))?;

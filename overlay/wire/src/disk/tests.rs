@@ -20,6 +20,7 @@ fn newest(dir: &Path) -> std::path::PathBuf {
     files.pop().expect("a segment")
 }
 
+/// DISK-4.
 #[test]
 fn what_was_appended_is_read_back_across_segments_and_openings() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -44,6 +45,7 @@ fn what_was_appended_is_read_back_across_segments_and_openings() {
     assert_eq!((mode(&dir), mode(&newest(&dir))), (0o700, 0o600));
 }
 
+/// DISK-5.
 #[test]
 fn a_write_torn_at_any_byte_loses_that_record_only() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -82,6 +84,7 @@ fn a_header_torn_at_any_byte_is_written_again() {
     }
 }
 
+/// DISK-5: what is damaged is told and kept.
 #[test]
 fn a_flipped_bit_in_the_middle_is_reported_and_hides_one_record_only() {
     let dir = tempfile::tempdir().expect("a dir");
@@ -113,6 +116,7 @@ fn a_torn_segment_that_is_not_the_newest_is_damage() {
     assert_eq!(all(&store), [b"a".to_vec(), vec![2; 150]]);
 }
 
+/// DISK-6.
 #[test]
 fn a_rewrite_is_all_or_nothing() {
     let dir = tempfile::tempdir().expect("a dir");
