@@ -140,7 +140,7 @@ mod tests {
             ("sips:bob@far.example", Ok("bob@far.example")),
             ("sip:12@192.0.2.1", Ok("me@abc.dots")),
             ("sip:12@far.example", Ok("12@far.example")),
-            // Door stations and feature codes (F7).
+            // Door stations and feature codes.
             ("sip:9902%232@a.test", Ok("9902#2@a.test")),
             ("sip:9902#2@a.test", Ok("9902#2@a.test")),
             ("sip:*21%2A5@a.test", Ok("*21*5@a.test")),

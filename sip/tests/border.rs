@@ -366,7 +366,7 @@ fn a_hidden_call_id_is_read_to_nobody_else() {
     }
 }
 
-/// BORD-4, F22 and attack 32: a Call-ID with an address has another name on the overlay and everywhere behind it.
+/// BORD-4: a Call-ID with an address has another name on the overlay and everywhere behind it.
 #[test]
 fn a_call_id_with_an_address_stays_at_home() {
     for call in ["8f3a@10.0.0.9", "10.0.0.9-77", "8f3a@alice.lan", "a@[fe80::1]", "plain"] {
@@ -507,7 +507,7 @@ fn in_a_dialog_a_peer_speaks_only_as_who_was_vouched_for() {
     assert_eq!(info.header(&Name::To), Some("<sip:alice@127.0.0.1>;tag=f1"));
 }
 
-/// BORD-6, attack 24: no callee, and no callee's peer, may ask a caller's phone for a proof.
+/// BORD-6: no callee, and no callee's peer, may ask a caller's phone for a proof.
 #[test]
 fn no_challenge_crosses_in_any_spelling() {
     for (n, header) in [

@@ -255,7 +255,7 @@ fn reports_come_to_who_sent_the_refer_and_to_nobody_else() {
     }
 }
 
-/// F12, TOK-8.
+/// TOK-8.
 #[test]
 fn a_route_is_followed_where_it_is_ours_and_nothing_goes_past_another() {
     for (why, behind, heard) in [

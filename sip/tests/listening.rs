@@ -155,7 +155,7 @@ fn asked(w: &mut World, call: &str, realm: &str) -> Flow {
     w.a.inbox.remove(at.expect("somebody is asked")).expect("it was found there").0
 }
 
-/// F3 over TCP: for an account of ours a connection is opened to the port that it names, for others none is.
+/// Over TCP: for an account of ours a connection is opened to the port that it names, for others none is.
 #[test]
 fn a_connection_is_opened_for_own_accounts_and_for_no_others() {
     for (realm, is_own) in [("a.test", true), ("b.test", false)] {
@@ -182,7 +182,7 @@ fn a_connection_is_opened_for_own_accounts_and_for_no_others() {
     }
 }
 
-/// F27: a phone on TCP whose connection is gone can be called where it listens, if it may: at the port that its own
+/// A phone on TCP whose connection is gone can be called where it listens, if it may: at the port that its own
 /// connection came from anybody.
 #[test]
 fn a_phone_whose_connection_is_gone_is_called_where_it_listens() {

@@ -1,4 +1,4 @@
-//! While the home of a realm cannot be asked: who may still call, and on what evidence (attack 30).
+//! While the home of a realm cannot be asked: who may still call, and on what evidence.
 
 mod common;
 

@@ -73,7 +73,7 @@ fn who_serves_his_own_realms_serves_no_other() {
     assert_eq!(w.a.got(2).method(), "INVITE", "a call from another peer");
 }
 
-/// Attack 10 (F3 of its kind): the fields of one phone have limits in bytes, each of them.
+/// The fields of one phone have limits in bytes, each of them.
 #[test]
 fn what_a_phone_says_of_itself_has_limits() {
     let long = |length: usize| "x".repeat(length);

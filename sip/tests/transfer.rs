@@ -223,7 +223,7 @@ fn attended(at: ([usize; 3], [usize; 3]), bob_called: bool, carol_called: bool, 
     assert_eq!((notify.method(), notify.header(&Name::Event)), ("NOTIFY", Some("refer")), "{why}");
 }
 
-/// F22: alice and bob know their servers by address alone.
+/// Alice and bob know their servers by address alone.
 #[test]
 fn a_blind_transfer_names_whom_the_other_phone_can_dial() {
     for at in PLACES {

@@ -173,7 +173,7 @@ fn a_configured_outbound_proxy_above_the_route_set_does_no_harm() {
 }
 
 /// bob's phone is a proxy (a PBX, say) that sends the call on to carol, through us again. Our two tokens are obeyed one
-/// after the other; the PBX sees what follows where it asked for that (F12).
+/// after the other; the PBX sees what follows where it asked for that.
 #[test]
 fn a_spiral_obeys_its_tokens_one_after_the_other() {
     for stays in [false, true] {

@@ -141,7 +141,7 @@ impl Neighbours {
         }
     }
 
-    /// Looked at once a second, and said in the log where it changes: no message of a neighbour writes there (attack 28).
+    /// Looked at once a second, and said in the log where it changes: no message of a neighbour writes there.
     pub fn watch_clock(&mut self, now: Now) {
         let samples: Vec<Sample> = self.clock_samples(now).collect();
         if let Some(line) = self.clock.watch(now, &samples) {

@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// AUTH-5, attack 12: the phone signed one target, the serving peer asks a grant for another.
+    /// AUTH-5: the phone signed one target, the serving peer asks a grant for another.
     #[test]
     fn a_call_grant_is_for_what_the_phone_signed() {
         let is_realm = |host: &str| ["a.net", "v.test", "b.net"].contains(&host);

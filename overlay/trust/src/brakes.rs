@@ -1,4 +1,4 @@
-//! How often a password may be guessed at: the brakes of a home (AUTH-6; attacks 6 and 22).
+//! How often a password may be guessed at: the brakes of a home (AUTH-6).
 //!
 //! Every answer takes a token before it is judged, and a right one gives it back; so what counts is wrong answers, and a
 //! thousand at once are no more than one after the other. Who pays depends on what the home has seen in the last 30 days:

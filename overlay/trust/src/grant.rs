@@ -259,7 +259,7 @@ pub fn fingerprint(proof: &[u8]) -> Option<Hash> {
     Some(sha256(&proof.grant))
 }
 
-/// Call grants that were shown to us: each is good for one request (attack 27). Charged to the serving peer that shows them
+/// Call grants that were shown to us: each is good for one request. Charged to the serving peer that shows them
 /// and to the realm of the caller; a peer that shows too many is refused alone.
 pub struct Shown {
     seen: Promises<Hash, ()>,

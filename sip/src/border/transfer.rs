@@ -134,7 +134,7 @@ mod tests {
         translation.target(value)
     }
 
-    /// BORD-7, F22.
+    /// BORD-7.
     #[test]
     fn whoever_is_named_can_be_dialled_on_the_other_side() {
         for (value, there) in [

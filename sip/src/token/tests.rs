@@ -101,7 +101,7 @@ fn pair() -> Pair {
     Pair::of(&[3; 32], "alice@a.test", "bob@b.test")
 }
 
-/// TOK-9, attack 32.
+/// TOK-9.
 #[test]
 fn nothing_can_be_read_in_it() {
     let phone = Side::Phone { aor: "alice@a.test".into(), instance: "urn:uuid:1".into() };

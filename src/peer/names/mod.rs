@@ -114,7 +114,7 @@ impl Namer<'_> {
             neighbour.names_again = (tries < ASK_AGAIN_MAX).then(|| (self.now.mono + wait, tries));
         }
         let digest = self.names_digest();
-        // Our own only: the rest is for who asks, and only where it differs (attack 8).
+        // Our own only: the rest is for who asks, and only where it differs.
         let records = self.records_to_tell(digest);
         let body =
             encode(&LookupRequest::Realms { version: VERSION, records, digest, time_ms: self.now.wall.0 });
@@ -122,7 +122,7 @@ impl Namer<'_> {
     }
 
     /// LOOKUP-1: our own first; then, where the other knows something else (`theirs`), what is pinned or proved by DNS, and the rest
-    /// from a place chosen at random, so that nobody's names come before all others (attack 15).
+    /// from a place chosen at random, so that nobody's names come before all others.
     pub fn records_to_tell(&mut self, theirs: Hash) -> Vec<Signed> {
         let differs = theirs != self.names_digest();
         let from = self.outside.rng.random_range(0..1 << 30);
@@ -182,7 +182,7 @@ impl Namer<'_> {
     }
 
     /// LOOKUP-4: nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. One
-    /// realm by its name, so that whoever makes us ask makes us send little (attack 8).
+    /// realm by its name, so that whoever makes us ask makes us send little.
     /// `network`: of the phone that wants it.
     pub fn ask_for_realm(&mut self, realm: &str, network: u64) -> Verdict {
         if !is_name(realm) || self.config.is_home(realm) || self.is_alone() {

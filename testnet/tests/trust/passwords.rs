@@ -200,7 +200,7 @@ fn a_new_password_voids_older_grants_everywhere_and_after_restarts() {
     assert!(stage.invite_with("alice@r0.test", after.bytes()), "a newer grant is good");
 }
 
-/// F30: a store that cannot be read is 503 for everybody: no wrong password, no unknown user, and nobody is braked for it.
+/// A store that cannot be read is 503 for everybody: no wrong password, no unknown user, and nobody is braked for it.
 #[test]
 fn an_account_store_that_cannot_be_read_is_503() {
     let mut stage = Stage::new();
@@ -242,7 +242,7 @@ fn a_serving_peer_gets_no_grant_for_another_target() {
     }
 }
 
-/// LOOKUP-3, attack 26: a peer asks a home about every name it can think of.
+/// LOOKUP-3: a peer asks a home about every name it can think of.
 #[test]
 fn a_home_tells_no_peer_which_accounts_it_has() {
     let mut stage = Stage::new();
@@ -265,7 +265,7 @@ fn a_home_tells_no_peer_which_accounts_it_has() {
     assert_eq!(alice, LookupReply::Aor { exists: None, bindings: Vec::new(), unsure: true });
 }
 
-/// LOOKUP-4, attack 8: each REGISTER of a realm whose record ran out costs one small question a minute and home, no more.
+/// LOOKUP-4: each REGISTER of a realm whose record ran out costs one small question a minute and home, no more.
 #[test]
 fn a_realm_that_nobody_is_home_of_is_asked_for_by_name_and_seldom() {
     let mut stage = Stage::new();

@@ -136,7 +136,7 @@ async fn values_up_to_the_limit_travel_and_longer_ones_do_not() {
     assert_eq!(b.get(1).await, [vec![7; RECORD_MAX]]);
 }
 
-/// LOG-23a, attack 14: a crowd of long values that end last pushes out its own kind.
+/// LOG-23a: a crowd of long values that end last pushes out its own kind.
 #[tokio::test]
 async fn a_flood_of_values_takes_room_from_itself() {
     let mut a = peer(1, &[]).await;

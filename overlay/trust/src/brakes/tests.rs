@@ -40,7 +40,7 @@ impl World {
     }
 }
 
-/// AUTH-6, attack 6: 1,000 peer ids guess at alice for a minute, each with a new name for the phone's address at each try.
+/// AUTH-6: 1,000 peer ids guess at alice for a minute, each with a new name for the phone's address at each try.
 #[test]
 fn a_thousand_peers_guess_less_than_once_a_second_and_lock_nobody_out() {
     let mut w = World::new();

@@ -133,7 +133,7 @@ fn what_is_no_answer_to_a_lease_of_ours_costs_nobody_a_try() {
     assert_eq!(w.ask(right), Err(Refused::Stale), "used");
 }
 
-/// F30: a store that cannot be read says "later", brakes nobody, and tells nobody from anybody.
+/// A store that cannot be read says "later", brakes nobody, and tells nobody from anybody.
 #[test]
 fn a_store_that_cannot_be_read_is_not_a_wrong_password() {
     let mut w = World::new();

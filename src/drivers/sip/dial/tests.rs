@@ -146,7 +146,7 @@ async fn caller(at: SocketAddr) -> (UdpSocket, String) {
     (alice, here.to_string())
 }
 
-/// F3: a phone that sends from one port and listens on another, by TCP; it registers by UDP, or by TCP.
+/// A phone that sends from one port and listens on another, by TCP; it registers by UDP, or by TCP.
 #[tokio::test]
 async fn a_phone_is_called_by_tcp_at_the_port_that_it_names() {
     for by_tcp in [false, true] {
