@@ -1,15 +1,12 @@
-//! One handler per route: read the request, ask the peer (or the account store), cut the page.
+//! One handler per route: read the request, ask the peer (or the account store, for a list), cut the page.
 
 use super::{
     App, page,
     reply::{answer, good, problem},
 };
 use crate::{
-    drivers::store::{self, Home, Wanted, Wrong},
-    peer::{
-        account::Account,
-        api::{Reply, Request},
-    },
+    drivers::store,
+    peer::api::{Password, Reply, Request},
 };
 use axum::{
     body::Bytes,
@@ -103,31 +100,7 @@ pub async fn alias_put(State(app): State<App>, Path(alias): Path<String>, body: 
         Ok(change) => change,
         Err(reply) => return answer(reply),
     };
-    match hidden(&app, &alias).await {
-        Ok(None) => answer(app.api.ask(Request::AliasPut { alias, target: change.target }).await),
-        Ok(Some(aor)) => {
-            let error =
-                format!("there is an account {aor}: an alias {alias} would hide it; choose another name");
-            answer(problem(409, error))
-        }
-        Err(reply) => answer(reply),
-    }
-}
-
-/// The account of this home that nobody could call any more if `alias` meant something else.
-async fn hidden(app: &App, alias: &str) -> Result<Option<String>, Reply> {
-    let (realms, aliases) = own(app).await?;
-    let names = Home { realms: &realms, aliases: &aliases }.hidden_by(alias);
-    let store = app.accounts.clone();
-    blocking(move || {
-        for aor in names {
-            if store.get(&aor)?.is_some() {
-                return Ok(Some(aor));
-            }
-        }
-        Ok(None)
-    })
-    .await
+    answer(app.api.ask(Request::AliasPut { alias, target: change.target }).await)
 }
 pub async fn alias_remove(State(app): State<App>, Path(alias): Path<String>) -> Response {
     answer(app.api.ask(Request::AliasRemove { alias }).await)
@@ -164,40 +137,12 @@ pub async fn account_put(State(app): State<App>, Path(aor): Path<String>, body: 
         Ok(change) => change,
         Err(reply) => return answer(reply),
     };
-    let known = match store::canonical(&aor) {
-        Ok(aor) => {
-            let store = app.accounts.clone();
-            blocking(move || store.get(&aor)).await
-        }
-        Err(e) => Err(problem(400, e.to_string())),
-    };
-    match known {
-        Ok(known) => answer(put(&app, &aor, &change, known.as_ref()).await.unwrap_or_else(|refused| refused)),
-        Err(reply) => answer(reply),
-    }
-}
-
-async fn put(app: &App, aor: &str, change: &AccountChange, known: Option<&Account>) -> Result<Reply, Reply> {
-    let (realms, aliases) = own(app).await?;
-    let home = Home { realms: &realms, aliases: &aliases };
-    let wanted = Wanted { aor, password: &change.password, is_ha1: false, roaming: change.roaming };
-    let account = home.put(known, &wanted, now_ms()).map_err(|why| match why {
-        Wrong::Alias { .. } => problem(409, why.to_string()),
-        why => problem(400, why.to_string()),
-    })?;
-    Ok(app.api.ask(Request::AccountPut { account }).await)
+    let (password, roaming) = (Password(change.password), change.roaming);
+    answer(app.api.ask(Request::AccountWanted { aor, password, roaming }).await)
 }
 
 pub async fn account_remove(State(app): State<App>, Path(aor): Path<String>) -> Response {
-    // An account of an earlier version may have a name that none gets any more.
-    let (store, name) = (app.accounts.clone(), aor.clone());
-    if let Ok(Some(found)) = blocking(move || store.get(&name)).await {
-        return answer(app.api.ask(Request::AccountRemove { aor: found.aor }).await);
-    }
-    match store::canonical(&aor) {
-        Ok(aor) => answer(app.api.ask(Request::AccountRemove { aor }).await),
-        Err(e) => answer(problem(400, e.to_string())),
-    }
+    answer(app.api.ask(Request::AccountRemove { aor }).await)
 }
 
 /// Realms of which this peer is home, the default one first, and its aliases.

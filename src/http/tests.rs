@@ -1,6 +1,7 @@
 use super::*;
 use crate::peer::api::{Reply, Request};
 use dots_clients::{Client, ClientError, types::*};
+use dots_trust::accounts::account;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use tokio::net::TcpListener;
@@ -51,6 +52,10 @@ fn peer(store: &AccountStore, request: Request) -> Reply {
         Request::Peers | Request::Calls | Request::Receipts { .. } | Request::Aliases | Request::Realms => {
             json!([])
         }
+        Request::AccountWanted { aor, password, .. } => match account(&aor, &password.0, true, 1) {
+            Ok(account) => json!(Changed { existed: store.put(&account).expect("put") }),
+            Err(why) => return Reply::problem(400, why.to_string()),
+        },
         Request::AccountPut { account } => json!(Changed { existed: store.put(&account).expect("put") }),
         Request::AccountRemove { aor } => json!(Changed { existed: store.remove(&aor, 1).expect("removed") }),
         _ => json!(Changed { existed: true }),

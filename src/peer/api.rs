@@ -4,6 +4,7 @@
 use dots_clients::types::Problem;
 use dots_trust::account::Account;
 use serde::Serialize;
+use std::fmt;
 
 /// A question that found no room.
 pub const TOO_BUSY: &str = "too busy: try again in a moment";
@@ -13,17 +14,52 @@ pub enum Request {
     Status,
     Peers,
     Bindings,
-    Lookup { aor: String },
+    Lookup {
+        aor: String,
+    },
     Calls,
-    Receipts { verify: bool },
-    AccountPut { account: Account },
-    AccountRemove { aor: String },
+    Receipts {
+        verify: bool,
+    },
+    /// An account, as an import has made it: only what is changed.
+    AccountPut {
+        account: Account,
+    },
+    /// A new account, or another password for one that is there.
+    AccountWanted {
+        aor: String,
+        password: Password,
+        roaming: Option<bool>,
+    },
+    AccountRemove {
+        aor: String,
+    },
     Aliases,
-    AliasPut { alias: String, target: String },
-    AliasRemove { alias: String },
+    AliasPut {
+        alias: String,
+        target: String,
+    },
+    AliasRemove {
+        alias: String,
+    },
     Realms,
-    RealmPin { name: String, key: String },
-    RealmForget { name: String },
+    RealmPin {
+        name: String,
+        key: String,
+    },
+    RealmForget {
+        name: String,
+    },
+}
+
+/// Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// HTTP status and a JSON body; lists are whole arrays here and are cut into pages by the HTTP layer.

@@ -9,6 +9,7 @@
 //! ([`Asks::take_refused`]) and answers 503, and whatever comes back under its id is of nobody. Others do not notice. Appends are
 //! always taken: the driver stops reading from the outside while the disk is behind, which bounds them.
 
+use super::api::Password;
 use dots_overlay::{records::Permit, transport::InboundId};
 use dots_sip::ids::AskId;
 use dots_trust::{answer::Answer, judge::Admitted};
@@ -55,6 +56,8 @@ pub(super) enum Pending {
         aor: String,
         removed: bool,
     },
+    /// Is there such an account? What an operator wants depends on it.
+    AccountOf(AccountQuestion),
     /// Appended to a segment; the SIP core waits.
     Journal {
         ask: AskId,
@@ -78,6 +81,26 @@ pub(super) enum AuthQuestion {
     Lease { realm: String, home: PeerId, phone: IpAddr },
     /// A foreign home judges our phone's answer; its grant must be for this and nothing else.
     Home { ask: AskId, answer: Box<Answer>, permit: Permit, phone: IpAddr, home: PeerId, since: Instant },
+}
+
+/// What an operator wants of accounts and aliases, and what has to be known before.
+pub(super) enum AccountQuestion {
+    /// A new account, or another password: is it there?
+    Put { api: u64, aor: String, password: Password, roaming: Option<bool> },
+    /// Is there one of exactly this name? An earlier version took names that none gets any more.
+    Remove { api: u64, name: String },
+    /// An alias must not hide an account: this one is asked about, `left` are next.
+    Alias { api: u64, alias: String, target: String, aor: String, left: Vec<String> },
+}
+
+impl AccountQuestion {
+    pub fn api(&self) -> u64 {
+        match self {
+            AccountQuestion::Put { api, .. }
+            | AccountQuestion::Remove { api, .. }
+            | AccountQuestion::Alias { api, .. } => *api,
+        }
+    }
 }
 
 /// Where is this AOR, and is there such an account?
@@ -152,6 +175,7 @@ impl Pending {
             | Pending::Liveness(_)
             | Pending::Told
             | Pending::Account { .. }
+            | Pending::AccountOf(_)
             | Pending::Journal { .. }
             | Pending::Noted { .. }
             | Pending::Written => Cause::OWN,

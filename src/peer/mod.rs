@@ -331,6 +331,7 @@ impl Peer {
             realms: &self.realms,
             overlay: &mut self.overlay,
             roaming: &mut self.auth.roaming,
+            aliases: self.aliases.all(),
             outside: &mut self.outside,
         }
     }

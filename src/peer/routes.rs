@@ -3,6 +3,7 @@
 use super::{
     Output, Peer, Pending,
     api::{Request, TOO_BUSY},
+    asks::AccountQuestion,
     lookup::Verdict,
     messages::{LookupReply, LookupRequest, VERSION},
     neighbours::Neighbour,
@@ -170,6 +171,7 @@ impl Peer {
             Pending::Account { api, .. } | Pending::Noted { api, .. } => {
                 self.outside.problem(api, 503, TOO_BUSY);
             }
+            Pending::AccountOf(asked) => self.outside.problem(asked.api(), 503, TOO_BUSY),
             Pending::Overlay(id) => {
                 let result = Err(RequestError::Unreachable);
                 self.overlay.handle_net(now, NetEvent::Response { id, result });
@@ -197,6 +199,12 @@ impl Peer {
             Some(Pending::Lookup(asked)) => {
                 self.finder(now).on_lookup_account(asked, account.map(|found| found.is_some()));
             }
+            Some(Pending::AccountOf(asked)) => {
+                if let Some((api, alias, target)) = self.accounts(now).on_account(asked, account) {
+                    self.aliases.put(&mut self.outside, api, alias, target);
+                    self.readdress();
+                }
+            }
             _ => {}
         }
     }
@@ -215,11 +223,14 @@ impl Peer {
                 self.finder(now).on_api_lookup(id, aor.strip_prefix("sip:").unwrap_or(&aor).to_owned());
             }
             Request::AccountPut { account } => self.accounts(now).put(id, account),
-            Request::AccountRemove { aor } => self.accounts(now).remove(id, aor),
-            Request::AliasPut { alias, target } => {
-                self.aliases.put(&mut self.outside, id, alias, target);
-                self.readdress();
+            Request::AccountWanted { aor, password, roaming } => {
+                let question = |aor| AccountQuestion::Put { api: id, aor, password, roaming };
+                self.accounts(now).want(id, &aor, question);
             }
+            Request::AccountRemove { aor } => {
+                self.accounts(now).ask(AccountQuestion::Remove { api: id, name: aor });
+            }
+            Request::AliasPut { alias, target } => self.accounts(now).want_alias(id, alias, target),
             Request::AliasRemove { alias } => {
                 self.aliases.remove(&mut self.outside, id, alias);
                 self.readdress();
