@@ -6,6 +6,7 @@
 //! - [`network`]: several of them, joined, until Ctrl-C.
 //! - [`phones`]: baresip (sound) and SIPp (load); [`crowd`]: users by the hundred; [`marks`]: registrations that are
 //!   remembered.
+//! - [`kamailio`]: another program's proxy, beside which we are measured and behind which phones stand.
 //! - [`bench`]: what things cost, beside Kamailio; [`flood`]: more than a server can take; [`proof`]: promises kept for thousands
 //!   of phones.
 //! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
@@ -18,6 +19,7 @@ pub mod circles;
 pub mod command;
 pub mod crowd;
 pub mod flood;
+pub mod kamailio;
 pub mod machine;
 pub mod marks;
 pub mod network;

@@ -8,7 +8,6 @@
 mod calls;
 mod cores;
 mod cpu;
-mod kamailio;
 mod latency;
 mod memory;
 mod overload;
@@ -19,7 +18,7 @@ mod servers;
 
 pub use plan::Plan;
 
-use crate::{Error, Result};
+use crate::{Error, Result, kamailio};
 use plan::Part;
 use results::{Context, Outcome, Spread};
 use rows::{Better, Goal, Measure, ROWS};

@@ -1,7 +1,7 @@
 //! Who is measured: Kamailio, or `dots`, fresh each time, one of it or two that know each other.
 
-use super::{kamailio::Kamailio, plan::Plan};
-use crate::{Error, Result, crowd::Crowd, process::Peer};
+use super::plan::Plan;
+use crate::{Error, Result, crowd::Crowd, kamailio::Kamailio, process::Peer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
