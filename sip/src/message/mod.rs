@@ -369,6 +369,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_as_many_lines_as_are_taken_is_found() {
+        let many: String = (0..HEADERS_MAX - 6).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let text = format!(
+            "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n{many}Contact: <sip:a@h>\r\n\r\n"
+        );
+        let m = Message::parse(text.into_bytes()).expect("a message");
+        assert_eq!(m.names().count(), HEADERS_MAX);
+        assert_eq!(m.header(&Name::Contact), Some("<sip:a@h>"));
+        assert_eq!((m.header(&Name::Route), m.header(&Name::CSeq)), (None, Some("1 OPTIONS")));
+    }
+
+    #[test]
     fn what_strangers_put_into_the_request_line_is_judged() {
         let m = Message::parse(INVITE.into()).expect("a message");
         let with = |uri: &str| Editor::new(&m).set_uri(uri).finish().checked().map(|_| ());
