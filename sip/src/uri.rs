@@ -1,7 +1,7 @@
 //! URIs (RFC 3261 §19.1): parts, escapes, comparison.
 
 use crate::message::grammar::{is_host, param, params, split_host_port};
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 /// Parameters of one URI that are compared; more make it unequal to all others.
 const PARAMS_MAX: usize = 64;
@@ -23,17 +23,25 @@ pub struct Uri<'a> {
 
 impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Uri<'a>, BadUri> {
-        let (scheme, rest) = cut(text, memchr(b':', text.as_bytes())).ok_or(BadUri)?;
-        if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
-            return Err(BadUri);
-        }
+        let (scheme, rest) = scheme_of(text).ok_or(BadUri)?;
         // The user part may hold `;` and `?`; it ends at the last `@`.
-        let (user, rest) = match cut(rest, memrchr(b'@', rest.as_bytes())) {
-            Some((user, rest)) => (user.get(..memchr(b':', user.as_bytes()).unwrap_or(user.len())), rest),
-            None => (None, rest),
-        };
-        let (rest, headers) = cut(rest, memchr(b'?', rest.as_bytes())).unwrap_or((rest, ""));
-        let (hostport, params) = cut(rest, memchr(b';', rest.as_bytes())).unwrap_or((rest, ""));
+        let [mut at_sign, mut semicolon, mut question] = [None; 3];
+        for (at, b) in rest.bytes().enumerate() {
+            match b {
+                b'@' => (at_sign, semicolon, question) = (Some(at), None, None),
+                b';' if semicolon.is_none() && question.is_none() => semicolon = Some(at),
+                b'?' if question.is_none() => question = Some(at),
+                _ => {}
+            }
+        }
+        let user = at_sign.and_then(|end| {
+            let user = rest.get(..end)?;
+            user.get(..memchr(b':', user.as_bytes()).unwrap_or(user.len()))
+        });
+        let headers = question.and_then(|at| rest.get(at + 1..)).unwrap_or_default();
+        let end = question.unwrap_or(rest.len());
+        let params = semicolon.and_then(|at| rest.get(at + 1..end)).unwrap_or_default();
+        let hostport = rest.get(at_sign.map_or(0, |at| at + 1)..semicolon.unwrap_or(end)).unwrap_or_default();
         let (host, port) = split_host_port(hostport).ok_or(BadUri)?;
         if !is_host(host) || user == Some("") {
             return Err(BadUri);
@@ -75,9 +83,11 @@ impl<'a> Uri<'a> {
     }
 }
 
-/// What stands before and behind the byte at this place.
-fn cut(text: &str, at: Option<usize>) -> Option<(&str, &str)> {
-    at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))
+/// `sip` or `sips`, and what follows its colon.
+fn scheme_of(text: &str) -> Option<(&str, &str)> {
+    let colon = if text.as_bytes().get(3) == Some(&b':') { 3 } else { 4 };
+    let (scheme, rest) = (text.get(..colon)?, text.get(colon..)?.strip_prefix(':')?);
+    (scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")).then_some((scheme, rest))
 }
 
 /// `%61` to `a`, once (`%2541` is `%41`). What is no escape stays.

@@ -196,7 +196,8 @@ impl Pending {
 }
 
 pub(super) struct Asks {
-    open: BTreeMap<u64, Row>,
+    /// In boxes: a node has room for eleven, and as a rule one question is under way.
+    open: BTreeMap<u64, Box<Row>>,
     /// Questions whose asker does not wait for ever: when to look at them.
     due: Timers<u64>,
     book: Book,
@@ -240,14 +241,14 @@ impl Asks {
 
     fn insert(&mut self, what: Pending, cause: Option<Cause>) -> u64 {
         self.last += 1;
-        let before = self.open.insert(self.last, Row { what, cause });
+        let before = self.open.insert(self.last, Box::new(Row { what, cause }));
         debug_assert!(before.is_none(), "an id is given once");
         self.last
     }
 
     /// The answer is there: what it continues. `None`: nobody waits for it (any more).
     pub fn answered(&mut self, id: u64) -> Option<Pending> {
-        let Row { what, cause } = self.open.remove(&id)?;
+        let Row { what, cause } = *self.open.remove(&id)?;
         self.due.cancel(&id);
         if let Some(cause) = cause {
             self.book.discharge(cause, self.book.weight(QUESTION_BYTES));

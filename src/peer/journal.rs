@@ -18,7 +18,28 @@ const VERSION_1: u8 = 1;
 /// Version, AOR, what was put, which instances were removed.
 type ChangeRecord<B> = (u8, String, Vec<B>, Vec<String>);
 
-#[derive(Serialize_tuple, Deserialize_tuple)]
+/// A [`BindingRecord`] as it is written: of what the binding holds nothing is copied.
+#[derive(Serialize_tuple)]
+struct Written<'a> {
+    instance: &'a str,
+    contact: &'a str,
+    contact_params: &'a str,
+    q: u16,
+    call_id: &'a str,
+    cseq: u32,
+    path: &'a [String],
+    server: Option<&'a str>,
+    transport: u8,
+    local: SocketAddr,
+    remote: SocketAddr,
+    listens: Option<(u8, u16)>,
+    expires_at_ms: u64,
+    #[serde(with = "serde_bytes")]
+    grant: &'a [u8],
+    granted_until_ms: u64,
+}
+
+#[derive(Deserialize_tuple)]
 struct BindingRecord {
     instance: String,
     contact: String,
@@ -83,7 +104,7 @@ impl From<BindingRecord1> for BindingRecord {
 }
 
 pub fn encode_change(change: &BindingChange) -> Vec<u8> {
-    let put: Vec<BindingRecord> = change.put.iter().map(record).collect();
+    let put: Vec<Written<'_>> = change.put.iter().map(written).collect();
     encode(&(VERSION, &change.aor, put, &change.removed))
 }
 
@@ -136,22 +157,22 @@ pub fn replay(records: &[Vec<u8>], wall_ms: u64) -> (Vec<Binding>, usize) {
     (live.into_values().collect(), skipped)
 }
 
-fn record(b: &Binding) -> BindingRecord {
-    BindingRecord {
-        instance: b.instance.clone(),
-        contact: b.contact.clone(),
-        contact_params: b.contact_params.clone(),
+fn written(b: &Binding) -> Written<'_> {
+    Written {
+        instance: &b.instance,
+        contact: &b.contact,
+        contact_params: &b.contact_params,
         q: b.q,
-        call_id: b.call_id.clone(),
+        call_id: &b.call_id,
         cseq: b.cseq,
-        path: b.path.clone(),
-        server: b.server.clone(),
+        path: &b.path,
+        server: b.server.as_deref(),
         transport: b.flow.transport.code(),
         local: b.flow.local,
         remote: b.flow.remote,
         listens: b.listens.map(|at| (at.transport.code(), at.port)),
         expires_at_ms: b.expires_at_ms,
-        grant: b.grant.to_vec(),
+        grant: &b.grant,
         granted_until_ms: b.granted_until_ms,
     }
 }

@@ -243,7 +243,7 @@ impl Peer {
                 self.legs(now).send(&peer, message, grant, &about)
             }
             Sip::Challenge { id, realm, source } => self.on_challenge(now, id, realm, source),
-            Sip::Verify { id, answer, source } => self.on_verify(now, id, &answer, source),
+            Sip::Verify { id, answer, source } => self.on_verify(now, id, *answer, source),
             Sip::Journal { id, change } => {
                 let (published, mut log, outside) = self.publishing(now);
                 published.on_journal(&mut log, outside, id, &change);
@@ -392,7 +392,7 @@ impl Peer {
         &mut self,
         now: Now,
         id: dots_sip::ids::AskId,
-        answer: &dots_sip::auth::Answer,
+        answer: dots_sip::auth::Answer,
         phone: IpAddr,
     ) {
         let is_here = || self.sip.bindings().of(&answer.aor).next().is_some();

@@ -24,17 +24,29 @@ impl Algorithm {
             Algorithm::Sha256 => "SHA-256",
         }
     }
-    fn hex(self, text: &str) -> String {
+    /// Of these parts, with colons between them.
+    fn hex(self, parts: &[&str]) -> String {
         match self {
-            Algorithm::Md5 => data_encoding::HEXLOWER.encode(&Md5::digest(text.as_bytes())),
-            Algorithm::Sha256 => data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes())),
+            Algorithm::Md5 => hex::<Md5>(parts),
+            Algorithm::Sha256 => hex::<Sha256>(parts),
         }
     }
 }
 
+fn hex<H: Digest>(parts: &[&str]) -> String {
+    let mut hash = H::new();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            hash.update(b":");
+        }
+        hash.update(part.as_bytes());
+    }
+    data_encoding::HEXLOWER.encode(&hash.finalize())
+}
+
 /// H(user:realm:password), lower-case hex.
 pub fn ha1(algorithm: Algorithm, user: &str, realm: &str, password: &str) -> String {
-    algorithm.hex(&format!("{user}:{realm}:{password}"))
+    algorithm.hex(&[user, realm, password])
 }
 
 /// What the phone should have answered. Without qop: RFC 2069's form.
@@ -49,11 +61,12 @@ pub fn response(
     cnonce: &str,
     qop: &str,
 ) -> String {
-    let ha2 = algorithm.hex(&format!("{method}:{uri}"));
+    let ha2 = algorithm.hex(&[method, uri]);
     if qop.is_empty() {
-        return algorithm.hex(&format!("{ha1}:{nonce}:{ha2}"));
+        return algorithm.hex(&[ha1, nonce, &ha2]);
     }
-    algorithm.hex(&format!("{ha1}:{nonce}:{nc:08x}:{cnonce}:{qop}:{ha2}"))
+    let nc = data_encoding::HEXLOWER.encode(&nc.to_be_bytes());
+    algorithm.hex(&[ha1, nonce, &nc, cnonce, qop, &ha2])
 }
 
 /// In time that does not depend on where they differ. Hex in any case.

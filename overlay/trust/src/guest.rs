@@ -173,9 +173,11 @@ impl<Id> Guest<Id> {
 
     /// The home whose lease this nonce names, if we gave it to this very phone. `None`: an old one, or another's.
     pub fn judge_of(&self, realm: &str, nonce: &str, phone: IpAddr) -> Option<PeerId> {
-        let nonce = Nonce::read(nonce).filter(|nonce| self.stamp.is_given_to(nonce, phone))?;
-        let leases = &self.realms.get(realm)?.leases;
-        leases.iter().find(|(_, _, lease)| *lease == nonce.lease).map(|(_, home, _)| *home)
+        let nonce = Nonce::read(nonce)?;
+        // Garbage names no lease: nothing is hashed for it.
+        let mut leases = self.realms.get(realm)?.leases.iter();
+        let (_, home, _) = leases.find(|(_, _, lease)| *lease == nonce.lease)?;
+        self.stamp.is_given_to(&nonce, phone).then_some(*home)
     }
 
     /// Did we give this nonce to the phone at this address?

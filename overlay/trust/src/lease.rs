@@ -12,7 +12,7 @@
 //! which NATs change), so an answer that comes from elsewhere is known to be no answer of that phone. Both keys are
 //! new at each start: which counts were used is not on disk, so what was answered in an earlier life is worth nothing.
 
-use dots_wire::{Hash, PeerId, SecretKey, Timestamp, hmac_sha256, sha256};
+use dots_wire::{MacKey, PeerId, SecretKey, Timestamp, hmac_sha256, sha256};
 use std::{net::IpAddr, time::Duration};
 
 pub const LEASE_LIFE: Duration = Duration::from_secs(300);
@@ -66,7 +66,8 @@ impl Nonce {
         if text.len() != NONCE_BYTES.div_ceil(3) * 4 - (3 - NONCE_BYTES % 3) % 3 {
             return None;
         }
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        let mut bytes = [0; NONCE_BYTES];
+        data_encoding::BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut bytes).ok()?;
         let (lease, rest) = bytes.split_at_checked(LEASE_BYTES)?;
         let (counter, tag) = rest.split_at_checked(8)?;
         Some(Nonce {
@@ -88,7 +89,7 @@ pub enum LeaseCheck {
 
 /// The home's side: who may challenge our phones.
 pub struct Lessor {
-    key: Hash,
+    key: MacKey,
     home: PeerId,
 }
 
@@ -96,20 +97,20 @@ impl Lessor {
     /// `life`: random, new at every start.
     pub fn new(home: &SecretKey, life: [u8; 16]) -> Lessor {
         let key = hmac_sha256(home.to_bytes().as_slice(), &[&b"dots/lease/2"[..], &life].concat());
-        Lessor { key, home: home.peer_id() }
+        Lessor { key: MacKey::new(&key.0), home: home.peer_id() }
     }
 
     pub fn lease(&self, serving: PeerId, now: Timestamp, random: [u8; 8]) -> Lease {
         let mut body = self.prefix(serving, now);
         body.extend_from_slice(&random);
-        let mac = hmac_sha256(&self.key.0, &body);
+        let mac = self.key.of(&[&body]);
         body.extend(mac.0.iter().take(MAC_BYTES));
         Lease::read(&body).expect("its parts have these lengths")
     }
 
     /// Is it ours, for this serving peer, and young? Remembers nothing, so that guesses cost no place.
     pub fn check(&self, lease: &Lease, serving: PeerId, now: Timestamp) -> LeaseCheck {
-        let expected = hmac_sha256(&self.key.0, lease.body());
+        let expected = self.key.of(&[lease.body()]);
         let is_same = differ(&lease.mac(), &expected.0) == 0;
         let Some(time) = lease.0.get(21..29).and_then(|t| t.try_into().ok()).map(u64::from_be_bytes) else {
             return LeaseCheck::Forged;
@@ -126,7 +127,8 @@ impl Lessor {
     }
 
     fn prefix(&self, serving: PeerId, time: Timestamp) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::with_capacity(BODY_BYTES);
+        bytes.push(VERSION);
         bytes.extend_from_slice(&self.home.0.label().0);
         bytes.extend_from_slice(&time.0.to_be_bytes());
         bytes.extend(sha256(&serving.to_bytes()).0.iter().take(8));
@@ -136,7 +138,7 @@ impl Lessor {
 
 /// The serving peer's side: nonces from leases, each for one address.
 pub struct Stamp {
-    key: Hash,
+    key: MacKey,
     counter: u64,
 }
 
@@ -144,28 +146,26 @@ impl Stamp {
     /// `life`: random, new at every start.
     pub fn new(serving: &SecretKey, life: [u8; 16]) -> Stamp {
         let key = hmac_sha256(serving.to_bytes().as_slice(), &[&b"dots/nonce/2"[..], &life].concat());
-        Stamp { key, counter: 0 }
+        Stamp { key: MacKey::new(&key.0), counter: 0 }
     }
 
     /// A nonce that was never given before.
     pub fn nonce(&mut self, lease: &Lease, phone: IpAddr) -> String {
         self.counter += 1;
-        let mut bytes = lease.0.to_vec();
+        let mut bytes = Vec::with_capacity(NONCE_BYTES);
+        bytes.extend_from_slice(&lease.0);
         bytes.extend_from_slice(&self.counter.to_be_bytes());
-        let tag = self.tag(&bytes, phone);
-        bytes.extend_from_slice(&tag);
+        bytes.extend_from_slice(&self.tag(lease, self.counter, phone));
         data_encoding::BASE64URL_NOPAD.encode(&bytes)
     }
 
     /// Did we give this nonce to this very address?
     pub fn is_given_to(&self, nonce: &Nonce, phone: IpAddr) -> bool {
-        let bytes = [nonce.lease.0.as_slice(), &nonce.counter.to_be_bytes()].concat();
-        differ(&nonce.tag, &self.tag(&bytes, phone)) == 0
+        differ(&nonce.tag, &self.tag(&nonce.lease, nonce.counter, phone)) == 0
     }
 
-    fn tag(&self, lease_and_counter: &[u8], phone: IpAddr) -> LeaseMac {
-        let bytes = [lease_and_counter, &place(phone)].concat();
-        let mac = hmac_sha256(&self.key.0, &bytes);
+    fn tag(&self, lease: &Lease, counter: u64, phone: IpAddr) -> LeaseMac {
+        let mac = self.key.of(&[&lease.0, &counter.to_be_bytes(), &place(phone)]);
         std::array::from_fn(|i| mac.0[i])
     }
 }

@@ -15,6 +15,23 @@ pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Hash {
     Hash(mac.finalize().into_bytes().into())
 }
 
+/// A key under which many are hashed: what HMAC makes of the key is made once (two of five blocks of a nonce).
+#[derive(Clone)]
+pub struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    pub fn new(key: &[u8]) -> MacKey {
+        MacKey(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
+    }
+
+    /// [`hmac_sha256`] of these parts, one behind the other.
+    pub fn of(&self, parts: &[&[u8]]) -> Hash {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        Hash(mac.finalize().into_bytes().into())
+    }
+}
+
 fn leaf(bytes: &[u8]) -> Hash {
     Hash(Sha256::new_with_prefix([0]).chain_update(bytes).finalize().into())
 }

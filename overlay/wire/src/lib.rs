@@ -24,7 +24,7 @@ pub use bytes::{Hash, Label20, SharedBytes};
 pub use cbor::{CborError, decode, encode};
 pub use checked::Checked;
 pub use fair_queue::FairQueue;
-pub use hash::{MerkleTree, hmac_sha256, merkle_root, merkle_verify, sha256};
+pub use hash::{MacKey, MerkleTree, hmac_sha256, merkle_root, merkle_verify, sha256};
 pub use keys::{BadSignature, PeerId, PublicKey, SecretKey, Signature, Signed};
 pub use outbox::Outbox;
 pub use time::{Now, Timestamp};

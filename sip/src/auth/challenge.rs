@@ -109,16 +109,14 @@ pub fn challenge_headers(
 ) -> Vec<(&'static str, String)> {
     let Challenge { realm, nonce } = challenge;
     let stale = if stale { ", stale=true" } else { "" };
+    let mut common = String::with_capacity(realm.len() + nonce.len() + 64);
+    common.push_str("Digest realm=");
+    put_quoted(&mut common, realm);
+    common.push_str(", nonce=");
+    put_quoted(&mut common, nonce);
     let value = |algorithm: &&str| {
-        let mut text = String::with_capacity(realm.len() + nonce.len() + 112);
-        text.push_str("Digest realm=");
-        put_quoted(&mut text, realm);
-        text.push_str(", nonce=");
-        put_quoted(&mut text, nonce);
-        for piece in [", opaque=\"", OPAQUE, "\", algorithm=", algorithm, ", qop=\"auth\"", stale] {
-            text.push_str(piece);
-        }
-        text
+        let pieces = [&common, ", opaque=\"", OPAQUE, "\", algorithm=", algorithm, ", qop=\"auth\"", stale];
+        pieces.concat()
     };
     let name = kind.challenge_header();
     offer.algorithms().iter().map(|algorithm| (name, value(algorithm))).collect()

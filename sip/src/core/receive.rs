@@ -3,9 +3,8 @@
 use super::Parts;
 use crate::{
     agent,
-    cx::Cx,
     hop::{Hop, host_of},
-    ids::Method,
+    ids::{Method, ServerKey},
     input::Vouched,
     limits::RETRY_AFTER_UNAVAILABLE_S,
     message::{Message, Name, ParseError, ResponseBuilder, Unreadable, values::param},
@@ -21,13 +20,14 @@ impl Parts<'_> {
             Err(Unreadable { why: ParseError::Empty, .. }) => return,
             Err(broken) => return self.on_broken(&hop, broken),
         };
-        let message = if message.is_request() { stamped(&self.cx, &hop, message) } else { message };
         self.on_message(hop, message, None);
     }
 
     pub(super) fn on_message(&mut self, hop: Hop, message: Message, caller: Option<Vouched>) {
         if message.is_request() {
-            self.on_request(hop, message, caller);
+            let answered = hop.answered(&message, self.cx.ours());
+            let message = stamped(&hop, &answered, message);
+            self.on_request(hop, answered, message, caller);
         } else if let Some(event) = self.transactions.on_response(&mut self.cx, &hop, message) {
             self.on_event(event);
         }
@@ -58,7 +58,7 @@ impl Parts<'_> {
         self.cx.send(&answered, answer);
     }
 
-    fn on_request(&mut self, hop: Hop, request: Message, caller: Option<Vouched>) {
+    fn on_request(&mut self, hop: Hop, answered: Hop, request: Message, caller: Option<Vouched>) {
         // A peer speaks for itself: responses go back to it, and so must say its own Via.
         if let Hop::Peer(label) = &hop
             && !request.via().is_some_and(|v| v.host().eq_ignore_ascii_case(&host_of(label)))
@@ -70,10 +70,11 @@ impl Parts<'_> {
             }
             return;
         }
-        match self.transactions.received(&mut self.cx, hop.clone(), request) {
+        match self.transactions.received(&mut self.cx, (&hop, &answered), request) {
             Received::New(new) => self.on_new(new, caller),
-            Received::Ack(ack) => {
-                let new = NewRequest::of(&self.cx, hop, ack);
+            Received::Ack(request) => {
+                let key = ServerKey::of(&request, &hop, &self.cx.base.secret);
+                let new = NewRequest { key, hop, answered, request };
                 self.proxy.on_ack(&mut self.cx, self.transactions, new);
             }
             Received::Cancel { user: User::Proxy(id), reason } => {
@@ -127,9 +128,9 @@ impl Parts<'_> {
 }
 
 /// RFC 3261 §18.2.1, RFC 3581 §4: the top Via of a phone's request says where it really came from.
-fn stamped(cx: &Cx<'_>, hop: &Hop, message: Message) -> Message {
+fn stamped(hop: &Hop, answered: &Hop, message: Message) -> Message {
     let Hop::Phone(flow) = hop else { return message };
     // Its own address stands there and no port was asked for: `received` would say nothing new (§18.2.1), and without
     // `rport` the answer goes to the port that stands there.
-    if hop.answered(&message, cx.ours()) == *hop { message.stamped(flow.remote) } else { message }
+    if answered == hop { message.stamped(flow.remote) } else { message }
 }

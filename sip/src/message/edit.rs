@@ -246,7 +246,10 @@ impl Message {
         let first = find_outside_bytes(value, b',').unwrap_or(value.len());
         let via = value.get(..first).unwrap_or_default().trim_ascii_end();
         let range = line.value().start..line.value().start + via.len();
-        let stamped = stamp_via(&String::from_utf8_lossy(via), source);
+        let stamped = match self.0.raw.text(range.clone()) {
+            Some(via) => stamp_via(via, source),
+            None => stamp_via(&String::from_utf8_lossy(via), source),
+        };
         let mut message = self;
         if Arc::get_mut(&mut message.0).is_none() {
             message = Message(Arc::new(message.0.copied()));
@@ -273,10 +276,10 @@ impl Message {
 impl Inner {
     fn copied(&self) -> Inner {
         tally::count(|tally| tally.copied += 1);
-        let Inner { raw, start, start_end, lines, lossy, body, marks } = self;
+        let Inner { raw, start, start_end, lines, firsts, lossy, body, marks } = self;
         let (raw, start, lines) = (Raw::from(raw.to_vec()), start.clone(), lines.clone());
         let (lossy, body, marks) = (lossy.clone(), body.clone(), marks.clone());
-        Inner { raw, start, start_end: *start_end, lines, lossy, body, marks }
+        Inner { raw, start, start_end: *start_end, lines, firsts: *firsts, lossy, body, marks }
     }
 
     /// The first Via reads otherwise now. All other marks count from the start of their values, which stay.

@@ -13,6 +13,11 @@ pub(crate) fn is_token(text: &str) -> bool {
     is_token_bytes(text.as_bytes())
 }
 
+/// Where the token ends that this begins with.
+pub(crate) fn token_end(bytes: &[u8]) -> usize {
+    bytes.iter().position(|b| !TOKEN[usize::from(*b)]).unwrap_or(bytes.len())
+}
+
 pub(crate) fn is_token_bytes(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| TOKEN[usize::from(*b)])
 }

@@ -25,6 +25,7 @@ pub use name::{Known, Name, NameRef};
 pub use parse::{ParseError, Unreadable};
 pub use values::{NameAddr, Values, Via};
 
+use crate::limits::HEADERS_MAX;
 use marks::Marks;
 use raw::Raw;
 use std::{
@@ -43,6 +44,8 @@ struct Inner {
     /// Where the start line ends, without its line end.
     start_end: usize,
     lines: Vec<Line>,
+    /// Where the first of each known name stands: most of what is asked for is not there, or is the first.
+    firsts: Firsts,
     /// Values as text whose bytes are not UTF-8 (some phones write Latin-1 names), by where they start. Their bytes
     /// pass unchanged.
     lossy: Vec<(u32, Box<str>)>,
@@ -108,8 +111,37 @@ impl PartialEq for Inner {
         bytes(self) == bytes(other)
             && self.start == other.start
             && self.lines == other.lines
+            && self.firsts == other.firsts
             && self.lossy == other.lossy
             && marks.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// For each known name the first line that may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Firsts([u8; Known::COUNT]);
+
+impl Firsts {
+    const NOWHERE: u8 = u8::MAX;
+
+    fn in_lines(lines: &[Line]) -> Firsts {
+        let mut firsts = [Firsts::NOWHERE; Known::COUNT];
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(first) = line.known.and_then(|known| firsts.get_mut(known as usize))
+                && *first == Firsts::NOWHERE
+            {
+                // Whoever sends as many lines as are taken has the last ones looked through.
+                *first = at.min(usize::from(Firsts::NOWHERE) - 1) as u8;
+            }
+        }
+        Firsts(firsts)
+    }
+
+    fn of(&self, known: Known) -> usize {
+        match self.0.get(known as usize) {
+            Some(first) if *first != Firsts::NOWHERE => usize::from(*first),
+            _ => HEADERS_MAX,
+        }
     }
 }
 
@@ -207,7 +239,8 @@ impl Message {
 
     fn lines_of<'a>(&'a self, name: &Name) -> impl Iterator<Item = (usize, &'a Line)> {
         let known = name.known();
-        self.0.lines.iter().enumerate().filter(move |(_, line)| {
+        let first = known.map_or(0, |known| self.0.firsts.of(known));
+        self.0.lines.iter().enumerate().skip(first).filter(move |(_, line)| {
             line.known == known && (known.is_some() || self.is_named(line, name.as_str()))
         })
     }
@@ -333,6 +366,19 @@ mod tests {
             assert_eq!(stamped.header(&Name::From), before.header(&Name::From));
             assert_eq!((stamped.body(), stamped.uri()), (before.body(), before.uri()));
         }
+    }
+
+    #[test]
+    fn the_last_of_as_many_lines_as_are_taken_is_found() {
+        let many: String = (0..HEADERS_MAX - 6).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let text = format!(
+            "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n{many}Contact: <sip:a@h>\r\n\r\n"
+        );
+        let m = Message::parse(text.into_bytes()).expect("a message");
+        assert_eq!(m.names().count(), HEADERS_MAX);
+        assert_eq!(m.header(&Name::Contact), Some("<sip:a@h>"));
+        assert_eq!((m.header(&Name::Route), m.header(&Name::CSeq)), (None, Some("1 OPTIONS")));
     }
 
     #[test]

@@ -25,7 +25,16 @@ macro_rules! names {
                     $(Known::$variant => $text,)*
                 }
             }
+            /// How many there are.
+            pub(super) const COUNT: usize = [$(Known::$variant,)*].len();
+
+            /// Its place in a set of names.
+            pub(super) fn bit(self) -> u64 {
+                1 << self as u32
+            }
         }
+
+        const _: () = assert!(Known::COUNT <= 64, "each name has a bit");
 
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Name {

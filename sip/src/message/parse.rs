@@ -5,8 +5,8 @@
 //! [`Message::parse_lenient`] reads the same bytes and keeps what it can, so that a refusal can be sent.
 
 use super::{
-    Inner, Line, Message, StartLine,
-    grammar::{digits, is_token, is_token_bytes, is_uri_text},
+    Firsts, Inner, Line, Message, StartLine,
+    grammar::{digits, is_token, is_uri_text, token_end},
     name::{Known, Name},
     raw::Raw,
     tally,
@@ -82,11 +82,10 @@ impl Message {
     pub(super) fn check(&self) -> Result<(), ParseError> {
         let mut seen = 0u64;
         for known in self.0.lines.iter().filter_map(|line| line.known).filter(|known| is_single(*known)) {
-            let bit = 1 << known as u32;
-            if seen & bit != 0 {
+            if seen & known.bit() != 0 {
                 return Err(ParseError::Repeated);
             }
-            seen |= bit;
+            seen |= known.bit();
         }
         let complete = self.via().is_some()
             && self.values(&Name::Via).skip(1).all(|via| Via::parse(via).is_some())
@@ -145,7 +144,16 @@ fn scan(mut raw: Vec<u8>) -> Result<(Message, Option<ParseError>), ParseError> {
     let (body, wrong_length) = body_range(&raw, &lines, at);
     let raw = Raw::from(raw);
     let lossy = raw.lossy(&lines);
-    let inner = Inner { raw, start, start_end: first.end, lines, lossy, body, marks: OnceLock::new() };
+    let inner = Inner {
+        raw,
+        start,
+        start_end: first.end,
+        firsts: Firsts::in_lines(&lines),
+        lines,
+        lossy,
+        body,
+        marks: OnceLock::new(),
+    };
     Ok((Message(Arc::new(inner)), fault.or(wrong_length)))
 }
 
@@ -256,14 +264,12 @@ fn is_request_uri(uri: &str) -> bool {
 
 fn header_line(raw: &[u8], whole: Range<usize>) -> Result<Line, ParseError> {
     let bytes = raw.get(whole.clone()).ok_or(ParseError::Header)?;
-    let colon = memchr(b':', bytes).ok_or(ParseError::Header)?;
-    let (name, value) = bytes.split_at(colon);
-    let name = name.trim_ascii_end();
-    if !is_token_bytes(name) || has_bare_control(bytes) {
+    let (name, rest) = bytes.split_at(token_end(bytes));
+    let value = rest.trim_ascii_start().strip_prefix(b":").ok_or(ParseError::Header)?;
+    if name.is_empty() || has_bare_control(bytes) {
         return Err(ParseError::Header);
     }
-    let value = value.get(1..).unwrap_or_default();
-    let start = whole.start + colon + 1 + value.len() - value.trim_ascii_start().len();
+    let start = whole.end - value.trim_ascii_start().len();
     let length = value.trim_ascii().len();
     let name_end = whole.start + name.len();
     Ok(Line::new(Known::read(name), whole, name_end, start..start + length))

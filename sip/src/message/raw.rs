@@ -51,6 +51,10 @@ impl Raw {
     /// `range` is of whole characters, and there.
     pub fn replace(&mut self, range: Range<usize>, new: &str) {
         match self {
+            // A stamp comes behind what stands there.
+            Raw::Text(text) if text.get(range.clone()).is_some_and(|old| new.starts_with(old)) => {
+                text.insert_str(range.end, new.get(range.len()..).unwrap_or_default());
+            }
             Raw::Text(text) => {
                 // `replace_range` moves byte by byte.
                 let tail = text.split_off(range.end);

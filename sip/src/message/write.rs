@@ -1,7 +1,7 @@
 //! Writes a message and its index together, so that what we wrote need not be read again.
 
 use super::{
-    Inner, Line, Message, StartLine,
+    Firsts, Inner, Line, Message, StartLine,
     name::{Known, Name},
     parse::body_range,
     raw::Raw,
@@ -94,7 +94,8 @@ impl Writer {
         let Writer { out, start, start_end, lines } = self;
         let raw = Raw::from(out);
         let lossy = raw.lossy(&lines);
-        Message(Arc::new(Inner { raw, start, start_end, lines, lossy, body, marks: OnceLock::new() }))
+        let firsts = Firsts::in_lines(&lines);
+        Message(Arc::new(Inner { raw, start, start_end, lines, firsts, lossy, body, marks: OnceLock::new() }))
     }
 }
 

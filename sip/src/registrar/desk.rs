@@ -85,9 +85,6 @@ impl Registrar {
             }
             Err(_) => return refuse(cx, tx, &new, status::NOT_FOUND, &[]),
         };
-        if let Err(bad) = Register::check(&new.request) {
-            return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers);
-        }
         let realm = realm_of(&aor).to_owned();
         if !cx.serves(&realm) {
             cx.count("register_not_served");
@@ -105,6 +102,9 @@ impl Registrar {
                 refuse(cx, tx, &new, Status(status, reason), &[]);
             }
             Ok(None) => {
+                if let Err(bad) = Register::check(&new.request) {
+                    return refuse(cx, tx, &new, Status(bad.status, bad.reason), &bad.headers);
+                }
                 let Some(wait) = self.waiting.admit(&new, standing) else {
                     return cx.count("challenges_dropped");
                 };

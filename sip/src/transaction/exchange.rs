@@ -1,7 +1,6 @@
 //! What passes between the transaction layer and the users above it.
 
 use crate::{
-    cx::Cx,
     hop::Hop,
     ids::{AskId, Branch, ClientKey, PingId, ServerKey},
     message::Message,
@@ -29,18 +28,6 @@ pub(crate) struct NewRequest {
     /// Where its answers go.
     pub answered: Hop,
     pub request: Message,
-}
-
-impl NewRequest {
-    pub fn of(cx: &Cx<'_>, hop: Hop, request: Message) -> NewRequest {
-        let key = ServerKey::of(&request, &hop, &cx.base.secret);
-        NewRequest::with_key(cx, key, hop, request)
-    }
-
-    pub fn with_key(cx: &Cx<'_>, key: ServerKey, hop: Hop, request: Message) -> NewRequest {
-        let answered = hop.answered(&request, cx.ours());
-        NewRequest { key, hop, answered, request }
-    }
 }
 
 /// What a request that came in is.

@@ -42,14 +42,17 @@ impl Transactions {
         [self.servers.next_deadline(), self.clients.next_deadline()].into_iter().flatten().min()
     }
 
-    /// A request came from `hop`.
-    pub fn received(&mut self, cx: &mut Cx<'_>, hop: Hop, request: Message) -> Received {
-        let key = ServerKey::of(&request, &hop, &cx.base.secret);
+    /// A request came from `hop`; its answers go to `answered`.
+    pub fn received(&mut self, cx: &mut Cx<'_>, (hop, answered): (&Hop, &Hop), request: Message) -> Received {
+        let key = ServerKey::of(&request, hop, &cx.base.secret);
         match Method::of(&request) {
             Method::Ack => self.on_ack(cx, key, request),
-            Method::Cancel => self.on_cancel(cx, &hop, key, &request),
+            Method::Cancel => self.on_cancel(cx, answered, key, &request),
             _ if self.servers.repeat(cx, key) => Received::Nothing,
-            _ => Received::New(NewRequest::with_key(cx, key, hop, request)),
+            _ => {
+                let (hop, answered) = (hop.clone(), answered.clone());
+                Received::New(NewRequest { key, hop, answered, request })
+            }
         }
     }
 
@@ -67,7 +70,6 @@ impl Transactions {
 
     /// §9.2. The answer needs no transaction of its own: a repetition finds the INVITE again, and the same To-tag.
     fn on_cancel(&mut self, cx: &mut Cx<'_>, hop: &Hop, key: ServerKey, cancel: &Message) -> Received {
-        let hop = &hop.answered(cancel, cx.ours());
         let Some(meant) = self.servers.meant_by(key) else {
             let answer = cx.answer(cancel, status::NO_SUCH_DIALOG, &[]);
             cx.send(hop, answer);

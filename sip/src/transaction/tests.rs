@@ -66,7 +66,7 @@ impl World {
     }
 
     fn receive(&mut self, hop: Hop, request: &Message) -> Received {
-        self.with(|layer, cx| layer.received(cx, hop, request.clone()))
+        self.with(|layer, cx| layer.received(cx, (&hop, &hop.answered(request, cx.ours())), request.clone()))
     }
 
     fn open(&mut self, hop: Hop, request: &Message) -> NewRequest {

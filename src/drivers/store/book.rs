@@ -4,6 +4,7 @@
 //! The book says what is on the platter: a change enters it after its fdatasync.
 
 use crate::peer::account::{Account, Digests, Spelt};
+use data_encoding::HEXLOWER;
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
@@ -86,5 +87,5 @@ fn pair(digests: &Digests) -> Option<Pair> {
 }
 
 fn digests((md5, sha256): &Pair) -> Digests {
-    Digests { md5: hex::encode(md5), sha256: hex::encode(sha256) }
+    Digests { md5: HEXLOWER.encode(md5), sha256: HEXLOWER.encode(sha256) }
 }

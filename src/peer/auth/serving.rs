@@ -18,13 +18,13 @@ use dots_wire::{Hash, bounded::network_of, encode, hmac_sha256};
 use std::net::IpAddr;
 
 impl Authenticator<'_> {
-    pub fn on_verify(&mut self, ask: AskId, answer: &dots_sip::auth::Answer, phone: IpAddr) {
-        let answer = Box::new(returned(answer, self.source_name(phone)));
+    pub fn on_verify(&mut self, ask: AskId, answer: dots_sip::auth::Answer, phone: IpAddr) {
         // One that we do not remember, or gave to another address: whatever the password, challenge anew.
         let Some(home) = self.auth.guest.judge_of(&answer.realm, &answer.nonce, phone) else {
             self.outside.count("auth_stale");
             return self.verified(ask, Err(AuthFailure::Stale));
         };
+        let answer = Box::new(returned(answer, self.source_name(phone)));
         let Some(permit) = answer.permit() else { return self.verified(ask, Err(AuthFailure::Forbidden)) };
         if home != self.me {
             // AUTH-6a: a guesser here must not spend what the home allows to all phones of this peer.
@@ -127,23 +127,23 @@ impl Authenticator<'_> {
 }
 
 /// The SIP core's answer as the home wants it.
-fn returned(answer: &dots_sip::auth::Answer, source: Hash) -> Answer {
-    let (instance, target) = match &answer.purpose {
-        Purpose::Register { instance } => (Some(instance.clone()), None),
-        Purpose::Request { target } => (None, Some(target.clone())),
+fn returned(answer: dots_sip::auth::Answer, source: Hash) -> Answer {
+    let (instance, target) = match answer.purpose {
+        Purpose::Register { instance } => (Some(instance), None),
+        Purpose::Request { target } => (None, Some(target)),
     };
     Answer {
-        method: answer.method.clone(),
-        username: answer.username.clone(),
-        realm: answer.realm.clone(),
-        nonce: answer.nonce.clone(),
-        uri: answer.uri.clone(),
-        response: answer.response.clone(),
-        algorithm: answer.algorithm.clone(),
-        qop: answer.qop.clone(),
+        method: answer.method,
+        username: answer.username,
+        realm: answer.realm,
+        nonce: answer.nonce,
+        uri: answer.uri,
+        response: answer.response,
+        algorithm: answer.algorithm,
+        qop: answer.qop,
         nc: answer.nc,
-        cnonce: answer.cnonce.clone(),
-        aor: answer.aor.clone(),
+        cnonce: answer.cnonce,
+        aor: answer.aor,
         instance,
         target,
         source,

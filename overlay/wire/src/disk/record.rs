@@ -27,6 +27,7 @@ pub fn read_header(segment: u32, bytes: &[u8]) -> Option<bool> {
 /// DISK-3: appends the record `bytes`, that will stand at `offset`, to `out`.
 pub fn push(out: &mut Vec<u8>, segment: u32, offset: u64, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).expect("checked against RECORD_BYTES_MAX").to_le_bytes();
+    out.reserve(FRAME + bytes.len());
     out.extend_from_slice(&len);
     out.extend_from_slice(&crc(segment, offset, &len, bytes).to_le_bytes());
     out.extend_from_slice(bytes);
