@@ -10,6 +10,7 @@ use crate::{
     output::Nonce,
     registrar::Binding,
 };
+use dots_wire::bounded::Cause;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -46,8 +47,8 @@ pub enum Input {
     Restore { binding: Box<Binding> },
     /// The program ends: new requests outside dialogs get 503, what is under way may finish.
     Drain,
-    /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`.
-    Ping { id: PingId, aor: String, instance: String },
+    /// Ping this binding's phone with an OPTIONS; answered by `Output::Pinged`. `cause`: who wants to know.
+    Ping { id: PingId, aor: String, instance: String, cause: Cause },
 }
 
 /// The caller of a request that a peer sent.

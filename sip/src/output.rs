@@ -23,8 +23,9 @@ pub enum Output {
     Verify { id: AskId, answer: Box<Answer>, source: IpAddr },
     /// Write this change of a binding before its 200. Answer with `Input::Journaled`.
     Journal { id: AskId, change: BindingChange },
-    /// Where is this canonical AOR, beyond our own bindings? Answer with `Input::Resolved`.
-    Resolve { id: AskId, aor: String },
+    /// Where is this canonical AOR, beyond our own bindings? Answer with `Input::Resolved`. `is_again`: nobody was reached where it
+    /// was said to be, so somebody has to be asked who knows better.
+    Resolve { id: AskId, aor: String, is_again: bool },
     /// Where are our own phones of this AOR? Asked of the shard that holds its bindings; a core alone never asks. Answer
     /// with `Input::Located`.
     Locate { id: AskId, aor: Arc<str> },
@@ -32,12 +33,26 @@ pub enum Output {
     Proved { flow: Flow },
     /// Bindings ended by time; nothing to answer.
     Expired { change: BindingChange },
-    /// The answer to `Input::Ping`: `true` if the phone answered anything at all.
-    Pinged { id: PingId, alive: bool },
+    /// The answer to `Input::Ping`.
+    Pinged { id: PingId, sign: Sign },
+    /// A request to this phone of ours ran out without a word, or its connection is gone.
+    Unanswered { aor: String, instance: String },
     /// A call changed state; for receipts and `dots calls`.
     Call(CallEvent),
     /// Something worth counting (static names, for metrics).
     Count(&'static str),
+}
+
+/// What came of a ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The phone answered anything at all.
+    Life,
+    Silence,
+    /// Nothing can be sent to it: its connection is gone, or it is bound no more.
+    Unreachable,
+    /// It was not asked: there was no room.
+    NotAsked,
 }
 
 /// 32 bytes that a peer adds to a call with its INVITE or its 2xx. Opaque to this crate.

@@ -4,18 +4,22 @@
 //! (RFC 3261 §11.1). What we make ourselves when nothing came (408) or could be sent (503) is not. A ping keeps the
 //! NAT open as a side effect.
 //!
+//! That there was no room for a ping says nothing of the phone: then it was not asked. Room is shared by who wants to know, and what we
+//! ask of our own accord has half of it for itself.
+//!
 //! [`build_options`] writes the request; [`Pings`] remembers who asked. Retransmission is the business of the client
 //! transaction (RFC 3261 §17.1.2) whose events this table is told.
 
 use crate::{Transport, ids::PingId, registrar::Binding};
+use dots_wire::bounded::{Cause, Limits, Promises};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
-/// Pings under way at once; [`Pings::start`] refuses more.
-pub const MAX_PINGS: usize = 1024;
+/// Pings under way at once: all that 20,000 phones cause that are all silent, and as many for others.
+pub const PINGS: Limits = Limits::new(512 * 1024, 4_096).reserving([500, 0, 0, 0]);
 /// Long enough for three retransmissions over UDP (0.5, 1.5 and 3.5 s), short enough for a verifier that waits.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,21 +67,25 @@ pub fn request_uri(contact: &str) -> &str {
 }
 
 /// Pings that wait for their phone.
-#[derive(Debug, Default)]
 pub struct Pings {
-    waiting: BTreeMap<PingId, Instant>,
+    waiting: Promises<PingId, Instant>,
     due: BTreeSet<(Instant, PingId)>,
 }
 
+impl Default for Pings {
+    fn default() -> Pings {
+        Pings { waiting: Promises::new(PINGS), due: BTreeSet::new() }
+    }
+}
+
 impl Pings {
-    /// `false`: too many at once, or this number is in use; answer `Pinged { alive: false }` without sending.
+    /// `false`: `cause` has no room for one more, or this number is in use: the phone is not asked.
     #[must_use]
-    pub fn start(&mut self, now: Instant, id: PingId) -> bool {
-        if self.waiting.len() >= MAX_PINGS || self.waiting.contains_key(&id) {
+    pub fn start(&mut self, now: Instant, id: PingId, cause: Cause) -> bool {
+        let deadline = now + PING_TIMEOUT;
+        if self.waiting.contains(&id) || self.waiting.insert(cause, id, deadline).is_err() {
             return false;
         }
-        let deadline = now + PING_TIMEOUT;
-        self.waiting.insert(id, deadline);
         self.due.insert((deadline, id));
         true
     }
@@ -108,6 +116,7 @@ impl Pings {
 mod tests {
     use super::*;
     use crate::Flow;
+    use dots_wire::bounded::Standing;
 
     fn binding() -> Binding {
         let address = |port| ([192, 0, 2, 1], port).into();
@@ -156,10 +165,10 @@ mod tests {
 
     #[test]
     fn any_answer_is_life_and_silence_is_not() {
-        let now = Instant::now();
+        let (now, cause) = (Instant::now(), Cause::OWN);
         let mut pings = Pings::default();
-        assert!(pings.start(now, 1) && pings.start(now, 2));
-        assert!(!pings.start(now, 1), "a number is used once");
+        assert!(pings.start(now, 1, cause) && pings.start(now, 2, cause));
+        assert!(!pings.start(now, 1, cause), "a number is used once");
         assert!(pings.answered(1));
         assert!(!pings.answered(1), "the 200 after a 100");
         assert_eq!(pings.poll_timeout(), Some(now + PING_TIMEOUT));
@@ -169,12 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn who_asks_for_many_takes_no_room_from_others_and_none_of_ours() {
         let now = Instant::now();
         let mut pings = Pings::default();
-        for n in 0..MAX_PINGS {
-            assert!(pings.start(now, n as PingId));
-        }
-        assert!(!pings.start(now, PingId::MAX));
+        let of = |peer: u64| Cause::new(Standing::Other).by(&peer.to_be_bytes());
+        let taken = (0..10_000).filter(|id| pings.start(now, *id, of(1))).count();
+        assert!((1_000..=2_048).contains(&taken), "{taken}");
+        assert!((10_000..10_100).all(|id| pings.start(now, id, of(2))), "another asks");
+        assert!((20_000..22_000).all(|id| pings.start(now, id, Cause::OWN)), "so do we");
+        assert_eq!(pings.expire(now + PING_TIMEOUT).len(), taken + 2_100);
+        assert!(pings.start(now, 1, of(1)), "room again");
     }
 }

@@ -275,6 +275,101 @@ fn a_peer_that_says_nothing_holds_up_the_next_one_for_less_than_a_second() {
     panic!("no answer: {tried:?}");
 }
 
+/// alice calls bob, whom a peer is said to serve; `elsewhere`: and another one, when it is asked again.
+fn called(elsewhere: bool) -> (World, Message) {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    let at = |peer: &str| Resolution::Peers(vec![RemoteTarget { peer: peer.into(), q: 1000 }]);
+    w.a.resolution = at(LABEL_B);
+    w.a.elsewhere = elsewhere.then(|| at("cccccccccccccccccccc"));
+    w.a.phone(w.now, 1, &invite(1, "c1", "alice", "bob", "a.test"));
+    let invite = w.a.to_peer.pop_front().expect("to the peer");
+    (w, Message::parse(invite).expect("readable"))
+}
+
+fn peer_says(w: &mut World, request: &Message, status: &str) {
+    let text = answer(request, status, 9).replace('\n', "\r\n").into_bytes();
+    w.a.core.handle(w.now, overlay(LABEL_B, text, None).expect("readable"));
+    w.a.drain(w.now);
+}
+
+fn invites(w: &mut World) -> usize {
+    let sent = std::iter::from_fn(|| w.a.to_peer.pop_front());
+    sent.filter(|m| m.starts_with(b"INVITE")).count()
+}
+
+/// LIVE-11a: (why, what the peer says; nothing: it is out of reach; is he looked for elsewhere?)
+#[test]
+fn a_callee_who_is_not_where_he_was_said_to_be_is_looked_for_once_more() {
+    for (why, said, goes_on) in [
+        ("he is not there", &["480 Temporarily Unavailable"][..], true),
+        ("the peer knows no such phone", &["404 Not Found"], true),
+        ("the peer serves nobody just now", &["503 Service Unavailable"], true),
+        ("the peer is out of reach", &[], true),
+        ("his phone is busy", &["486 Busy Here"], false),
+        ("he declines", &["603 Decline"], false),
+        ("it rang, and then it did not", &["180 Ringing", "480 Temporarily Unavailable"], false),
+    ] {
+        let (mut w, request) = called(true);
+        said.iter().for_each(|status| peer_says(&mut w, &request, status));
+        if said.is_empty() {
+            w.a.core.handle(w.now, Input::OverlayDown { peer: LABEL_B.into() });
+            w.a.drain(w.now);
+        }
+        assert_eq!(invites(&mut w), usize::from(goes_on), "{why}");
+        assert_eq!(failed(&w.a).is_empty(), goes_on, "{why}");
+        if goes_on {
+            w.a.core.handle(w.now, Input::OverlayDown { peer: "cccccccccccccccccccc".into() });
+            w.a.drain(w.now);
+            assert_eq!((invites(&mut w), w.a.got(1).status()), (0, Some(480)), "{why}: once");
+        }
+    }
+}
+
+#[test]
+fn a_second_search_that_finds_nobody_new_changes_nothing_and_none_outlives_its_call() {
+    let (mut w, request) = called(false);
+    peer_says(&mut w, &request, "480 Temporarily Unavailable");
+    assert_eq!((invites(&mut w), w.a.got(1).status()), (0, Some(480)));
+    let (mut w, request) = called(true);
+    w.a.holds = true;
+    peer_says(&mut w, &request, "480 Temporarily Unavailable");
+    assert!(failed(&w.a).is_empty());
+    let call = invite(1, "c1", "alice", "bob", "a.test");
+    w.a.phone(w.now, 1, &call.replace("INVITE sip", "CANCEL sip").replace("7 INVITE", "7 CANCEL"));
+    let answers = [w.a.got(1), w.a.got(1)].map(|m| (m.cseq().map(|c| c.1.to_owned()), m.status()));
+    assert!(answers.iter().any(|(_, status)| *status == Some(487)), "{answers:?}");
+    let resolution = w.a.elsewhere.clone().expect("set above");
+    let id = w.a.held.expect("it was asked");
+    w.a.core.handle(w.now, Input::Resolved { id, resolution });
+    w.a.drain(w.now);
+    assert_eq!(invites(&mut w), 0, "nobody rings for a call that is over");
+}
+
+/// A phone is doubted when it lets a call run out without a word, and when its flow closes; not when it answers.
+#[test]
+fn a_phone_that_says_no_word_is_told_of() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.a.register(w.now, "bob", 2);
+    w.a.phone(w.now, 1, &invite(1, "c1", "alice", "bob", "a.test"));
+    let ringing = w.a.got(2);
+    w.a.phone(w.now, 2, &answer(&ringing, "486 Busy Here", 2));
+    assert!(w.a.unanswered.is_empty());
+    w.a.phone(w.now, 1, &invite(1, "c2", "alice", "bob", "a.test"));
+    let until = w.now.mono + Duration::from_secs(33);
+    while w.now.mono < until {
+        w.now.mono += Duration::from_millis(500);
+        w.now.wall_ms += 500;
+        w.a.core.handle_timeout(w.now);
+        w.a.drain(w.now);
+    }
+    assert_eq!(w.a.unanswered, ["bob@a.test"]);
+    w.a.core.handle(w.now, Input::FlowClosed { flow: flow(2) });
+    w.a.drain(w.now);
+    assert_eq!(w.a.unanswered, ["bob@a.test"; 2]);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
     /// Broken copies of every kind of message, from a phone and from a peer, in the middle of a call.

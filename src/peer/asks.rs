@@ -132,8 +132,14 @@ pub(super) struct Silence {
     pub home: PeerId,
     /// When it was asked, or was last seen to be there.
     pub since: Instant,
-    /// When the search began.
+    pub search: Search,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
     pub began: Instant,
+    /// Nobody was reached where the callee was said to be: the call has waited already.
+    pub is_again: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

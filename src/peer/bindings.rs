@@ -7,7 +7,7 @@
 use super::{Output, Pending, journal, output::Stream, outside::Outside};
 use dots_overlay::{
     core::OverlayCore,
-    directory::Found,
+    directory::{Found, State},
     names::Realms,
     records::{Bind, Event, Unbind},
 };
@@ -161,7 +161,9 @@ impl Published {
     /// Says it in the log, unless the log says it already and for long enough. `false`: it has no name there.
     pub(super) fn publish_binding(&mut self, log: &mut LogAccess<'_>, binding: &Binding) -> bool {
         let said = self.said.get(&phone_of(log.phones, &binding.aor, &binding.instance));
-        if said.is_some_and(|said| log.now.wall < said.renew_at) {
+        if let Some(said) = said.filter(|said| log.now.wall < said.renew_at) {
+            let (aor_id, instance) = (said.aor_id, || instance_hash(&binding.instance));
+            log.overlay.registered(log.now, aor_id, instance);
             return true;
         }
         let until = Timestamp(binding.granted_until_ms);
@@ -203,8 +205,17 @@ impl Published {
     }
 }
 
+/// The state of a phone of ours, for whoever shows it: what the directory holds, which others say too; but one that nothing can be
+/// sent to is stale before they have heard so.
+pub fn state_of(bound: &Bound<'_>, found: Option<&Found>) -> State {
+    match bound.is_reachable() {
+        true => found.map_or(State::Pending, |found| found.state),
+        false => State::Stale,
+    }
+}
+
 /// What the directory holds of the phone `instance` of this AOR at the peer `serving`.
-pub fn state_of(
+pub fn found_of(
     realms: &Realms,
     overlay: &OverlayCore,
     now: Now,

@@ -6,9 +6,9 @@
 use super::{
     Config, Output,
     api::TOO_BUSY,
-    asks::{Elsewhere, LookupQuestion, Pending, Silence, Waiting},
+    asks::{Elsewhere, LookupQuestion, Pending, Search, Silence, Waiting},
     auth::{self, AskedFor},
-    bindings::{instance_hash, state_of},
+    bindings::{found_of, instance_hash, state_of},
     messages::{FoundBinding, LookupReply, LookupRequest, VERSION},
     met::Met,
     neighbours::Neighbours,
@@ -31,7 +31,7 @@ use dots_sip::{
     address::realm_of,
     ids::AskId,
     input::{RemoteTarget, Resolution},
-    registrar::Bindings,
+    registrar::{Bindings, Bound},
 };
 use dots_trust::{
     homes::Homes,
@@ -110,11 +110,21 @@ impl Finder<'_> {
         if self.is_cut_off(&aor) {
             return self.resolved(ask, Resolution::Offline);
         }
-        self.ask_homes(Waiting::Call(ask), aor);
+        self.ask_homes(Waiting::Call(ask), aor, false);
+    }
+
+    /// LIVE-11a: nobody was reached where the directory says: its home may know better.
+    pub(super) fn on_resolve_again(&mut self, ask: AskId, aor: String) {
+        if self.is_local(&aor) {
+            let peers = self.directory_targets(&aor);
+            let none = peers.is_empty();
+            return self.resolved(ask, if none { Resolution::Offline } else { Resolution::Peers(peers) });
+        }
+        self.ask_homes(Waiting::Call(ask), aor, true);
     }
 
     /// Starts with the homes of the AOR's realm; ends in [`Finder::found`].
-    fn ask_homes(&mut self, who: Waiting, aor: String) {
+    fn ask_homes(&mut self, who: Waiting, aor: String, is_again: bool) {
         // One that does not answer just now comes after the others.
         let is_there =
             |home| self.neighbours.contains(home) && self.liveness.state(home) != Some(MemberState::Suspect);
@@ -123,14 +133,15 @@ impl Finder<'_> {
             return self.found(who, &aor, None, Vec::new());
         }
         // The last is asked first; LIVE-10: nobody waits for one that is known not to answer.
-        let there = homes.to_ask().iter().copied().filter(|home| !self.is_gone(*home));
+        let doubted = |home: PeerId| self.liveness.state(home).is_some_and(|s| s != MemberState::Alive);
+        let is_asked = |home: &PeerId| if is_again { !doubted(*home) } else { !self.is_gone(*home) };
+        let there = homes.to_ask().iter().copied().filter(is_asked);
         let mut left: Vec<PeerId> = there.take(HOMES_ASKED).collect();
         left.reverse();
-        self.ask_next(who, aor, left, self.now.mono);
+        self.ask_next(who, aor, left, Search { began: self.now.mono, is_again });
     }
 
-    /// `began`: when the search did.
-    fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>, began: Instant) {
+    fn ask_next(&mut self, who: Waiting, aor: String, mut left: Vec<PeerId>, search: Search) {
         match left.pop() {
             Some(home) => {
                 let shown = match who {
@@ -143,7 +154,7 @@ impl Finder<'_> {
                 let (realm, aor_asked) = (realm.cloned(), aor.clone());
                 let grant = shown.map(|(grant, _)| ByteBuf::from(grant));
                 let body = encode(&LookupRequest::Aor { version: VERSION, aor: aor_asked, grant, realm });
-                let silence = Silence { home, since: self.now.mono, began };
+                let silence = Silence { home, since: self.now.mono, search };
                 let is_connected = self.neighbours.contains(home);
                 let end = patience::end_of(&silence, is_connected, left.is_empty());
                 let asked = Pending::Lookup(LookupQuestion::Home { who, aor, left, home: silence });
@@ -153,7 +164,9 @@ impl Finder<'_> {
                     self.outside.asks.look_at(id, at);
                 }
             }
-            None => self.ask_dht(who, aor, began),
+            // A home that lives says more than what strangers hold, and the call has waited.
+            None if search.is_again => self.found(who, &aor, None, Vec::new()),
+            None => self.ask_dht(who, aor, search.began),
         }
     }
 
@@ -349,7 +362,13 @@ impl Finder<'_> {
         let mut bindings: Vec<FoundBinding> = Vec::new();
         let own = self.phones.reachable(aor, self.now.wall.0);
         if let Some(until_ms) = own.iter().map(|b| b.expires_at_ms).max() {
-            bindings.push(FoundBinding { serving: self.me, until_ms, stale: false });
+            let state = |b: &Bound<'_>| {
+                let found =
+                    found_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(b.instance));
+                state_of(b, found.as_ref())
+            };
+            let stale = own.iter().all(|b| state(b) == State::Stale);
+            bindings.push(FoundBinding { serving: self.me, until_ms, stale });
         }
         let logged = self.believed(aor);
         let logged = logged.iter().map(|f| (f.serving, f.until, f.state == State::Stale));
@@ -398,13 +417,13 @@ impl Finder<'_> {
     }
 
     pub(super) fn on_lookup_reply(&mut self, asked: LookupQuestion, result: Result<Vec<u8>, RequestError>) {
-        let LookupQuestion::Home { who, aor, left, home: Silence { began, .. } } = asked else { return };
+        let LookupQuestion::Home { who, aor, left, home: Silence { search, .. } } = asked else { return };
         match result.ok().and_then(|body| decode::<LookupReply>(&body).ok()) {
             // LOOKUP-3: a home that may be ignorant does not end the search.
             Some(LookupReply::Aor { exists, bindings, unsure: true })
                 if bindings.is_empty() && exists != Some(false) && matches!(who, Waiting::Call(_)) =>
             {
-                self.ask_next(who, aor, left, began)
+                self.ask_next(who, aor, left, search)
             }
             Some(LookupReply::Aor { exists, bindings, .. }) => {
                 let live = bindings.into_iter().filter(|b| b.until_ms > self.now.wall.0).take(PEERS_MAX);
@@ -416,7 +435,7 @@ impl Finder<'_> {
                 });
                 self.found(who, &aor, exists, live.collect());
             }
-            _ => self.ask_next(who, aor, left, began),
+            _ => self.ask_next(who, aor, left, search),
         }
     }
 
@@ -479,7 +498,7 @@ impl Finder<'_> {
         if self.is_local(&aor) {
             return self.outside.account(Pending::Lookup(LookupQuestion::Api { api, aor: aor.clone() }), aor);
         }
-        self.ask_homes(Waiting::Api(api), aor);
+        self.ask_homes(Waiting::Api(api), aor, false);
     }
 
     fn reply_lookup(&mut self, api: u64, aor: &str, exists: Option<bool>, elsewhere: &[Elsewhere]) {
@@ -487,13 +506,13 @@ impl Finder<'_> {
         let mut bindings: Vec<LookupBinding> = Vec::new();
         for b in self.phones.of(aor).filter(|b| b.expires_at_ms > self.now.wall.0) {
             let state =
-                state_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(b.instance));
+                found_of(self.realms, self.overlay, self.now, self.me, aor, instance_hash(b.instance));
             bindings.push(LookupBinding {
                 serving: me.to_string(),
                 instance: b.instance.to_owned(),
                 until_ms: b.expires_at_ms,
                 source: "own".into(),
-                state: state.as_ref().map_or(State::Pending, |f| f.state).as_str().into(),
+                state: state_of(&b, state.as_ref()).as_str().into(),
                 attests: state.as_ref().map(attests).unwrap_or_default(),
             });
         }

@@ -38,6 +38,7 @@ pub mod notes;
 pub mod output;
 mod outside;
 mod patience;
+mod pings;
 mod rate;
 mod receipts;
 mod routes;
@@ -249,7 +250,8 @@ impl Peer {
                 published.on_journal(&mut log, outside, id, &change);
             }
             Sip::Locate { .. } => unreachable!("a core alone holds all bindings"),
-            Sip::Resolve { id, aor, .. } => {
+            Sip::Resolve { id, aor, is_again: true } => self.finder(now).on_resolve_again(id, aor),
+            Sip::Resolve { id, aor, is_again: false } => {
                 // A phone that is registered here rings without anybody being asked.
                 let is_here = !self.sip.bindings().reachable(&aor, now.wall.0).is_empty();
                 if is_here || !self.namer(now).wait_for_realm_of(id, &aor) {
@@ -261,7 +263,8 @@ impl Peer {
                 published.on_expired(&mut log, outside, &change);
             }
             Sip::Proved { flow } => self.outside.put(Output::SipProved { flow }),
-            Sip::Pinged { id, alive } => self.overlay.pinged(now, id, alive),
+            Sip::Pinged { id, sign } => self.on_pinged(now, id, sign),
+            Sip::Unanswered { aor, instance } => self.on_unanswered(now, &aor, &instance),
             Sip::Call(event) => self.recorder(now).on_call(&event),
             Sip::Count(name) => self.outside.count(name),
         }

@@ -13,7 +13,7 @@
 
 use super::{
     Peer,
-    asks::{AuthQuestion, LookupQuestion, Pending, Silence, Waiting},
+    asks::{AuthQuestion, LookupQuestion, Pending, Search, Silence, Waiting},
 };
 use dots_overlay::{records::Permit, transport::RequestError};
 use dots_wire::{Now, PeerId};
@@ -34,7 +34,7 @@ const _: () = assert!(DOUBT.as_millis() < SILENT.as_millis() && HOMES.as_millis(
 /// When a home that was asked is given up if nothing comes of it. One that has to be dialled first may need longer.
 pub(super) fn end_of(silence: &Silence, is_connected: bool, is_last: bool) -> Instant {
     let own = if is_connected || !is_last { SILENT } else { HOMES };
-    (silence.since + own).min((silence.began + HOMES).max(silence.since))
+    (silence.since + own).min((silence.search.began + HOMES).max(silence.since))
 }
 
 /// When the search of the DHT ends.
@@ -71,10 +71,11 @@ impl Peer {
     }
 
     fn on_home_silent(&mut self, now: Now, id: u64, silence: Silence, is_last: bool) {
-        let Silence { home, since, began } = silence;
+        let Silence { home, since, search } = silence;
         if self.was_heard(home, since) {
             // It is there: the same from now on.
-            let silence = Silence { since: now.mono, began: now.mono.max(began), ..silence };
+            let search = Search { began: now.mono, ..search };
+            let silence = Silence { since: now.mono, search, ..silence };
             if let Some(Pending::Lookup(LookupQuestion::Home { home, .. })) = self.outside.asks.get_mut(id) {
                 *home = silence;
             }
@@ -146,7 +147,11 @@ mod tests {
             let began = Instant::now();
             let home = SecretKey::from_bytes(&[1; 32]).expect("a scalar").peer_id();
             let since = began + Duration::from_millis(asked);
-            let end = end_of(&Silence { home, since, began }, is_connected, is_last);
+            let end = end_of(
+                &Silence { home, since, search: Search { began, is_again: false } },
+                is_connected,
+                is_last,
+            );
             assert_eq!(end, began + Duration::from_millis(ends), "{why}");
             let looks = [next_look(since, since, end), next_look(since + DOUBT, since, end)];
             assert!(looks[0] <= end && looks[1] == end, "{why}");

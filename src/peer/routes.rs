@@ -265,14 +265,8 @@ impl Peer {
             OverlayOutput::Append { token, record } => {
                 self.outside.append(Pending::Overlay(token), Stream::Log, record, true);
             }
-            OverlayOutput::PingPhone { id, aor_id, instance } => {
-                match self.published.phone(self.sip.bindings(), aor_id, instance) {
-                    Some(bound) => {
-                        let (aor, instance) = (bound.aor.to_owned(), bound.instance.to_owned());
-                        self.outside.sip(dots_sip::Input::Ping { id, aor, instance });
-                    }
-                    None => self.overlay.pinged(now, id, false),
-                }
+            OverlayOutput::PingPhone { id, aor_id, instance, asker } => {
+                self.on_ping_phone(now, id, (aor_id, instance), asker);
             }
             OverlayOutput::NewBind(claim) => {
                 let mut finder = self.finder(now);

@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    bindings::{instance_hash, state_of},
+    bindings::{found_of, instance_hash, state_of},
     calls::Calls,
     neighbours::{Neighbour, Neighbours},
 };
@@ -10,7 +10,6 @@ use dots_clients::types::{BindingInfo, PeerInfo, RealmInfo, ReceiptInfo, Status}
 use dots_ledger::core::{ReceiptCore, ReceiptView};
 use dots_overlay::{
     core::OverlayCore,
-    directory::State,
     names::{Known, Realms},
 };
 use dots_sip::registrar::{Bindings, Bound};
@@ -56,11 +55,8 @@ impl Views<'_> {
     pub fn bindings(&self) -> Vec<BindingInfo> {
         let row = |b: Bound<'_>| {
             let found =
-                state_of(self.realms, self.overlay, self.now, self.me, b.aor, instance_hash(b.instance));
-            let state = match b.is_reachable() {
-                true => found.map_or(State::Pending, |f| f.state),
-                false => State::Stale,
-            };
+                found_of(self.realms, self.overlay, self.now, self.me, b.aor, instance_hash(b.instance));
+            let state = state_of(&b, found.as_ref());
             BindingInfo {
                 aor: b.aor.to_string(),
                 instance: b.instance.to_string(),

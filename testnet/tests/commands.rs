@@ -154,6 +154,40 @@ fn a_call_across_is_shown_by_every_command() {
     b.stop().unwrap();
 }
 
+/// One function decides what a phone's state is, and what a serving peer learns it tells the others.
+#[test]
+fn bindings_and_lookup_say_the_same_of_a_phone_that_is_there_and_of_one_that_vanished() {
+    let mut a = Peer::start("a.test", &[]).unwrap();
+    let mut b = Peer::join(&a, "b.test", &[]).unwrap();
+    a.meets(&b).unwrap();
+    let mut alice = phone(&a, "alice@a.test");
+    let bob = phone(&b, "bob@b.test").answer().unwrap();
+    let states = || {
+        let mut states: Vec<String> =
+            listed::<BindingInfo>(&b, "bindings", "bindings").into_iter().map(|b| b.state).collect();
+        for peer in [&b, &a] {
+            let found = say(peer, "lookup bob@b.test --json").json().unwrap();
+            let found: LookupInfo = serde_json::from_value(found).unwrap();
+            states.extend(found.bindings.into_iter().map(|b| b.state));
+        }
+        states
+    };
+    let all_are = |state: &str| {
+        poll(state, COME_BACK, || Ok(states().iter().eq([state; 3].iter()).then_some(())))
+            .unwrap_or_else(|e| panic!("{e}: {:?}", states()));
+        assert!(text(&b, "bindings").contains(state), "{}", text(&b, "bindings"));
+        assert!([&a, &b].iter().all(|peer| text(peer, "lookup bob@b.test").contains(state)));
+    };
+    all_are("verified");
+    drop(bob);
+    // Nobody is at that port any more: a call finds out, after timer B.
+    let called = alice.invite("sip:bob@b.test", 4 * SOON).unwrap();
+    assert!(called.is_none_or(|(status, _)| status != 200));
+    all_are("stale");
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
 #[test]
 fn a_realm_is_pinned_and_forgotten() {
     let mut peer = Peer::start("a.test", &[]).unwrap();

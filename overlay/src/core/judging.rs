@@ -1,7 +1,7 @@
 //! What the peer is asked to judge: foreign bindings, when they come and when their realm becomes known.
 
 use super::{OverlayCore, OverlayOutput};
-use crate::directory::Binding;
+use crate::{directory::Binding, verify::place_of};
 use dots_wire::{Label20, Now, bounded::Cause};
 use std::{
     collections::VecDeque,
@@ -59,7 +59,8 @@ impl OverlayCore {
 
     fn watch(&mut self, now: Now, binding: Binding) {
         if let Some(row) = self.directory.row_of(binding) {
-            self.verifier.on_granted(now, row, &mut self.rng);
+            let place = place_of(self.me, self.sync.neighbours(), &binding, now.wall);
+            self.verifier.on_granted(now, row, place, &mut self.rng);
         }
     }
 

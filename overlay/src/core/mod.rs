@@ -11,6 +11,7 @@
 //!
 //! Nothing here reads a clock, a socket or a disk, and the seed makes every random choice repeatable.
 
+mod alive;
 mod asks;
 mod compacting;
 mod gossip;
@@ -22,10 +23,10 @@ mod tests;
 use crate::{
     dht::{self, Puts},
     directory::{Claim, Directory, Found, Short, Source, is_over},
-    log::{AuthorLog, Chains, Defence, Desk, Sync, Treasury},
+    log::{AuthorLog, BATCH, BATCH_LATER, Chains, Defence, Desk, Sync, Treasury},
     records::{Entry, Event, Incarnation, entry},
-    transport::{NetCommand, Protocol},
-    verify::{Pinger, Verifier},
+    transport::{GossipId, NetCommand, Protocol},
+    verify::{Asker, Pinger, Verifier, Watch},
 };
 use asks::{Asks, Pending};
 use dots_wire::{Checked, Hash, Label20, Now, PeerId, SecretKey, TokenBucket, bounded::Standing};
@@ -33,7 +34,7 @@ use judging::Judging;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -60,6 +61,7 @@ pub enum OverlayOutput {
         id: u64,
         aor_id: Hash,
         instance: Hash,
+        asker: Asker,
     },
     /// A phone of ours has registered at another peer and does not answer here: say that it is gone. Its next REGISTER
     /// brings it back.
@@ -93,8 +95,14 @@ pub struct OverlayCore {
     directory: Directory,
     verifier: Verifier,
     pinger: Pinger,
+    /// Over our own phones.
+    watch: Watch,
     puts: Puts,
     judging: Judging,
+    /// Peers that do not answer: that a log of theirs is here makes the network no larger.
+    absent: BTreeSet<PeerId>,
+    /// Verdicts that wait until those who have the message said so.
+    verdicts: VecDeque<(Instant, GossipId)>,
     gaps: BTreeMap<PeerId, TokenBucket>,
     proofs: TokenBucket,
     written: compacting::Written,
@@ -136,6 +144,9 @@ impl OverlayCore {
             directory: Directory::default(),
             verifier: Verifier::new(me),
             pinger: Pinger::new(key.clone()),
+            watch: Watch::default(),
+            absent: BTreeSet::new(),
+            verdicts: VecDeque::new(),
             puts: Puts::default(),
             judging: Judging::default(),
             gaps: BTreeMap::new(),
@@ -206,14 +217,14 @@ impl OverlayCore {
         let (author, directory) = (&self.author, &self.directory);
         if let Some(event) = self.desk.say(now, event, |phone| author.is_bound(phone, directory)) {
             let realm = event.realm();
-            self.append_of(now, realm, event);
+            self.append_of(now, realm, event, BATCH);
         }
     }
 
-    /// The same of an event that does not say itself of which realm it is.
-    fn append_of(&mut self, now: Now, realm: Label20, event: Event) {
+    /// The same of an event that does not say itself of which realm it is. `within`: who waits for it?
+    fn append_of(&mut self, now: Now, realm: Label20, event: Event, within: Duration) {
         self.latest = now;
-        if !self.author.append_of(now, realm, event, &self.directory) {
+        if !self.author.append_of(now, realm, event, &self.directory, within) {
             self.count("log_full");
         }
         self.write_due(now);
@@ -236,6 +247,9 @@ impl OverlayCore {
                     Event::Bind(b) => {
                         self.puts.changed(now, b.aor_id);
                         self.pinger.on_bound(b.aor_id, b.instance);
+                        if let Some(row) = self.directory.row_of((b.aor_id, b.instance, self.me)) {
+                            self.watch.on_bound(now, row, &mut self.rng);
+                        }
                     }
                     Event::Unbind(u) => self.puts.changed(now, u.aor_id),
                     _ => {}
@@ -250,15 +264,6 @@ impl OverlayCore {
         self.write_due(now);
     }
 
-    /// The ping of `PingPhone` `id` has ended; any response of the phone is life.
-    pub fn pinged(&mut self, now: Now, id: u64, alive: bool) {
-        self.latest = now;
-        if let Some((aor_id, instance)) = self.pinger.on_pinged(now, id, alive) {
-            self.out.push_back(OverlayOutput::Moved { aor_id, instance });
-        }
-        self.flush_verify();
-    }
-
     /// Who serves this AOR of this realm, best first. Check grants before routing: they may have been revoked since.
     pub fn lookup(&self, aor_id: Hash, realm: Label20) -> Vec<Found> {
         self.directory.lookup(self.latest, aor_id, realm)
@@ -268,6 +273,7 @@ impl OverlayCore {
     pub fn set_dead(&mut self, now: Now, peer: PeerId, dead: bool) {
         self.latest = now;
         self.directory.set_dead(peer, dead);
+        self.on_absent(peer, dead);
         self.tell_changes();
     }
 
@@ -325,6 +331,8 @@ impl OverlayCore {
             self.sync.poll_timeout(),
             self.verifier.poll_timeout(),
             self.pinger.poll_timeout(),
+            self.watch.poll_timeout(),
+            self.verdicts.front().map(|(at, _)| *at),
             self.puts.poll_timeout(),
             self.judging.poll_timeout(),
             Some(self.sweep_at),
@@ -338,15 +346,17 @@ impl OverlayCore {
         self.latest = now;
         while let Some(event) = self.desk.due(now) {
             let realm = event.realm();
-            self.append_of(now, realm, event);
+            self.append_of(now, realm, event, BATCH);
         }
         self.write_due(now);
+        self.say_verdicts(now);
         self.sync.handle_timeout(now, &mut self.rng, &mut self.chains);
         self.flush_sync();
         let directory = &self.directory;
         let binding = |row: u64| directory.in_row(row);
         self.verifier.handle_timeout(now, &mut self.rng, self.sync.neighbours(), binding);
         self.pinger.handle_timeout(now);
+        self.look_at_phones(now);
         self.flush_verify();
         self.put_due(now);
         self.judge_due(now);
@@ -369,7 +379,13 @@ impl OverlayCore {
     }
 
     fn put_due(&mut self, now: Now) {
+        let mut is_complete = None;
         while let Some(aor) = self.puts.take_due(now) {
+            // LOG-24a: who asks has it from our log.
+            if *is_complete.get_or_insert_with(|| self.is_complete()) {
+                self.puts.rest(now, aor);
+                continue;
+            }
             for aor_id in self.directory.own_aors(aor) {
                 self.put_aor(now, aor, aor_id);
             }
@@ -409,8 +425,8 @@ impl OverlayCore {
             }
         }
         while let Some(ping) = self.pinger.poll_ping() {
-            let (id, aor_id, instance) = (ping.id, ping.aor_id, ping.instance);
-            self.out.push_back(OverlayOutput::PingPhone { id, aor_id, instance });
+            let (id, aor_id, instance, asker) = (ping.id, ping.aor_id, ping.instance, ping.asker);
+            self.out.push_back(OverlayOutput::PingPhone { id, aor_id, instance, asker });
         }
         while let Some((id, body)) = self.pinger.poll_reply() {
             self.net(NetCommand::Respond { id, body });

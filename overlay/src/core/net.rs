@@ -12,9 +12,13 @@ use crate::{
     transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
 };
 use dots_wire::{Allowance, Hash, Now, PeerId, bounded::Standing};
+use std::time::Duration;
 
 /// LOG-12d: entries out of order that one neighbour may pass on to us: each makes us ask for more.
 const GAPS: Allowance = Allowance::new(5.0, 1_000.0);
+/// What came from its author himself is passed on after this much, and of how much that is remembered; more is passed on at once.
+const PASSED_ON_AFTER: Duration = Duration::from_millis(200);
+const VERDICTS_MAX: usize = 2_048;
 /// Proofs that we gossip or write down: a liar's keys cost it nothing, our disk and our neighbours cost us.
 const PROOFS: Allowance = Allowance::new(10.0 / 60.0, 60.0);
 
@@ -24,11 +28,13 @@ impl OverlayCore {
         match event {
             NetEvent::Connected { peer } => {
                 self.directory.set_dead(peer, false);
+                self.on_absent(peer, false);
                 self.sync.on_connected(now, peer, &mut self.chains);
                 self.puts.set_neighbours(true);
             }
             NetEvent::Disconnected { peer } => {
                 self.directory.set_dead(peer, true);
+                self.on_absent(peer, true);
                 self.sync.on_disconnected(peer);
                 self.puts.set_neighbours(!self.sync.neighbours().is_empty());
                 self.gaps.remove(&peer);
@@ -129,14 +135,6 @@ impl OverlayCore {
         (is_new, is_excused, last)
     }
 
-    /// What a serving peer says of its phone goes into our log.
-    fn on_verified(&mut self, now: Now, id: u64, body: Option<&[u8]>) {
-        if let Some((what, event)) = self.verifier.on_response(now, id, body, &mut self.rng) {
-            let realm = self.directory.realm_of(what);
-            self.append_of(now, realm, event);
-        }
-    }
-
     fn on_gossip(&mut self, now: Now, from: PeerId, id: GossipId, body: &[u8]) {
         let verdict = match gossip::read(&self.network, body) {
             None => Some(false),
@@ -149,20 +147,33 @@ impl OverlayCore {
                 // Known already, of somebody unknown, or no proof: either way nobody needs it from us.
                 None => None,
             },
-            Some(gossip::Said::Entry(bytes)) => self.on_gossiped_entry(now, from, &bytes),
+            Some(gossip::Said::Entry(bytes)) => self.on_gossiped_entry(now, from, id, &bytes),
         };
         if let Some(accept) = verdict {
             self.net(NetCommand::GossipVerdict { id, accept });
         }
     }
 
-    /// Whether to pass it on; `None`: not, but nobody is to blame.
-    fn on_gossiped_entry(&mut self, now: Now, from: PeerId, bytes: &[u8]) -> Option<bool> {
+    pub(super) fn say_verdicts(&mut self, now: Now) {
+        while let Some((_, id)) = self.verdicts.front().copied().filter(|(at, _)| *at <= now.mono) {
+            self.verdicts.pop_front();
+            self.net(NetCommand::GossipVerdict { id, accept: true });
+        }
+    }
+
+    /// Whether to pass it on; `None`: not, or not yet, and nobody is to blame.
+    fn on_gossiped_entry(&mut self, now: Now, from: PeerId, id: GossipId, bytes: &[u8]) -> Option<bool> {
         match self.chains.accept_whole(now, bytes) {
             Accepted::New { entry, restart } => {
                 self.on_entry(now, from, &entry, restart);
                 // LOG-6: what we take at the edge of our clock another one would not.
-                (entry.header.time.since(now.wall) <= FORWARD_MAX).then_some(true)
+                let may_pass = entry.header.time.since(now.wall) <= FORWARD_MAX;
+                // LOG-10a: its author tells all his neighbours himself. Who has it says so meanwhile, and is not told again.
+                if may_pass && entry.header.author == from && self.verdicts.len() < VERDICTS_MAX {
+                    self.verdicts.push_back((now.mono + PASSED_ON_AFTER, id));
+                    return None;
+                }
+                may_pass.then_some(true)
             }
             Accepted::Known { news } => news.then_some(true),
             Accepted::Gap { author, incarnation, from: seq } => {

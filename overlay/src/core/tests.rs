@@ -5,6 +5,7 @@ use crate::{
     directory::State,
     records::{Bind, Header, Revoke, Unbind, entry::VERSION},
     transport::NetEvent,
+    verify::Sign,
 };
 use dots_wire::{Label20, Timestamp, bounded::Cause, encode};
 
@@ -113,7 +114,10 @@ impl Net {
                 self.disks[at].push(record);
                 self.cores[at].durable(self.now, token);
             }
-            OverlayOutput::PingPhone { id, .. } => self.cores[at].pinged(self.now, id, self.alive),
+            OverlayOutput::PingPhone { id, .. } => {
+                let sign = if self.alive { Sign::Life } else { Sign::Silence };
+                self.cores[at].pinged(self.now, id, sign);
+            }
             OverlayOutput::DirectoryChanged { .. } => {}
             OverlayOutput::Rewrite { records } => self.disks[at] = records,
             OverlayOutput::NewBind(claim) => {
@@ -256,6 +260,9 @@ fn at_five_percent_loss_five_quiet_seconds_are_enough() {
 #[test]
 fn a_binding_is_pending_then_verified_by_others() {
     let mut net = Net::new(3, 0.0, 1);
+    // Each says that it is there, so that all know who all are.
+    (0..3).for_each(|at| net.cores[at].open(net.now));
+    net.pass(Duration::from_millis(60));
     net.bind(0, 7, 1);
     net.pass(Duration::from_millis(60));
     let state = |net: &Net, at: usize| net.cores[at].lookup(Hash([7; 32]), REALM).first().map(|f| f.state);
@@ -265,12 +272,82 @@ fn a_binding_is_pending_then_verified_by_others() {
         assert_eq!(state(&net, at), Some(State::Verified));
     }
     let found = net.cores[2].lookup(Hash([7; 32]), REALM);
-    assert_eq!(found.first().map(|f| f.attested.len()), Some(2), "both others have looked");
-    net.alive = false;
+    assert_eq!(found.first().map(|f| f.attested.len()), Some(1), "LOG-21a: the first to look says so");
     net.pass(Duration::from_secs(1_500));
-    assert_eq!(state(&net, 0), Some(State::Stale), "two verifiers say so");
+    let found = net.cores[2].lookup(Hash([7; 32]), REALM);
+    let attested = found.first().map(|f| f.attested.clone()).unwrap_or_default();
+    assert_eq!(attested.len(), 2, "LOG-21b: a second one says so too");
+    net.pass(Duration::from_secs(1_500));
+    let found = net.cores[2].lookup(Hash([7; 32]), REALM);
+    assert_eq!(found.first().map(|f| &f.attested), Some(&attested), "what is known is not said again");
+    net.alive = false;
+    net.pass(Duration::from_secs(80));
+    for at in 0..3 {
+        assert_eq!(state(&net, at), Some(State::Stale), "LOG-15a: its serving peer says so");
+    }
+    net.alive = true;
+    net.pass(Duration::from_secs(70));
+    for at in 0..3 {
+        assert_eq!(state(&net, at), Some(State::Verified), "and takes it back");
+    }
+    let found = net.cores[2].lookup(Hash([7; 32]), REALM);
+    assert_eq!(
+        found.first().map(|f| f.attested.len()),
+        Some(3),
+        "both verifiers' words, and the serving peer's"
+    );
+    assert_eq!(net.puts, [], "LOG-24a: who asks has it from the log");
+}
+
+/// LOG-24a: a peer whose log others pass on may not hear ours from us.
+#[test]
+fn what_not_all_are_told_is_put_where_they_look() {
+    let mut net = Net::new(3, 0.0, 1);
+    net.wire.clear();
+    for (at, other) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+        let peer = net.keys[other].peer_id();
+        net.wire.push_back((at, NetEvent::Connected { peer }));
+    }
+    net.bind(2, 9, 1);
+    net.pass(Duration::from_secs(2));
+    net.bind(0, 7, 1);
+    net.pass(Duration::from_secs(1_500));
     let puts = net.puts.iter().filter(|(k, _)| *k == [7; 32]).count();
     assert!((1..=3).contains(&puts), "off the hot path, and refreshed: {puts}");
+}
+
+/// LOG-10a.
+#[test]
+fn what_comes_from_its_author_is_passed_on_after_a_pause() {
+    let mut net = Net::new(1, 0.0, 1);
+    let author = key(2).peer_id();
+    net.cores[0].handle_net(net.now, NetEvent::Connected { peer: author });
+    let mut other = OverlayCore::new(key(2), "test".into(), 2, net.now);
+    other.open(net.now);
+    let mut bodies = Vec::new();
+    while let Some(output) = other.poll_output() {
+        match output {
+            OverlayOutput::Append { token, .. } => other.durable(net.now, token),
+            OverlayOutput::Net(NetCommand::Publish { body }) => bodies.push(body),
+            _ => {}
+        }
+    }
+    let body = bodies.pop().expect("an entry of its start");
+    let verdicts = |net: &mut Net| {
+        let out = std::iter::from_fn(|| net.cores[0].poll_output());
+        out.filter(|o| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { accept: true, .. })))
+            .count()
+    };
+    net.cores[0].handle_net(net.now, NetEvent::Gossip { from: author, id: 1, body: body.clone() });
+    assert_eq!(verdicts(&mut net), 0);
+    net.now.mono += Duration::from_millis(200);
+    assert!(net.cores[0].poll_timeout().is_some_and(|at| at <= net.now.mono));
+    net.cores[0].handle_timeout(net.now);
+    assert_eq!(verdicts(&mut net), 1);
+    // Of whoever is not the author nobody knows whom he told.
+    let mut net = Net::new(1, 0.0, 1);
+    net.cores[0].handle_net(net.now, NetEvent::Gossip { from: key(3).peer_id(), id: 1, body });
+    assert_eq!(verdicts(&mut net), 1);
 }
 
 #[test]

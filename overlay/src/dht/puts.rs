@@ -74,6 +74,11 @@ impl Puts {
         self.plan(aor, now.mono + REFRESH);
     }
 
+    /// Nobody needs it just now.
+    pub fn rest(&mut self, now: Now, aor: Short) {
+        self.plan(aor, now.mono + REFRESH);
+    }
+
     fn forget_rested(&mut self, now: Now) {
         while let Some((at, aor)) = self.by_age.front().copied().filter(|(at, _)| *at + PER_AOR <= now.mono) {
             self.by_age.pop_front();

@@ -33,7 +33,7 @@ use dots_wire::{
 };
 use revoked::Revoked;
 pub use revoked::is_over;
-pub use shown::{Found, State};
+pub use shown::{Found, News, State};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -1,11 +1,15 @@
 //! What the directory answers: an AOR's bindings with what others attest of them.
 
-use super::{Directory, Held, words::Word};
+use super::{Binding, Directory, Held, words::Word};
 use crate::records::Life;
 use dots_wire::{Hash, Label20, Now, PeerId, SharedBytes, Timestamp};
+use std::time::Duration;
 
 /// A binding is stale by the word of this many verifiers.
 const STALE_WORDS: usize = 2;
+/// Good words that are said of one binding, and how soon again.
+const GOOD_WORDS: usize = 2;
+const SAID_AGAIN: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -94,19 +98,58 @@ impl Directory {
         if self.dead.contains(&serving) {
             return State::Stale;
         }
-        let words = |life: Life| self.words(held).filter(move |word| word.life == life).map(|word| word.at);
-        let alive = words(Life::Alive).max();
-        let gone = words(Life::Silent).chain(words(Life::Gone)).filter(|at| Some(*at) > alive);
+        self.attested(serving, held)
+    }
+
+    /// What was attested of it, whoever is connected.
+    fn attested(&self, serving: PeerId, held: &Held) -> State {
+        let is_own = |word: &&Word| word.verifier(&self.table.peers) == serving;
+        let words = |life: Life| self.words(held).filter(move |word| word.life == life);
+        let by_others = |life: Life| words(life).filter(|word| !is_own(word)).map(|word| word.at);
+        let alive = by_others(Life::Alive).max();
+        let gone = by_others(Life::Silent).chain(by_others(Life::Gone));
         // A word from before the binding was last said is about another moment of it.
-        if gone.filter(|at| *at >= held.said).count() >= STALE_WORDS {
+        let is_news = |at: &Timestamp| Some(*at) > alive && *at >= held.said;
+        // LOG-15a: whom the serving peer itself does not reach, nobody does.
+        let own = words(Life::Silent).filter(is_own).map(|word| word.at);
+        if gone.filter(is_news).count() >= STALE_WORDS || own.filter(is_news).count() > 0 {
             return State::Stale;
         }
         if alive.is_some() {
             State::Verified
-        } else if words(Life::Unpingable).next().is_some() {
+        } else if by_others(Life::Unpingable).next().is_some() {
             State::Unpingable
         } else {
             State::Pending
         }
     }
+
+    /// LOG-21b: would the word of `verifier` that this phone's life is so change anything? A first look is news; that all is as it was
+    /// is not.
+    pub fn is_news(&self, now: Timestamp, binding: Binding, verifier: PeerId, life: Life) -> Option<News> {
+        let held = self.held(binding)?;
+        let state = self.attested(binding.2, held);
+        let good = || self.words(held).filter(|word| word.life == Life::Alive);
+        let alive = good().map(|word| word.at).max();
+        // Some hear a word before the binding that it is about: it is said twice, and again now and then.
+        let is_old = alive.is_none_or(|at| now.since(at) >= SAID_AGAIN) || good().count() < GOOD_WORDS;
+        let mine = self.words(held).find(|word| word.verifier(&self.table.peers) == verifier);
+        let said_gone = mine.is_some_and(|word| {
+            matches!(word.life, Life::Silent | Life::Gone) && word.at >= held.said && Some(word.at) > alive
+        });
+        let is_news = match life {
+            Life::Alive => state != State::Verified || said_gone || is_old,
+            Life::Silent | Life::Gone => state != State::Stale && !said_gone,
+            Life::Unpingable => state == State::Pending,
+        };
+        is_news.then_some(if state == State::Pending { News::First } else { News::Change })
+    }
+}
+
+/// What a word would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The first on a new binding: callers wait for it.
+    First,
+    Change,
 }

@@ -29,8 +29,19 @@ impl Words {
     fn takes(&self, verifier: Option<u32>, at: Timestamp) -> bool {
         match self.iter().find(|word| Some(word.verifier) == verifier) {
             Some(word) => word.at < at,
-            None => self.iter().count() < WORDS_MAX,
+            None => self.iter().count() < WORDS_MAX || self.iter().any(|word| word.at < at),
         }
+    }
+
+    /// At the limit the oldest word gives way, but never the serving peer's own: whose it was.
+    fn make_room(&mut self, serving: Option<u32>) -> Option<u32> {
+        let mut words = self.0.take()?.into_vec();
+        let is_full = words.len() >= WORDS_MAX;
+        let others = words.iter().enumerate().filter(|(_, word)| is_full && Some(word.verifier) != serving);
+        let oldest = others.min_by_key(|(_, word)| word.at).map(|(at, _)| at);
+        let gone = oldest.map(|at| words.remove(at).verifier);
+        self.0 = Some(words.into_boxed_slice());
+        gone
     }
 
     fn put(&mut self, word: Word) -> bool {
@@ -62,10 +73,13 @@ impl Word {
 }
 
 impl Directory {
-    /// The verifier's word counts only with the serving peer's signature on what was seen, and never its own.
+    /// The verifier's word counts only with the serving peer's signature on what was seen. LOG-15a: of itself a serving peer can only
+    /// say that a phone is silent, and take that back.
     pub(super) fn attest(&mut self, verifier: PeerId, attest: &Attest) {
         let Ok(outcome) = attest.proof.peek::<PingOutcome>() else { return };
-        if outcome.verifier != verifier || outcome.serving == verifier || self.liars.contains(&verifier) {
+        let is_own = outcome.serving == verifier;
+        let may_say = !is_own || matches!(outcome.life, Life::Alive | Life::Silent);
+        if outcome.verifier != verifier || !may_say || self.liars.contains(&verifier) {
             return;
         }
         let binding = (outcome.aor_id, outcome.instance, outcome.serving);
@@ -77,10 +91,14 @@ impl Directory {
             return;
         }
         let number = self.table.peers.hold(verifier);
+        let serving = self.table.peers.of(&outcome.serving);
         let held = self.table.get_mut(serial).expect("it was found");
+        let is_known = held.words.iter().any(|word| word.verifier == number);
+        let gone = if is_known { None } else { held.words.make_room(serving) };
         if !held.words.put(Word { at: outcome.time, verifier: number, life: outcome.life }) {
             self.table.peers.release(number);
         }
+        gone.into_iter().for_each(|gone| self.table.peers.release(gone));
         self.table.changed.insert(outcome.aor_id);
     }
 }

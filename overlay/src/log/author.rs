@@ -19,6 +19,8 @@ use std::{
 
 /// LOG-4: one signature for all events of this time.
 pub const BATCH: Duration = Duration::from_millis(20);
+/// LOG-4b: the same of words that nobody waits for: they go with the next that somebody does, or after this.
+pub const BATCH_LATER: Duration = Duration::from_secs(10);
 /// Bytes of events per entry: the header, its signature and the CBOR around each event stay under `ENTRY_MAX`.
 const BATCH_BYTES: usize = 40 * 1024;
 const BATCH_EVENTS: usize = entry::EVENTS_MAX;
@@ -157,11 +159,18 @@ impl AuthorLog {
     #[cfg(test)]
     pub fn append(&mut self, now: Now, event: Event, directory: &Directory) -> bool {
         let realm = event.realm();
-        self.append_of(now, realm, event, directory)
+        self.append_of(now, realm, event, directory, BATCH)
     }
 
     /// The same of an event that does not say itself of which realm it is.
-    pub fn append_of(&mut self, now: Now, mut realm: Label20, event: Event, directory: &Directory) -> bool {
+    pub fn append_of(
+        &mut self,
+        now: Now,
+        mut realm: Label20,
+        event: Event,
+        directory: &Directory,
+        within: Duration,
+    ) -> bool {
         let bytes = encode(&event);
         if bytes.len() > entry::EVENT_MAX || self.pending_bytes + bytes.len() > PENDING_BYTES_MAX {
             return false;
@@ -186,7 +195,8 @@ impl AuthorLog {
             _ => {}
         }
         self.push(realm, bytes, false);
-        self.flush_at.get_or_insert(now.mono + BATCH);
+        let at = now.mono + within;
+        self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
         if self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_EVENTS {
             self.flush_at = Some(now.mono);
         }
@@ -410,6 +420,27 @@ mod tests {
             until: Timestamp(u64::MAX),
             grant: None,
         })
+    }
+
+    /// LOG-4b.
+    #[test]
+    fn what_nobody_waits_for_goes_with_what_somebody_does_or_after_ten_seconds() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a scalar");
+        let mut now = Now { mono: Instant::now(), wall: Timestamp(1_000) };
+        let (mut log, dir) = (AuthorLog::new(key, 7, now), Directory::default());
+        let later = |log: &mut AuthorLog, now: Now, n: u8| {
+            assert!(log.append_of(now, dots_wire::Label20([0; 20]), bind(n), &dir, BATCH_LATER));
+        };
+        later(&mut log, now, 1);
+        now.mono += BATCH;
+        assert!(log.seal_due(now, &dir).is_empty());
+        now.mono += BATCH_LATER;
+        assert_eq!(log.seal_due(now, &dir).len(), 1, "it is said in the end");
+        later(&mut log, now, 2);
+        assert!(log.append(now, bind(3), &dir));
+        now.mono += BATCH;
+        let sealed = log.seal_due(now, &dir);
+        assert_eq!((sealed.len(), sealed[0].entry.events.len()), (1, 2), "one entry, one signature");
     }
 
     /// LOG-4.

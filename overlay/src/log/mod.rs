@@ -21,7 +21,7 @@ pub mod sync;
 mod tests;
 mod treasury;
 
-pub use author::AuthorLog;
+pub use author::{AuthorLog, BATCH, BATCH_LATER};
 pub use chains::{Accepted, Chains, Head, Later};
 pub use defence::Defence;
 pub use desk::Desk;

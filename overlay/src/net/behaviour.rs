@@ -201,6 +201,8 @@ fn gossip(network: &str) -> Result<gossipsub::Behaviour, NetError> {
         .publish_queue_duration(PUBLISH_QUEUED_MAX)
         .forward_queue_duration(FORWARD_QUEUED_MAX)
         .connection_handler_queue_len(GOSSIP_QUEUE)
+        // LOG-10a: who has a message says so, however short it is.
+        .idontwant_message_size_threshold(0)
         // Our own entries go to every neighbour: in a small network everybody has them after one hop.
         .flood_publish(true)
         .build()

@@ -9,13 +9,16 @@
 //! ```
 //!
 //! No verifier contacts a phone. Who verifies what is drawn by hash: the three known peers closest to
-//! H(aor_id | epoch), so nobody chooses its own judges for long.
+//! H(aor_id | epoch), so nobody chooses its own judges for long. The closest looks at a new binding at once, the others later and
+//! all of them now and then; what they find is said only where it changes what the directory shows.
 
 mod serving;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-pub use serving::{Pinger, Question};
+pub use serving::{Asker, Pinger, Question, Sign};
+pub use watch::Watch;
 
 use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, event::PING_DOMAIN};
 use dots_wire::{
@@ -37,9 +40,11 @@ const WATCHED_MAX: usize = 50_000;
 const ASKED_MAX: usize = 32;
 /// Challenges in all, so that what we attest stays under what others let an author attest (LOG-13).
 const ASKS: Allowance = Allowance::new(3.0, 900.0);
-/// A new binding is looked at after this much and up to twice that: its serving peer's log has then spread.
+/// A new binding is looked at by the first verifier after this much and up to twice that: its serving peer's log has then spread.
 const FIRST: Duration = Duration::from_millis(100);
-/// LOG-21: then again about this often; one that was silent sooner.
+/// LOG-21a: by the others after this much: by then the first has spoken, and what they find is seldom news.
+const LATER: Duration = Duration::from_secs(10);
+/// LOG-21: then again about this often; where nothing came of it sooner.
 const AGAIN: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(30);
 /// A challenge that nobody answers is given up.
@@ -87,10 +92,15 @@ impl Verifier {
         }
     }
 
-    /// A binding of another peer is there, and its home says so.
-    pub fn on_granted(&mut self, now: Now, row: Row, rng: &mut impl Rng) {
+    /// A binding of another peer is there, and its home says so. `place`: ours among its verifiers.
+    pub fn on_granted(&mut self, now: Now, row: Row, place: Option<usize>, rng: &mut impl Rng) {
         if self.due.deadline(&row).is_none() && self.due.len() < WATCHED_MAX {
-            self.schedule(now, row, FIRST, rng);
+            let after = match place {
+                Some(0) => FIRST,
+                Some(_) => LATER,
+                None => AGAIN,
+            };
+            self.schedule(now, row, after, rng);
         }
     }
 
@@ -124,7 +134,7 @@ impl Verifier {
         while self.asked.len() < ASKED_MAX {
             let Some(row) = self.due.expired(now.mono) else { return };
             let Some(what) = binding(row) else { continue };
-            if !peers.contains(&what.2) || !is_verifier(self.me, peers, &what, now.wall) {
+            if !peers.contains(&what.2) || place_of(self.me, peers, &what, now.wall).is_none() {
                 self.schedule(now, row, AGAIN, rng);
             } else if self.purse.take(now.mono, ASKS, 1.0) {
                 self.ask(now, row, what, rng);
@@ -147,14 +157,14 @@ impl Verifier {
         self.out.pop_front()
     }
 
-    /// The answer to [`Challenge`] `id`; what we then attest.
+    /// The answer to [`Challenge`] `id`; what we may then attest.
     pub fn on_response(
         &mut self,
         now: Now,
         id: u64,
         body: Option<&[u8]>,
         rng: &mut impl Rng,
-    ) -> Option<(Watched, Event)> {
+    ) -> Option<(Watched, Life, Event)> {
         let asked = self.asked.remove(&id)?;
         let checked = body.and_then(|b| self.check(now, &asked, b));
         let Some((proof, life)) = checked else {
@@ -163,11 +173,10 @@ impl Verifier {
             return None;
         };
         match life {
-            Life::Alive | Life::Unpingable => self.schedule(now, asked.row, AGAIN, rng),
-            Life::Silent => self.schedule(now, asked.row, SOON, rng),
+            Life::Alive | Life::Unpingable | Life::Silent => self.schedule(now, asked.row, AGAIN, rng),
             Life::Gone => {}
         }
-        Some((asked.what, Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })))
+        Some((asked.what, life, Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })))
     }
 
     fn check(&self, now: Now, asked: &Asked, body: &[u8]) -> Option<(Signed, Life)> {
@@ -187,8 +196,9 @@ impl Verifier {
     }
 }
 
-/// Is `me` among the closest of `peers` and itself, the serving peer aside, to the binding's place in this epoch?
-pub fn is_verifier(me: PeerId, peers: &BTreeSet<PeerId>, what: &Watched, wall: Timestamp) -> bool {
+/// How many of `peers`, the serving peer aside, are closer than `me` to the binding's place in this epoch; `None`: so many that we
+/// are no verifier of it.
+pub fn place_of(me: PeerId, peers: &BTreeSet<PeerId>, what: &Watched, wall: Timestamp) -> Option<usize> {
     let epoch = wall.0 / u64::try_from(EPOCH.as_millis()).unwrap_or(u64::MAX);
     let place = sha256(&[&what.0.0[..], &epoch.to_be_bytes()].concat());
     let distance = |p: &PeerId| {
@@ -196,6 +206,6 @@ pub fn is_verifier(me: PeerId, peers: &BTreeSet<PeerId>, what: &Watched, wall: T
         Hash(std::array::from_fn(|i| at.0[i] ^ place.0[i]))
     };
     let mine = distance(&me);
-    me != what.2
-        && peers.iter().filter(|p| **p != what.2 && **p != me && distance(p) < mine).count() < VERIFIERS
+    let closer = peers.iter().filter(|p| **p != what.2 && **p != me && distance(p) < mine).count();
+    (me != what.2 && closer < VERIFIERS).then_some(closer)
 }

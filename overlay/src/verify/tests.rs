@@ -10,6 +10,10 @@ fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).expect("a scalar")
 }
 
+fn sign(alive: bool) -> Sign {
+    if alive { Sign::Life } else { Sign::Silence }
+}
+
 struct World {
     now: Now,
     rng: ChaCha20Rng,
@@ -49,11 +53,11 @@ impl World {
         let me = key(1).peer_id();
         self.pinger.on_request(self.now, me, 7, &challenge.body, |_, _| serves);
         if let Some(ping) = self.pinger.poll_ping() {
-            self.pinger.on_pinged(self.now, ping.id, alive);
+            self.pinger.on_pinged(self.now, ping.id, sign(alive));
         }
         let (inbound, body) = self.pinger.poll_reply()?;
         assert_eq!(inbound, 7);
-        match self.verifier.on_response(self.now, challenge.id, body.as_deref(), &mut self.rng)?.1 {
+        match self.verifier.on_response(self.now, challenge.id, body.as_deref(), &mut self.rng)?.2 {
             Event::Attest(a) => a.proof.peek::<PingOutcome>().ok().map(|o| o.life),
             _ => None,
         }
@@ -64,7 +68,7 @@ impl World {
 #[test]
 fn a_phone_is_looked_at_again_and_again() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, 1, &mut w.rng);
+    w.verifier.on_granted(w.now, 1, Some(0), &mut w.rng);
     assert_eq!(w.round(true, false), Some(Life::Unpingable), "never answered");
     assert_eq!(w.round(true, true), Some(Life::Alive));
     assert_eq!(w.round(true, false), Some(Life::Silent), "did answer before");
@@ -75,7 +79,7 @@ fn a_phone_is_looked_at_again_and_again() {
 #[test]
 fn an_outcome_for_another_challenge_or_by_another_key_is_no_word() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, 1, &mut w.rng);
+    w.verifier.on_granted(w.now, 1, Some(0), &mut w.rng);
     let first = w.challenge().expect("it is due");
     let outcome = |serving: u8, challenge: Hash, time: u64| PingOutcome {
         version: serving::VERSION,
@@ -121,7 +125,7 @@ fn several_verifiers_share_one_ping() {
     }
     let ping = w.pinger.poll_ping().expect("one");
     assert_eq!(w.pinger.poll_ping(), None);
-    w.pinger.on_pinged(w.now, ping.id, true);
+    w.pinger.on_pinged(w.now, ping.id, Sign::Life);
     let replies: Vec<_> = std::iter::from_fn(|| w.pinger.poll_reply()).collect();
     assert_eq!(replies.len(), 3);
     for (inbound, body) in replies {
@@ -138,8 +142,10 @@ fn three_verifiers_are_drawn_and_never_the_serving_peer() {
     for aor in 0..10u8 {
         let what = (Hash([aor; 32]), PHONE, key(3).peer_id());
         let drawn: Vec<&PeerId> =
-            peers.iter().filter(|p| is_verifier(**p, &peers, &what, Timestamp(0))).collect();
+            peers.iter().filter(|p| place_of(**p, &peers, &what, Timestamp(0)).is_some()).collect();
         assert_eq!(drawn.len(), VERIFIERS);
+        let first = peers.iter().filter(|p| place_of(**p, &peers, &what, Timestamp(0)) == Some(0));
+        assert_eq!(first.count(), 1, "LOG-21a");
         assert!(!drawn.contains(&&key(3).peer_id()));
     }
 }
@@ -188,7 +194,7 @@ fn whoever_asks_within_ten_seconds_is_told_the_same_and_nobody_is_rung() {
             w.pinger.on_request(w.now, key(1 + n % 7).peer_id(), u64::from(n), &body, |_, _| true);
             let ping = w.pinger.poll_ping();
             if let Some(ping) = ping {
-                w.pinger.on_pinged(w.now, ping.id, answers);
+                w.pinger.on_pinged(w.now, ping.id, sign(answers));
             }
             let (_, word) = w.pinger.poll_reply().expect("each is answered");
             let outcome: PingOutcome = decode::<Signed>(&word.expect("with a word")).unwrap().peek().unwrap();
@@ -232,4 +238,46 @@ fn whoever_has_most_pings_under_way_gives_way() {
     let of_others = refused.filter(|(inbound, _)| *inbound >= 5_000).count();
     assert_eq!(of_others, 0, "the loud one pays");
     assert!(!ask(&mut w, 3, 9_000, 9_000), "and gets no more");
+}
+
+/// A ping that was not sent is no silence, and tells nobody anything.
+#[test]
+fn what_was_not_asked_says_nothing_of_the_phone() {
+    let mut w = World::new();
+    let (aor_id, instance, challenge) = (AOR, PHONE, Hash([9; 32]));
+    let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
+    w.pinger.on_request(w.now, key(1).peer_id(), 7, &body, |_, _| true);
+    let ping = w.pinger.poll_ping().expect("one");
+    let ended = w.pinger.on_pinged(w.now, ping.id, Sign::NotAsked).expect("it was under way");
+    assert_eq!(ended.life, None);
+    assert_eq!(w.pinger.poll_reply(), Some((7, None)));
+    w.pinger.on_request(w.now, key(1).peer_id(), 8, &body, |_, _| true);
+    assert!(w.pinger.poll_ping().is_some(), "nothing is remembered of it");
+}
+
+/// What we want to know ourselves has places of its own, and joins what is under way.
+#[test]
+fn our_own_looks_take_no_place_of_verifiers_and_lose_none_to_them() {
+    let mut w = World::new();
+    let phone = |n: u64| {
+        let mut aor = [0; 32];
+        aor[..8].copy_from_slice(&n.to_be_bytes());
+        (Hash(aor), PHONE)
+    };
+    let looks = (0..3_000).filter(|n| w.pinger.look(w.now, phone(*n), Asker::Watch)).count();
+    assert_eq!(looks, 2_048);
+    assert!(w.pinger.look(w.now, phone(0), Asker::Watch), "it is under way");
+    let ask = |w: &mut World, who: u8, n: u64| {
+        let ((aor_id, instance), challenge) = (phone(n), Hash([9; 32]));
+        let body = encode(&Question { version: serving::VERSION, aor_id, instance, challenge });
+        w.pinger.on_request(w.now, key(who).peer_id(), n, &body, |_, _| true);
+    };
+    (10_000..10_300).for_each(|n| ask(&mut w, 3, n));
+    let begun = std::iter::from_fn(|| w.pinger.poll_ping()).count();
+    assert_eq!(begun, 2_048 + 256);
+    ask(&mut w, 4, 5);
+    assert!(w.pinger.poll_ping().is_none(), "one ping tells both");
+    w.now.mono += Duration::from_secs(10);
+    w.pinger.handle_timeout(w.now);
+    assert!(w.pinger.look(w.now, phone(9), Asker::Watch), "room again");
 }

@@ -6,11 +6,12 @@ use crate::{
     hop::Hop,
     ids::PingId,
     message::Message,
-    output::About,
+    output::{About, Sign},
     ping::{PingIds, Pings, build_options},
     registrar::{Binding, Bindings, Bound},
     transaction::{Outgoing, Transactions, User},
 };
+use dots_wire::bounded::Cause;
 
 /// Asks the phone of a binding for a sign of life: on its flow, and where it listens if that is another port. No connection
 /// is opened for a ping while another is there.
@@ -20,19 +21,29 @@ pub(crate) fn on_ping(
     pings: &mut Pings,
     bindings: &Bindings,
     (id, aor, instance): (PingId, &str, &str),
+    cause: Cause,
 ) {
-    let bound = bindings.by_instance(aor, instance).filter(Bound::is_reachable);
-    let Some(bound) = bound.filter(|_| pings.start(cx.now.mono, id)) else {
-        return cx.out(Output::Pinged { id, alive: false });
+    let Some(bound) = bindings.by_instance(aor, instance).filter(Bound::is_reachable) else {
+        return cx.out(Output::Pinged { id, sign: Sign::Unreachable });
     };
+    if !pings.start(cx.now.mono, id, cause) {
+        cx.count("pings_refused");
+        return cx.out(Output::Pinged { id, sign: Sign::NotAsked });
+    }
+    let mut is_refused = false;
     let there = bound.listens.filter(|at| !bound.is_open || at.transport == Transport::Udp);
-    let there = there.map(|at| at.beside(&bound.flow));
+    // It may be the very flow.
+    let there = there.map(|at| at.beside(&bound.flow)).filter(|there| *there != bound.flow || !bound.is_open);
     let binding = bound.to_binding();
     for flow in there.into_iter().chain(bound.is_open.then_some(bound.flow)) {
         // A Contact that makes no readable Request-URI is answered by silence: dead.
         if let Some(outgoing) = options(cx, &binding, flow) {
-            tx.request(cx, outgoing, User::Ping(id));
+            is_refused |= tx.request(cx, outgoing, User::Ping(id)).is_none();
         }
+    }
+    // There was no room for the transaction: that says nothing of the phone.
+    if is_refused && pings.answered(id) {
+        cx.out(Output::Pinged { id, sign: Sign::NotAsked });
     }
 }
 
@@ -50,6 +61,6 @@ pub(crate) fn options(cx: &mut Cx<'_>, binding: &Binding, flow: Flow) -> Option<
 /// Whatever comes back is life.
 pub(crate) fn on_answer(cx: &mut Cx<'_>, pings: &mut Pings, id: PingId) {
     if pings.answered(id) {
-        cx.out(Output::Pinged { id, alive: true });
+        cx.out(Output::Pinged { id, sign: Sign::Life });
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     ids::Shard,
     location::Place,
     message::{Message, ParseError, Unreadable},
+    output::Sign,
     ping::Pings,
     proxy::Proxy,
     registrar::{Bindings, Registrar},
@@ -186,7 +187,15 @@ impl Parts<'_> {
                 self.on_broken(&Hop::Phone(flow), Unreadable { why: ParseError::ContentLength, read });
             }
             Input::FlowClosed { flow } => {
+                let cut: Vec<(String, String)> = registrar
+                    .bindings()
+                    .by_flow(&flow)
+                    .map(|bound| (bound.aor.to_owned(), bound.instance.to_owned()))
+                    .collect();
                 registrar.bindings_mut().flow_closed(&flow);
+                for (aor, instance) in cut {
+                    cx.out(Output::Unanswered { aor, instance });
+                }
                 self.on_hop_down(&Hop::Phone(flow));
             }
             Input::OverlayDown { peer } => self.on_hop_down(&Hop::Peer(peer)),
@@ -206,8 +215,8 @@ impl Parts<'_> {
             Input::Resolved { id, resolution } => proxy.on_resolved(cx, tx, id, resolution),
             Input::Restore { binding } => registrar.restore(cx, &binding),
             Input::Drain => unreachable!("the core itself takes it"),
-            Input::Ping { id, aor, instance } => {
-                agent::on_ping(cx, tx, pings, registrar.bindings(), (id, &aor, &instance));
+            Input::Ping { id, aor, instance, cause } => {
+                agent::on_ping(cx, tx, pings, registrar.bindings(), (id, &aor, &instance), cause);
             }
         }
     }
@@ -222,7 +231,7 @@ impl Parts<'_> {
             cx.out(Output::Expired { change });
         }
         for id in pings.expire(cx.now.mono) {
-            cx.out(Output::Pinged { id, alive: false });
+            cx.out(Output::Pinged { id, sign: Sign::Silence });
         }
     }
 

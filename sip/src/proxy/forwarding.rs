@@ -20,7 +20,7 @@ use crate::{
     ids::{AskId, ClientKey, Method},
     limits::{CALL_WITHIN, LISTENING_WITHIN, NEXT_AFTER, TIMER_C, TRYING_WITHIN},
     message::{Message, Name},
-    output::{About, CallName, CallProgress, CallSide},
+    output::{About, CallName, CallProgress, CallSide, Output},
     status,
     token::Side,
     transaction::{Lost, NewRequest, Outgoing, User},
@@ -44,6 +44,10 @@ pub(super) struct Forwarding {
     begun: Instant,
     /// Nobody answered on some branch.
     is_lost: bool,
+    /// Somebody's phone has rung, or a search for other peers was made.
+    is_settled: bool,
+    /// How it ends if that search finds nobody.
+    held: Option<Final<Message>>,
 }
 
 /// A branch that was tried, by its number in the context.
@@ -70,7 +74,19 @@ impl Forwarding {
         }
         let context = ResponseContext::new(kind(new, false), targets);
         let branches = Vec::new();
-        Forwarding { id, context, branches, from, parties, slot, pass: None, begun, is_lost: false }
+        Forwarding {
+            id,
+            context,
+            branches,
+            from,
+            parties,
+            slot,
+            pass: None,
+            begun,
+            is_lost: false,
+            is_settled: false,
+            held: None,
+        }
     }
 
     /// A request in a dialog, to the side that its token says.
@@ -92,6 +108,8 @@ impl Forwarding {
             pass: Some(pass),
             begun,
             is_lost: false,
+            is_settled: true,
+            held: None,
         }
     }
 
@@ -142,6 +160,11 @@ impl Forwarding {
             return Actions::new();
         }
         self.is_lost = true;
+        let branch = self.branches.iter().find(|branch| branch.client == Some(client));
+        if let Some(Target::Phone(place)) = branch.map(|branch| &branch.target) {
+            let (aor, instance) = (place.aor.to_string(), place.instance.clone());
+            hands.cx.out(Output::Unanswered { aor, instance });
+        }
         let status = match why {
             Lost::TimedOut => status::REQUEST_TIMEOUT,
             Lost::Broken => status::SERVICE_UNAVAILABLE,
@@ -184,6 +207,10 @@ impl Forwarding {
                     let at = runs.then(|| hands.cx.now.mono + TIMER_C);
                     hands.timers.set(self.id, timer_c, at);
                 }
+                Action::Finish(end) if self.may_be_elsewhere(new, &end) => {
+                    self.search_again(hands, end);
+                    return true;
+                }
                 Action::Finish(end) => self.finish(hands, new, end),
                 Action::Forget => {
                     self.drop_branches(hands);
@@ -192,6 +219,54 @@ impl Forwarding {
             }
         }
         true
+    }
+
+    /// LIVE-11a: none of the peers where the callee was said to be has a phone of his that could be asked. What was said may be old: he
+    /// may have gone elsewhere, or the peer may have lost him.
+    fn may_be_elsewhere(&self, new: &NewRequest, end: &Final<Message>) -> bool {
+        let status = match end {
+            Final::Best { status, .. } | Final::Own(status) => *status,
+        };
+        let all_peers = self.branches.iter().all(|branch| branch.target.peer().is_some());
+        let is_ours = matches!(new.hop, Hop::Phone(_));
+        !self.is_settled && is_ours && all_peers && matches!(status, 404 | 408 | 480 | 500 | 503)
+    }
+
+    fn search_again(&mut self, hands: &mut Hands<'_, '_>, end: Final<Message>) {
+        (self.is_settled, self.held) = (true, Some(end));
+        hands.cx.count("searched_again");
+        let aor = self.parties.callee.clone();
+        hands.cx.out(Output::Resolve { id: self.id, aor, is_again: true });
+    }
+
+    /// Does it wait for a second search?
+    pub fn is_searching_again(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// What the second search found. `None`: nobody who was not tried before, and it has ended.
+    pub fn on_found(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        new: &NewRequest,
+        targets: Vec<(u16, Target)>,
+    ) -> Option<Actions> {
+        let end = self.held.take()?;
+        let is_tried = |target: &Target| self.branches.iter().any(|b| b.target.peer() == target.peer());
+        let targets: Vec<(u16, Target)> = targets.into_iter().filter(|(_, t)| !is_tried(t)).collect();
+        if targets.is_empty() {
+            self.finish(hands, new, end);
+            return None;
+        }
+        self.context = ResponseContext::new(kind(new, false), targets);
+        self.branches.clear();
+        Some(self.context.start())
+    }
+
+    /// The caller gave up meanwhile.
+    pub fn cancel_search(&mut self, hands: &mut Hands<'_, '_>, new: &NewRequest) {
+        self.held = None;
+        self.finish(hands, new, Final::Own(status::REQUEST_TERMINATED.0));
     }
 
     fn client(&self, branch: BranchNumber) -> Option<ClientKey> {
@@ -279,6 +354,7 @@ impl Forwarding {
         if self.pass.is_some() {
             self.agreed(hands, new, status, response);
         } else if status < 200 {
+            self.is_settled = true;
             self.tell(hands.cx, new, (&side, None), CallProgress::Ringing, &[]);
         } else {
             let answered = CallProgress::Answered { session_s: session_s(response) };

@@ -215,7 +215,7 @@ impl Session {
             None => Side::Flow(*flow),
         };
         hands.cx.locate(self.id, &target);
-        hands.cx.out(Output::Resolve { id: self.id, aor: target.clone() });
+        hands.cx.out(Output::Resolve { id: self.id, aor: target.clone(), is_again: false });
         let parties = Parties { caller, callee: target, vouch: Some(vouch), nonce: None };
         self.stage = Stage::Resolving { from, parties, own: None, others: None };
     }
@@ -225,7 +225,28 @@ impl Session {
             Stage::Resolving { from, parties, own, .. } => {
                 self.resolve(hands, from, parties, own, Some(resolution));
             }
+            Stage::Forwarding(forwarding) if forwarding.is_searching_again() => {
+                self.search_on(hands, forwarding, &resolution);
+            }
             other => self.stage = other,
+        }
+    }
+
+    /// Nobody was reached where the callee was said to be, and now others say where he is.
+    fn search_on(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        mut forwarding: Box<Forwarding>,
+        resolution: &Resolution,
+    ) {
+        let peers = match resolution {
+            Resolution::Peers(peers) => peers.as_slice(),
+            Resolution::Unknown | Resolution::Offline | Resolution::Unavailable => &[],
+        };
+        let targets = peers.iter().map(|t| (t.q, Target::Peer(t.peer.clone()))).collect();
+        if let Some(actions) = forwarding.on_found(hands, &self.new, targets) {
+            self.stage = Stage::Forwarding(forwarding);
+            self.act(hands, |_, _, _| actions);
         }
     }
 
@@ -324,6 +345,11 @@ impl Session {
 
     pub fn on_cancel(&mut self, hands: &mut Hands<'_, '_>, reason: Option<&str>) {
         match &self.stage {
+            Stage::Forwarding(forwarding) if forwarding.is_searching_again() => {
+                if let Stage::Forwarding(mut forwarding) = self.take_stage() {
+                    forwarding.cancel_search(hands, &self.new);
+                }
+            }
             Stage::Forwarding(_) => self.act(hands, |forwarding, _, _| forwarding.context.on_cancel(reason)),
             // Still being authenticated or resolved: there is nothing behind us to cancel.
             _ => {

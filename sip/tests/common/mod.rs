@@ -6,6 +6,7 @@ use dots_sip::{
     address::Addressing,
     auth::{AuthFailure, Challenge, Vouch},
     core::Config,
+    ids::AskId,
     input::{RemoteTarget, Resolution, Vouched},
     message::{
         Message, Name, NameAddr,
@@ -41,6 +42,13 @@ pub struct Peer {
     pub is_home_away: bool,
     /// Where `Resolve` points: another peer, or nobody else.
     pub resolution: Resolution,
+    /// And where it does when it is asked again; none: the same.
+    pub elsewhere: Option<Resolution>,
+    /// The second question is not answered yet, and which it is.
+    pub holds: bool,
+    pub held: Option<AskId>,
+    /// Phones that said no word, or whose flow closed.
+    pub unanswered: Vec<String>,
 }
 
 pub struct World {
@@ -78,6 +86,10 @@ impl Peer {
             tally: Tally::default(),
             is_home_away: false,
             resolution: Resolution::Offline,
+            elsewhere: None,
+            holds: false,
+            held: None,
+            unanswered: Vec::new(),
         }
     }
 
@@ -112,6 +124,10 @@ impl Peer {
                     self.proved.push(flow);
                     continue;
                 }
+                Output::Unanswered { aor, .. } => {
+                    self.unanswered.push(aor);
+                    continue;
+                }
                 Output::Expired { .. } | Output::Pinged { .. } => continue,
                 Output::Locate { .. } => unreachable!("the cores answer each other"),
                 Output::Challenge { id, realm, .. } => {
@@ -137,7 +153,14 @@ impl Peer {
                     Input::Verified { id, result }
                 }
                 Output::Journal { id, .. } => Input::Journaled { id },
-                Output::Resolve { id, .. } => Input::Resolved { id, resolution: self.resolution.clone() },
+                Output::Resolve { id, is_again: true, .. } if self.holds => {
+                    self.held = Some(id);
+                    continue;
+                }
+                Output::Resolve { id, is_again, .. } => {
+                    let elsewhere = self.elsewhere.clone().filter(|_| is_again);
+                    Input::Resolved { id, resolution: elsewhere.unwrap_or_else(|| self.resolution.clone()) }
+                }
             };
             self.handle(now, input);
         }

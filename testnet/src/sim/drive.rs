@@ -29,6 +29,9 @@ impl World {
                 if stream == dots::peer::Stream::Bindings {
                     self.changed();
                 }
+                if stream == dots::peer::Stream::Log {
+                    *self.hosts[host].counts.entry("sim_log_bytes").or_default() += record.len() as u64;
+                }
                 if sync && stream == dots::peer::Stream::Receipts {
                     *self.hosts[host].counts.entry("sim_receipts_synced").or_default() += 1;
                 }

@@ -232,6 +232,7 @@ impl World {
                 let existed = self.hosts[host].disk.remove_account(aor, wall);
                 self.feed(host, Input::AccountStored { id, existed });
             }
+            Event::ToPhone { phone, .. } if self.phones[phone].is_gone => {}
             Event::ToPhone { phone, from, bytes } => {
                 let at = self.at;
                 self.note(|| format!("sip phone {phone} < {}", first_line(&bytes)));

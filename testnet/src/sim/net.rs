@@ -10,16 +10,17 @@ use dots::peer::Input;
 use dots_overlay::transport::{NetCommand, NetEvent, Protocol, RequestError};
 use dots_wire::{Hash, sha256};
 use rand::Rng;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// One way between two peers, in milliseconds.
 const LATENCY_MS: std::ops::RangeInclusive<u64> = 1..=80;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A search that waits for somebody who does not answer.
 const QUERY_MAX: Duration = Duration::from_secs(5);
+/// What gossipsub, a stream and QUIC add to a message; one that says that it has a message; and to how many that is said.
+const CARRIER_BYTES: usize = 40;
+const IDONTWANT_BYTES: usize = 40;
+const MESH: usize = 6;
 /// Peers that hold a DHT value.
 const CLOSEST: usize = 3;
 /// A dead process is noticed after at most this (its sockets are reset, or its path goes silent).
@@ -47,7 +48,8 @@ pub struct Net {
     /// (host, stream) -> pipe.
     ends: BTreeMap<(usize, u64), u64>,
     gossip: BTreeMap<(usize, u64), (usize, Vec<u8>)>,
-    seen: BTreeSet<(usize, Hash)>,
+    /// Who has a message, and since when.
+    seen: BTreeMap<(usize, Hash), Duration>,
     next: u64,
 }
 
@@ -92,6 +94,13 @@ impl World {
 
     pub fn is_up(&self, a: usize, b: usize) -> bool {
         self.net.links.get(&pair(a, b)).is_some_and(|l| l.up)
+    }
+
+    /// So many bytes of a message go from one host to another, with what carries them.
+    fn travels(&mut self, from: usize, to: usize, bytes: usize) {
+        let bytes = (bytes + CARRIER_BYTES) as u64;
+        *self.hosts[from].counts.entry("sim_bytes").or_default() += bytes;
+        *self.hosts[to].counts.entry("sim_bytes").or_default() += bytes;
     }
 
     fn id(&mut self) -> u64 {
@@ -176,7 +185,7 @@ impl World {
             }
         }
         self.net.gossip.retain(|(h, _), _| *h != host);
-        self.net.seen.retain(|(h, _)| *h != host);
+        self.net.seen.retain(|(h, _), _| *h != host);
     }
 
     fn close_pipes(&mut self, me: usize, other: usize) {
@@ -226,7 +235,7 @@ impl World {
             NetCommand::StreamSend { stream, frame } => self.stream_send(me, stream, frame),
             NetCommand::StreamClose { stream } => self.stream_close(me, stream),
             NetCommand::Publish { body } => {
-                self.net.seen.insert((me, sha256(&body)));
+                self.net.seen.insert((me, sha256(&body)), self.at);
                 self.flood(me, None, &body);
             }
             NetCommand::GossipVerdict { id, accept } => {
@@ -258,6 +267,7 @@ impl World {
             Fault::HidesLog => protocol == Protocol::Log,
             Fault::None => false,
         };
+        self.travels(me, to, body.len());
         if self.is_lost() || muted {
             return self.note(|| format!("net {me}>{to} {protocol:?} lost"));
         }
@@ -279,6 +289,7 @@ impl World {
         assert!(!asked.answered, "a peer answers {inbound} twice");
         asked.answered = true;
         let (from, life, id) = (asked.from, asked.life, asked.id);
+        self.travels(me, from, body.as_ref().map_or(0, Vec::len));
         if lost || !self.is_up(me, from) {
             return;
         }
@@ -349,19 +360,31 @@ impl World {
 
     fn flood(&mut self, me: usize, but: Option<usize>, body: &[u8]) {
         self.watch.gossip(body);
+        let name = sha256(body);
         for to in 0..self.hosts.len() {
             if Some(to) == but || !self.is_up(me, to) || self.is_lost() || self.net.fault == Fault::HidesLog {
                 continue;
             }
+            // Who has it has said so.
+            let told = self.at.saturating_sub(Duration::from_millis(*LATENCY_MS.end()));
+            if but.is_some() && self.net.seen.get(&(to, name)).is_some_and(|since| *since <= told) {
+                continue;
+            }
+            self.travels(me, to, body.len());
             let (after, life) = (self.latency(), self.hosts[to].life);
             self.schedule(after, Event::Gossip { from: me, to, life, body: body.to_vec() });
         }
     }
 
     pub(super) fn on_gossip(&mut self, from: usize, to: usize, body: Vec<u8>) {
-        if !self.net.seen.insert((to, sha256(&body))) {
+        let name = (to, sha256(&body));
+        if self.net.seen.contains_key(&name) {
             return;
         }
+        self.net.seen.insert(name, self.at);
+        // It tells its mesh that it wants no second copy.
+        let mesh: Vec<usize> = (0..self.hosts.len()).filter(|h| self.is_up(to, *h)).take(MESH).collect();
+        mesh.into_iter().for_each(|other| self.travels(to, other, IDONTWANT_BYTES));
         let id = self.id();
         self.net.gossip.insert((to, id), (from, body.clone()));
         let from = self.hosts[from].id;
@@ -384,6 +407,9 @@ impl World {
     fn dht_put(&mut self, me: usize, key: Vec<u8>, value: Vec<u8>) {
         let from = self.hosts[me].id;
         for to in self.closest(me, &key) {
+            if to != me {
+                self.travels(me, to, value.len());
+            }
             if to != me && self.is_lost() {
                 continue;
             }

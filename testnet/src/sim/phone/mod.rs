@@ -95,6 +95,8 @@ pub struct Phone {
     next_call: u32,
     /// Every request that arrived, and every final answer.
     pub received: Vec<(Duration, Message)>,
+    /// It has no power, or no network: nothing reaches it.
+    pub is_gone: bool,
     /// Does it answer calls? Else it rings until the caller gives up.
     pub picks_up: bool,
     /// Answers BYE with this instead of 200: a hostile callee.
@@ -129,6 +131,7 @@ impl Phone {
             out: VecDeque::new(),
             next_call: 0,
             received: Vec::new(),
+            is_gone: false,
             picks_up: true,
             bye_answer: None,
         }
