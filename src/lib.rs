@@ -13,3 +13,5 @@ pub mod failure;
 #[cfg(feature = "node")]
 pub mod http;
 pub mod peer;
+#[cfg(feature = "node")]
+pub mod tables;

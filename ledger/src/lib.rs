@@ -4,3 +4,4 @@
 pub mod core;
 pub mod limits;
 pub mod receipt;
+pub mod tables;

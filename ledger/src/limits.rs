@@ -27,19 +27,19 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// RCPT-6a: how late a BYE can come: as long as its sender repeats it (RFC 3261 §17.1.2.2), and a little.
 pub const BYE_LATE_MAX: Duration = Duration::from_secs(40);
 
-/// Calls, open or ended, whose receipt is not done: about 100 MB. Each is charged to whoever called; what our own phones
+/// Calls, open or ended, whose receipt is not done: about 32 MB. Each is charged to whoever called; what our own phones
 /// and those of realms that we know began has a part for itself, so that calls of strangers with peers that never sign
 /// leave theirs room. A call above its share has no receipt.
 pub const UNFINISHED: Limits =
-    Limits::new(if cfg!(test) { 4 << 20 } else { 100 << 20 }, if cfg!(test) { 2_000 } else { 50_000 })
+    Limits::new(if cfg!(test) { 4 << 20 } else { 32 << 20 }, if cfg!(test) { 2_000 } else { 16_000 })
         .reserving([0, 300, 150, 0]);
 /// RCPT-7a: a call about which a signature did not hold is not listened to for so long, and twice as long each time.
 pub const DEAF_FIRST: Duration = Duration::from_secs(1);
 pub const DEAF_MAX: Duration = Duration::from_secs(600);
 /// Signatures of one peer that do not hold, of all its calls; beyond, nothing of it is listened to.
 pub const FORGED: Allowance = Allowance::new(2.0, 40.0);
-/// Receipts that are done and still shown: about 30 MB. Older ones are in the segments alone.
-pub const KEPT_MAX: usize = 20_000;
+/// Receipts that are done and still shown: about 7 MB. Older ones are in the segments alone.
+pub const KEPT_MAX: usize = 5_000;
 /// Requests under way toward one peer; more wait.
 pub const REQUESTS_PER_PEER: usize = 16;
 /// Requests of one peer that wait for our disk; one more is refused.

@@ -9,6 +9,7 @@ pub mod log;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod records;
+pub mod tables;
 pub mod transport;
 pub mod verify;
 

@@ -26,6 +26,10 @@ impl AskId {
     pub fn new(shard: Shard, n: u64) -> AskId {
         AskId(u64::from(shard) << SHARD_SHIFT | (n & ((1 << SHARD_SHIFT) - 1)))
     }
+    /// Shard and count as one number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
     pub fn shard(self) -> Shard {
         (self.0 >> SHARD_SHIFT) as Shard
     }

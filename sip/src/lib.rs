@@ -21,6 +21,7 @@ mod proxy;
 pub mod registrar;
 pub mod shards;
 pub mod status;
+pub mod tables;
 mod timers;
 pub mod token;
 pub mod transaction;

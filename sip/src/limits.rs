@@ -1,5 +1,6 @@
 //! The bounds of what we read and keep. Nothing grows with what a stranger sends.
 
+use dots_wire::bounded::Limits;
 use std::time::Duration;
 
 /// A whole message: what fits one datagram, and what a TCP phone may send.
@@ -13,16 +14,16 @@ pub const AOR_BYTES_MAX: usize = 255;
 /// One of a branch, a tag or a Call-ID: they name things in our tables.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// All server and client transactions together, bytes: the answers of 30 s at 15,000 requests a second.
-pub const TRANSACTION_BYTES_MAX: usize = 384 << 20;
+/// All server and client transactions together, bytes: the answers of 30 s at 8,500 requests a second.
+pub const TRANSACTION_BYTES_MAX: usize = 224 << 20;
 /// What only hops that have proved themselves may use of it: phones that are registered here, and connected peers.
 pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
 /// Requests that wait for a nonce to be challenged with; a home answers within a round trip.
-pub const CHALLENGES_MAX: usize = 16_384;
+pub const CHALLENGES_MAX: usize = 8_192;
 /// What these requests are, all together.
-pub const CHALLENGE_BYTES_MAX: usize = 64 << 20;
+pub const CHALLENGE_BYTES_MAX: usize = 8 << 20;
 /// What is remembered of dialogs.
-pub const DIALOG_BYTES_MAX: usize = 64 << 20;
+pub const DIALOG_BYTES_MAX: usize = 24 << 20;
 /// A Contact, From or To of a phone that is remembered for its dialog; a longer one is not.
 pub const DIALOG_FIELD_BYTES_MAX: usize = 512;
 /// Branches of one request, all groups together (RFC 5393 §5.3 bounds the breadth of a search).
@@ -42,7 +43,7 @@ const _: () = assert!(NEXT_AFTER.as_millis() < TRYING_WITHIN.as_millis());
 /// flow: three times over UDP.
 pub const LISTENING_WITHIN: Duration = Duration::from_secs(2);
 /// Other ports of strangers' phones that are asked for a sign of life at once.
-pub const PROBES_MAX: usize = 1024;
+pub const PROBES: Limits = Limits::new(512 << 10, 1_024);
 
 /// A home cannot be asked, or the program ends: long enough for either to be over.
 pub const RETRY_AFTER_UNAVAILABLE_S: &str = "10";

@@ -12,7 +12,7 @@ use dots_wire::bounded::{self, Book, Cause, Limits};
 /// What a session takes beside its request.
 const SESSION_BYTES: usize = 1_024;
 /// A quarter is for phones that are registered here.
-const LIMITS: Limits = Limits::new(CHALLENGE_BYTES_MAX, CHALLENGES_MAX).reserving([0, 0, 250, 0]);
+pub(crate) const LIMITS: Limits = Limits::new(CHALLENGE_BYTES_MAX, CHALLENGES_MAX).reserving([0, 0, 250, 0]);
 
 /// Whose room a request takes while it waits, and how much.
 #[derive(Clone, Copy, Debug)]

@@ -58,6 +58,8 @@ pub struct Options {
     pub serve: Serve,
     pub mdns: bool,
     pub network: String,
+    /// What the tables may take, bytes: never less than they do.
+    pub memory: usize,
     pub log: String,
     pub ready_file: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ pub fn print(o: &Options) -> String {
         quote(&a.port.map_or(host.clone(), |p| format!("{host}:{p}")))
     });
     let sip = o.sip.as_ref().map(|l| list(l.iter().map(SocketAddr::to_string).collect()));
-    let keys: [(&str, &str, Option<String>, &str); 17] = [
+    let keys: [(&str, &str, Option<String>, &str); 18] = [
         ("data", "Data directory: keys, accounts, log and receipts.", Some(path(&o.data)), ""),
         ("user", "Name of the account that the first start makes.", Some(quote(&o.user)), ""),
         (
@@ -80,6 +80,12 @@ pub fn print(o: &Options) -> String {
         ),
         ("no-mdns", "Do not look for peers on the local network.", Some((!o.mdns).to_string()), ""),
         ("network", "Peers of different networks never mix.", Some(quote(&o.network)), ""),
+        (
+            "memory",
+            "What the tables may take. They have their sizes: less than these is refused.",
+            Some(quote(&format!("{}M", o.memory >> 20))),
+            "",
+        ),
         ("log", "What to log.", Some(quote(&o.log)), ""),
         (
             "ready-file",

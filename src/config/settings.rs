@@ -2,9 +2,9 @@
 
 use super::{
     LOG, NETWORK, Options, USER, default_data,
-    values::{advertise, digest, realm, resolve, serve, trust},
+    values::{advertise, digest, memory, realm, resolve, serve, trust},
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, tables::MEMORY_BYTES};
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,9 @@ pub struct Settings {
     /// Peers of different networks never mix [default: dots]
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
+    /// What the peer's tables may take, MiB, or with K, M or G [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
     /// What to log: `info`, `debug`, `dots_sip=trace,info` …
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -109,6 +112,7 @@ impl Settings {
             serve: self.serve.or(file.serve),
             no_mdns: self.no_mdns || file.no_mdns,
             network: self.network.or(file.network),
+            memory: self.memory.or(file.memory),
             log: self.log.or(file.log),
             ready_file: self.ready_file.or(file.ready_file),
             data: self.data.or(file.data),
@@ -167,6 +171,7 @@ impl Settings {
             serve: self.serve.as_deref().map(serve).transpose()?.unwrap_or_default(),
             mdns: !self.no_mdns,
             network,
+            memory: self.memory.as_deref().map(memory).transpose()?.unwrap_or(MEMORY_BYTES),
             log: self.log.unwrap_or_else(|| LOG.to_owned()),
             ready_file: self.ready_file,
         })

@@ -12,7 +12,7 @@ fn what_is_printed_is_read_back_as_the_same() {
     let full = format!(
         "user='u'\nsip=['127.0.0.1:0','[::1]:5070']\nsip-advertise='[::1]:5080'\ntrust-realm=['a.test={key}']\n\
          p2p=['/ip4/127.0.0.1/tcp/0']\nhttp='127.0.0.1:0'\nbootstrap=['/dns/b.test/tcp/1']\nrealm=['A.test.']\n\
-         digest=['md5','a.test=sha256']\nrefuse-brief=true\ncontacts-any=['a.test']\nserve='own'\nno-mdns=true\nnetwork='n-1'\nlog='debug'\nready-file='/r'\ndata='/d d'"
+         digest=['md5','a.test=sha256']\nrefuse-brief=true\ncontacts-any=['a.test']\nserve='own'\nno-mdns=true\nnetwork='n-1'\nmemory='1500m'\nlog='debug'\nready-file='/r'\ndata='/d d'"
     );
     for text in ["", &full] {
         let o = options(text).expect("good");
@@ -41,6 +41,9 @@ fn what_is_wrong_is_said() {
         ("trust-realm = ['a.test']", "--trust-realm"),
         ("trust-realm = ['a.test=02']", "--trust-realm"),
         ("sip-advertise = 'a:b'", "--sip-advertise"),
+        ("memory = 'much'", "1500M"),
+        ("memory = '512M'", "docs/limits.md"),
+        ("memory = '900'", "MiB"),
         ("digest = ['sha1']", "--digest"),
         ("digest = ['a..b=md5']", "--digest"),
     ] {

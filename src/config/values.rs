@@ -1,7 +1,7 @@
 //! One value of a flag or of a key of the file: what it means, or one sentence about what is wanted.
 
 use super::Advertise;
-use crate::{drivers::store::ascii_realm, failure::Failure};
+use crate::{drivers::store::ascii_realm, failure::Failure, tables};
 use dots_overlay::names::is_name;
 use dots_sip::{Serve, auth::DigestOffer};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -83,6 +83,26 @@ pub(super) fn digest(text: &str) -> Result<(Option<String>, DigestOffer), Failur
         None => (None, text),
     };
     Ok((name, DigestOffer::parse(offer).ok_or_else(bad)?))
+}
+
+/// A size with K, M or G behind it, or in MiB. The tables have their sizes, so less than they take is refused at once, not at
+/// night when they fill.
+pub(super) fn memory(text: &str) -> Result<usize, Failure> {
+    let bad = || Failure::Usage(format!("--memory {text}: a size is wanted, such as 2G or 1500M"));
+    let (number, unit) = match text.trim().to_ascii_uppercase() {
+        t if t.ends_with('K') => (t.trim_end_matches('K').to_owned(), 1 << 10),
+        t if t.ends_with('M') => (t.trim_end_matches('M').to_owned(), 1 << 20),
+        t if t.ends_with('G') => (t.trim_end_matches('G').to_owned(), 1 << 30),
+        t => (t, 1 << 20),
+    };
+    let size = number.trim().parse::<usize>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(bad)?;
+    match tables::bytes() {
+        needed if size < needed => Err(Failure::Usage(format!(
+            "--memory {text}: the tables of a peer may take {} MiB (docs/limits.md says which)",
+            needed.div_ceil(1 << 20)
+        ))),
+        _ => Ok(size),
+    }
 }
 
 pub(super) fn serve(text: &str) -> Result<Serve, Failure> {

@@ -127,7 +127,7 @@ impl Accounts<'_> {
         };
         if existed {
             self.revoke(&aor, self.now.wall);
-            self.roaming.forget(&aor, None);
+            self.roaming.forget(&aor);
             // Whoever is registered with the old password is not any more.
             self.outside.sip(dots_sip::Input::Unbind { aor: aor.clone() });
             if removed {

@@ -9,8 +9,8 @@ use dots_sip::address::Addressing;
 use std::collections::BTreeMap;
 
 /// Aliases a peer may have.
-const ALIASES_MAX: usize = 10_000;
-const NAME_MAX: usize = 64;
+pub(crate) const ALIASES_MAX: usize = 10_000;
+pub(crate) const NAME_MAX: usize = 64;
 
 pub(super) struct Aliases(BTreeMap<String, String>);
 

@@ -25,7 +25,7 @@ use std::{
 
 /// Questions to peers, accounts and DNS under way. Each belongs to a SIP transaction, a peer's request or an HTTP request. A
 /// quarter is for what we ask of our own accord and for our operator, a quarter for calls of who has proved an account.
-const QUESTIONS: Limits = Limits::new(128 * 1024 * 1024, 200_000).reserving([250, 0, 250, 0]);
+pub(crate) const QUESTIONS: Limits = Limits::new(32 * 1024 * 1024, 50_000).reserving([250, 0, 250, 0]);
 /// A question with its texts: an answer of a phone, an AOR.
 const QUESTION_BYTES: usize = 640;
 

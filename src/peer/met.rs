@@ -14,7 +14,7 @@ use dots_wire::{
 use std::time::{Duration, Instant};
 
 /// Names with when they were met last.
-const REALMS: Limits = Limits::new(1024 * 1024, 5_000);
+pub(crate) const REALMS: Limits = Limits::new(1024 * 1024, 5_000);
 /// So long ago is a stranger again.
 const FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 

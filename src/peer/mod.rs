@@ -15,12 +15,12 @@
 
 pub use dots_trust::account;
 mod accounts;
-mod aliases;
+pub(crate) mod aliases;
 pub mod api;
-mod asks;
-mod auth;
+pub(crate) mod asks;
+pub(crate) mod auth;
 mod bindings;
-mod calls;
+pub(crate) mod calls;
 mod clock;
 mod config;
 #[cfg(test)]
@@ -31,20 +31,22 @@ mod leg;
 mod liveness;
 mod lookup;
 pub mod messages;
-mod met;
-mod names;
-mod neighbours;
+pub(crate) mod met;
+pub(crate) mod names;
+pub(crate) mod neighbours;
 pub mod notes;
 pub mod output;
 mod outside;
 mod patience;
 mod pings;
-mod rate;
+pub(crate) mod rate;
 mod receipts;
 mod routes;
 mod sdp;
 mod sender;
 mod start;
+#[cfg(feature = "node")]
+pub(crate) mod tables;
 mod views;
 
 pub use config::{Config, Recovered};

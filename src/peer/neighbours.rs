@@ -8,15 +8,15 @@ use dots_wire::{
     bounded::{Cache, Cause, Limits, Standing, network_of},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-/// Peers whose label we can turn into a PeerId. At the limit the oldest of a peer that we are not connected to goes.
-const LABELS_MAX: usize = 100_000;
+/// Peers whose label we can turn into a PeerId. What was used last goes last; half is for those that we are connected to.
+pub(crate) const LABELS: Limits = Limits::new(8 << 20, 32_768).reserving([500, 0, 0, 0]);
 /// Peers of another version of this program, and how long each is counted: the driver does not dial it before that.
-const OTHER_VERSIONS: Limits = Limits::new(256 * 1024, 1_000);
+pub(crate) const OTHER_VERSIONS: Limits = Limits::new(256 * 1024, 1_000);
 const OTHER_VERSION_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// A peer that we are connected to.
@@ -43,8 +43,7 @@ impl Neighbour {
 
 pub struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
-    labels: BTreeMap<PeerLabel, PeerId>,
-    labels_by_age: VecDeque<PeerLabel>,
+    labels: Cache<String, PeerId>,
     /// When each was met last.
     other_versions: Cache<PeerId, Instant>,
     clock: Clock,
@@ -54,8 +53,7 @@ impl Default for Neighbours {
     fn default() -> Neighbours {
         Neighbours {
             connected: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            labels_by_age: VecDeque::new(),
+            labels: Cache::new(LABELS),
             other_versions: Cache::new(OTHER_VERSIONS),
             clock: Clock::default(),
         }
@@ -75,7 +73,7 @@ impl Neighbours {
         };
         self.connected.entry(peer).or_insert(fresh);
         self.other_versions.remove(&peer);
-        self.label(peer);
+        self.remember(peer, peer.0.label().base32());
     }
 
     /// `peer` speaks only another version of our protocols. It is no neighbour.
@@ -167,25 +165,23 @@ impl Neighbours {
 
     /// The label of `peer`, remembered so that it can be turned back.
     pub fn label(&mut self, peer: PeerId) -> PeerLabel {
-        let label: PeerLabel = peer.0.label().base32().into();
-        if self.labels.insert(label.clone(), peer).is_none() {
-            self.labels_by_age.push_back(label.clone());
+        let label = peer.0.label().base32();
+        if !self.connected.contains_key(&peer) || !self.labels.contains::<str>(&label) {
+            self.remember(peer, label.clone());
         }
-        for _ in LABELS_MAX..self.labels_by_age.len() {
-            let Some(oldest) = self.labels_by_age.pop_front() else { break };
-            match self.labels.get(&oldest) {
-                Some(peer) if self.connected.contains_key(peer) => self.labels_by_age.push_back(oldest),
-                _ => {
-                    self.labels.remove(&oldest);
-                }
-            }
-        }
-        debug_assert_eq!(self.labels.len(), self.labels_by_age.len(), "each label has one age");
-        label
+        label.into()
+    }
+
+    /// As the newest of those that it stands among.
+    fn remember(&mut self, peer: PeerId, label: String) {
+        let connected = self.connected.get(&peer);
+        let standing = if connected.is_some() { Standing::Own } else { Standing::Other };
+        let network = connected.and_then(Neighbour::ip).map_or(0, network_of);
+        self.labels.insert(Cause { network, ..Cause::new(standing) }, label, peer);
     }
 
     pub fn of_label(&self, label: &PeerLabel) -> Option<PeerId> {
-        self.labels.get(label).copied()
+        self.labels.get::<str>(label).copied()
     }
 }
 
@@ -207,6 +203,22 @@ mod tests {
         n.disconnected(peer(1));
         assert_eq!(n.of_label(&label), Some(peer(1)));
         assert!(!n.contains(peer(1)));
+    }
+
+    /// Bindings of others name as many serving peers as somebody makes up.
+    #[test]
+    fn labels_of_strangers_push_out_none_of_a_neighbour() {
+        let mut n = Neighbours::default();
+        n.connected(peer(1), Timestamp(5));
+        let made_up = |n: u32| {
+            let mut key = [2; 33];
+            key[1..5].copy_from_slice(&n.to_be_bytes());
+            PeerId(dots_wire::PublicKey(key))
+        };
+        let labels: Vec<_> = (0..50_000).map(|who| n.label(made_up(who))).collect();
+        assert_eq!(n.of_label(&peer(1).0.label().base32().into()), Some(peer(1)));
+        assert_eq!((n.of_label(&labels[0]), n.of_label(&labels[49_999])), (None, Some(made_up(49_999))));
+        assert!(n.labels.bytes() <= LABELS.bytes);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// Buckets that are not full. One that makes room for others starts full again; many names of one peer are cut by the
 /// number of connections.
-const BUCKETS: Limits = Limits::new(4 * 1024 * 1024, 20_000);
+pub(crate) const BUCKETS: Limits = Limits::new(4 * 1024 * 1024, 20_000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -49,7 +49,7 @@ impl Weight for Kind {
 /// LOG-23: binds of DHT offers that are looked at for one network, each up to a check of a signature: less than a hundredth of
 /// a core. One peer puts 20 AORs per second at most.
 const OFFERED: Allowance = Allowance::new(100.0, 1_000.0);
-const NETWORKS: Limits = Limits::new(512 * 1024, 4_096);
+pub(crate) const NETWORKS: Limits = Limits::new(512 * 1024, 4_096);
 
 pub struct Buckets {
     used: Cache<(PeerId, Kind), TokenBucket>,

@@ -40,14 +40,14 @@ pub fn find(root: &Path, size_min: usize) -> Result<Vec<Circle>> {
 }
 
 /// One file: where it stands among the modules, and its text without comments, strings and tests.
-struct Source {
+pub(crate) struct Source {
     /// `["peer", "calls"]`; a front has the name `mod` behind its folder's, so that it is a node of its own.
-    module: Vec<String>,
-    is_front: bool,
-    text: String,
+    pub module: Vec<String>,
+    pub is_front: bool,
+    pub text: String,
 }
 
-fn read_tree(root: &Path) -> Result<Vec<Source>> {
+pub(crate) fn read_tree(root: &Path) -> Result<Vec<Source>> {
     let mut found = Vec::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(folder) = waiting.pop() {

@@ -12,12 +12,14 @@
 //! - [`sim`]: the other way round: whole peers in virtual time, with a network and disks that fail on purpose.
 //! - [`circles`]: files of one folder that depend on each other all around; [`trace`]: which clause of the specifications is
 //!   cited where.
+//! - [`fields`]: everything that can grow.
 //! - [`tone`]: WAV files and how much of their power lies at one frequency, so that "they heard each other" is a number.
 
 pub mod bench;
 pub mod circles;
 pub mod command;
 pub mod crowd;
+pub mod fields;
 pub mod flood;
 pub mod kamailio;
 pub mod machine;

@@ -27,6 +27,8 @@ enum Command {
     /// A 200 OK is a promise: thousands of phones, all callable at once, while peers stop and die
     #[command(subcommand)]
     Proof(proof::Proof),
+    /// Every limit of a peer, as `docs/limits.md` has it
+    Limits,
     /// The failure detector alone, a thousand at once: how soon, how often wrongly, at what cost
     Liveness(liveness::LivenessPlan),
 }
@@ -36,6 +38,10 @@ fn main() -> ExitCode {
         Command::Up { peers, dir } => network::up(usize::from(peers), dir.as_deref()),
         Command::Bench(plan) => bench::run(&plan),
         Command::Proof(proof) => proof::run(&proof),
+        Command::Limits => {
+            print!("{}", dots::tables::page());
+            Ok(())
+        }
         Command::Liveness(plan) => liveness::run(&plan),
     };
     match done {

@@ -8,8 +8,8 @@ use crate::records::Entry;
 const REWRITE_AFTER: usize = 4 * 1024 * 1024;
 const TIMES: usize = 2;
 /// Proofs on our disk. Beyond, a conviction lasts until the next start.
-pub(super) const PROOFS_KEPT_MAX: usize = 1_000;
-const PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const PROOFS_KEPT_MAX: usize = 1_000;
+pub(crate) const PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What was written of the log, as far as it decides when to write it anew.
 pub(super) struct Written {

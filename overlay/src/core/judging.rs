@@ -2,14 +2,15 @@
 
 use super::{OverlayCore, OverlayOutput};
 use crate::{directory::Binding, verify::place_of};
-use dots_wire::{Label20, Now, bounded::Cause};
+use dots_wire::{
+    Label20, Now,
+    bounded::{Cause, Standing},
+};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-/// Realms that became known and whose bindings wait to be judged; beyond, they are judged when they are said again.
-const REALMS_MAX: usize = 1_000;
 /// Bindings judged at once, and the pause after: a realm that many lied about does not stop the peer.
 const AT_ONCE: usize = 128;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -18,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Judging {
     /// Realm, and the last binding of it that the peer was asked about.
     realms: VecDeque<(Label20, u64)>,
+    /// The same, to be found.
+    waiting: BTreeSet<Label20>,
     at: Option<Instant>,
 }
 
@@ -60,7 +63,8 @@ impl OverlayCore {
     fn watch(&mut self, now: Now, binding: Binding) {
         if let Some(row) = self.directory.row_of(binding) {
             let place = place_of(self.me, self.sync.neighbours(), &binding, now.wall);
-            self.verifier.on_granted(now, row, place, &mut self.rng);
+            let cause = Cause::new(Standing::Other).of_realm(&self.directory.realm_of(binding).0);
+            self.verifier.on_granted(now, row, cause.by(&binding.2.to_bytes()), place, &mut self.rng);
         }
     }
 
@@ -75,7 +79,9 @@ impl OverlayCore {
     /// The record of this realm is known now, or a newer one: its bindings can be judged.
     pub fn realm_known(&mut self, now: Now, realm: Label20) {
         self.chains.know(realm);
-        if self.judging.realms.len() < REALMS_MAX && !self.judging.realms.iter().any(|(r, _)| *r == realm) {
+        // As many realms wait as have a binding that waits, so the room for these bounds them.
+        let waits = !self.directory.unjudged(realm, 0, 1).is_empty();
+        if waits && self.judging.waiting.insert(realm) {
             self.judging.realms.push_back((realm, 0));
             self.judging.at.get_or_insert(now.mono);
         }
@@ -93,8 +99,9 @@ impl OverlayCore {
         self.judging.at = None;
         let Some((realm, after)) = self.judging.realms.pop_front() else { return };
         let waiting = self.directory.unjudged(realm, after, AT_ONCE);
-        if let Some((last, _)) = waiting.last().filter(|_| waiting.len() == AT_ONCE) {
-            self.judging.realms.push_back((realm, *last));
+        match waiting.last().filter(|_| waiting.len() == AT_ONCE) {
+            Some((last, _)) => self.judging.realms.push_back((realm, *last)),
+            None => drop(self.judging.waiting.remove(&realm)),
         }
         self.out.extend(waiting.into_iter().map(|(_, claim)| OverlayOutput::NewBind(claim)));
         if !self.judging.realms.is_empty() {

@@ -13,9 +13,9 @@
 
 mod alive;
 mod asks;
-mod compacting;
+pub(crate) mod compacting;
 mod gossip;
-mod judging;
+pub(crate) mod judging;
 mod net;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Each binding is signed by its serving peer and carries the home's grant, so neither a holder nor the path there can
 //! invent one. It is checked before it is stored ([`merge`]) and before it is believed ([`read`]), each signature once.
 
-mod puts;
+pub(crate) mod puts;
 #[cfg(test)]
 mod tests;
 

@@ -18,10 +18,10 @@
 mod attacks;
 mod numbers;
 mod own;
-mod restating;
-mod revoked;
+pub(crate) mod restating;
+pub(crate) mod revoked;
 mod shown;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod words;

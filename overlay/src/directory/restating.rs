@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 pub const RESTATE: Duration = Duration::from_secs(30);
 
 /// Realms of one author whose bindings are spared.
-const SPARED_MAX: usize = 4_096;
+pub(crate) const SPARED_MAX: usize = 4_096;
 
 impl Directory {
     /// LOG-9: `author` starts anew; what it does not say again lapses.

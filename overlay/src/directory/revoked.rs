@@ -12,7 +12,7 @@ use dots_wire::{
 };
 
 /// A hundred thousand.
-pub const REVOKED: Limits = Limits::new(24 * 1024 * 1024, 100_000).reserving([200, 300, 0, 0]);
+pub const REVOKED: Limits = Limits::new(8 * 1024 * 1024, 32_768).reserving([200, 300, 0, 0]);
 
 pub struct Revoked {
     before: Cache<(PeerId, Hash), Timestamp>,

@@ -37,11 +37,11 @@ use std::{
 /// Peers with a link. At the limit one goes that nobody misses ([`Link::missed_until`]), else the new one is refused.
 pub const LINKS_MAX: usize = 4_096;
 /// Each peer has one, so there are no shares to divide.
-const LINKS: Limits = Limits::new(4 * 1024 * 1024, LINKS_MAX);
+pub(crate) const LINKS: Limits = Limits::new(4 * 1024 * 1024, LINKS_MAX);
 /// A link with a stream and nothing under way for this long may be given up for another peer's.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes queued toward all peers together. A queue takes no more than what is still free, so that many slow ones leave room.
-pub const QUEUED_MAX: usize = 64 * 1024 * 1024;
+pub const QUEUED_MAX: usize = 24 * 1024 * 1024;
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

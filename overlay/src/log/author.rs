@@ -25,15 +25,15 @@ pub const BATCH_LATER: Duration = Duration::from_secs(10);
 const BATCH_BYTES: usize = 40 * 1024;
 const BATCH_EVENTS: usize = entry::EVENTS_MAX;
 /// Events that wait for a slow disk.
-const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const PENDING_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Entries handed to the disk and not yet durable.
-const UNWRITTEN_MAX: usize = 256;
+pub(crate) const UNWRITTEN_MAX: usize = 256;
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);
 pub const CHECKPOINT_ENTRIES: u64 = 10_000;
 /// Also after this much beside what the last one said again, so that what others must keep of us stays bounded.
 const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
 /// Revocations said again at a checkpoint; at the limit the oldest goes.
-const REVOKES_MAX: usize = 10_000;
+pub(crate) const REVOKES_MAX: usize = 10_000;
 
 const _: () = assert!(BATCH_BYTES + BATCH_EVENTS * 3 + 1024 < entry::ENTRY_MAX);
 const _: () = assert!(entry::EVENT_MAX + entry::GROUP_BYTES < BATCH_BYTES);

@@ -27,7 +27,7 @@ const OF_ACCOUNT: Allowance = Allowance::new(0.1, 24.0);
 /// What waits is not looked at again sooner: a purse that lacks a billionth of a word has no wait that a clock could measure.
 const SOONEST: Duration = Duration::from_millis(100);
 /// Accounts that said something lately. One that makes room for others starts anew.
-const ACCOUNTS: Limits = Limits::new(2 * 1024 * 1024, 10_000);
+pub(crate) const ACCOUNTS: Limits = Limits::new(2 * 1024 * 1024, 10_000);
 
 /// (aor_id, instance)
 type Phone = (Hash, Hash);

@@ -5,21 +5,21 @@
 pub mod author;
 pub mod chains;
 mod defence;
-mod desk;
+pub(crate) mod desk;
 mod filling;
 mod heads;
-mod liars;
+pub(crate) mod liars;
 mod order;
 mod payers;
 mod proofs;
 pub mod quota;
-mod room;
+pub(crate) mod room;
 mod serving;
 mod set_hash;
 pub mod sync;
 #[cfg(test)]
 mod tests;
-mod treasury;
+pub(crate) mod treasury;
 
 pub use author::{AuthorLog, BATCH, BATCH_LATER};
 pub use chains::{Accepted, Chains, Head, Later};

@@ -39,13 +39,13 @@ pub const PER_GRANT: u32 = 17;
 /// Events paid and not yet said; more says nothing of what he will need.
 const PAID_MAX: u32 = 1_000_000;
 /// Realms of which an author has something paid; each took a grant that somebody paid for.
-const REALMS_MAX: usize = 16_384;
+pub(crate) const REALMS_MAX: usize = 16_384;
 /// Events of one realm at one author that were taken and not judged yet, and realms that have such.
 const OWED_MAX: u32 = 1_024;
-const OWING_MAX: usize = 512;
+pub(crate) const OWING_MAX: usize = 512;
 /// Realms that can be judged here, and those of our own and of the operator's choice.
-const KNOWN: Limits = Limits::new(16 * 1024 * 1024, 100_000);
-const FAVOURED_MAX: usize = 10_000;
+pub(crate) const KNOWN: Limits = Limits::new(8 * 1024 * 1024, 50_000);
+pub(crate) const FAVOURED_MAX: usize = 10_000;
 
 /// What an author takes for himself.
 pub type Cost = Counts;

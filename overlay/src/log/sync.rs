@@ -48,7 +48,7 @@ const TELL_ROUNDS: u8 = 3;
 const TELL_AUTHORS: u32 = 32;
 const VERSION: u8 = 2;
 
-mod answering;
+pub(crate) mod answering;
 mod holders;
 
 #[cfg(test)]

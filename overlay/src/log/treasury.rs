@@ -13,7 +13,7 @@ const OF_REALM: Allowance = Allowance::new(10.0, 25_000.0);
 /// Of all realms of one network.
 const OF_NETWORK: Allowance = Allowance::new(20.0, 50_000.0);
 /// Realms and networks that were granted something lately. One that makes room for others starts anew.
-const PURSES: Limits = Limits::new(2 * 1024 * 1024, 10_000);
+pub(crate) const PURSES: Limits = Limits::new(2 * 1024 * 1024, 10_000);
 
 pub struct Treasury {
     /// By network and realm; realm 0 is the network as a whole.

@@ -148,7 +148,7 @@ pub const HEARTBEAT_FIRST: Duration = Duration::from_millis(100);
 /// libp2p has 1,024 and never evicts: a full store refuses everybody. Here the heaviest network gives way, and own values and
 /// those that a home vouches for have room of their own.
 pub const RECORDS_MAX: usize = 16_384;
-pub const RECORDS: Limits = Limits::new(64 * 1024 * 1024, RECORDS_MAX).reserving([250, 0, 350, 0]);
+pub const RECORDS: Limits = Limits::new(24 * 1024 * 1024, RECORDS_MAX).reserving([250, 0, 350, 0]);
 pub const RECORD_MAX: usize = dht::VALUE_MAX;
 /// An aor_id has 32 bytes.
 pub const RECORD_KEY_MAX: usize = 64;

@@ -12,7 +12,7 @@
 //! H(aor_id | epoch), so nobody chooses its own judges for long. The closest looks at a new binding at once, the others later and
 //! all of them now and then; what they find is said only where it changes what the directory shows.
 
-mod serving;
+pub(crate) mod serving;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -22,7 +22,9 @@ pub use watch::Watch;
 
 use crate::records::{Attest, AttestKind, Event, Life, PingOutcome, event::PING_DOMAIN};
 use dots_wire::{
-    Allowance, Hash, Now, PeerId, Signed, Timers, Timestamp, TokenBucket, decode, encode, sha256,
+    Allowance, Hash, Now, PeerId, Signed, Timers, Timestamp, TokenBucket,
+    bounded::{Cache, Cause, Limits},
+    decode, encode, sha256,
 };
 use rand::Rng;
 use std::{
@@ -34,10 +36,10 @@ use std::{
 pub const VERIFIERS: usize = 3;
 /// The draw changes this often.
 const EPOCH: Duration = Duration::from_secs(3600);
-/// Bindings that this peer watches.
-const WATCHED_MAX: usize = 50_000;
+/// Bindings that this peer watches. Each is charged to its realm at its serving peer: whoever has bound most is watched least.
+pub(crate) const WATCHED: Limits = Limits::new(8 * 1024 * 1024, 50_000);
 /// Challenges under way.
-const ASKED_MAX: usize = 32;
+pub(crate) const ASKED_MAX: usize = 32;
 /// Challenges in all, so that what we attest stays under what others let an author attest (LOG-13).
 const ASKS: Allowance = Allowance::new(3.0, 900.0);
 /// A new binding is looked at by the first verifier after this much and up to twice that: its serving peer's log has then spread.
@@ -74,6 +76,7 @@ struct Asked {
 pub struct Verifier {
     me: PeerId,
     due: Timers<Row>,
+    watched: Cache<Row, ()>,
     asked: BTreeMap<u64, Asked>,
     purse: TokenBucket,
     next_id: u64,
@@ -85,6 +88,7 @@ impl Verifier {
         Verifier {
             me,
             due: Timers::default(),
+            watched: Cache::new(WATCHED),
             asked: BTreeMap::new(),
             purse: TokenBucket::default(),
             next_id: 0,
@@ -92,9 +96,24 @@ impl Verifier {
         }
     }
 
-    /// A binding of another peer is there, and its home says so. `place`: ours among its verifiers.
-    pub fn on_granted(&mut self, now: Now, row: Row, place: Option<usize>, rng: &mut impl Rng) {
-        if self.due.deadline(&row).is_none() && self.due.len() < WATCHED_MAX {
+    /// A binding of another peer is there, and its home says so. `cause`: the realm, and the peer that serves it. `place`: ours
+    /// among its verifiers.
+    pub fn on_granted(
+        &mut self,
+        now: Now,
+        row: Row,
+        cause: Cause,
+        place: Option<usize>,
+        rng: &mut impl Rng,
+    ) {
+        if self.due.deadline(&row).is_some() {
+            return;
+        }
+        let watched = self.watched.insert(cause, row, ());
+        for (other, ()) in watched.evicted {
+            self.due.cancel(&other);
+        }
+        if watched.is_stored {
             let after = match place {
                 Some(0) => FIRST,
                 Some(_) => LATER,
@@ -104,7 +123,16 @@ impl Verifier {
         }
     }
 
+    /// Nothing stands in this row any more, or nothing that is watched.
+    fn leave(&mut self, row: Row) {
+        self.watched.remove(&row);
+    }
+
     fn schedule(&mut self, now: Now, row: Row, after: Duration, rng: &mut impl Rng) {
+        // It was pushed out while it was asked about.
+        if !self.watched.contains(&row) {
+            return;
+        }
         // Spread, so that three verifiers of a thousand bindings do not ask at once.
         self.due.set(row, now.mono + after + after.mul_f64(rng.random::<f64>()));
     }
@@ -133,7 +161,10 @@ impl Verifier {
         }
         while self.asked.len() < ASKED_MAX {
             let Some(row) = self.due.expired(now.mono) else { return };
-            let Some(what) = binding(row) else { continue };
+            let Some(what) = binding(row) else {
+                self.leave(row);
+                continue;
+            };
             if !peers.contains(&what.2) || place_of(self.me, peers, &what, now.wall).is_none() {
                 self.schedule(now, row, AGAIN, rng);
             } else if self.purse.take(now.mono, ASKS, 1.0) {
@@ -174,7 +205,7 @@ impl Verifier {
         };
         match life {
             Life::Alive | Life::Unpingable | Life::Silent => self.schedule(now, asked.row, AGAIN, rng),
-            Life::Gone => {}
+            Life::Gone => self.leave(asked.row),
         }
         Some((asked.what, life, Event::Attest(Attest { kind: AttestKind::ServingAlive, proof })))
     }

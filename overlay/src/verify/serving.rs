@@ -24,15 +24,15 @@ use std::{
 
 pub const VERSION: u8 = 1;
 /// Pings under way for others, and of our own accord: as many as 20,000 phones make that are all silent.
-const PINGS_MAX: usize = 256;
+pub(crate) const PINGS_MAX: usize = 256;
 const LOOKS_MAX: usize = 2_048;
 /// Verifiers that wait for one of them.
-const WAITING_MAX: usize = 8;
+pub(crate) const WAITING_MAX: usize = 8;
 /// Phones known to answer OPTIONS; one that makes room for others may be called unpingable once.
-const ANSWERED: Limits = Limits::new(16 * 1024 * 1024, 200_000);
+pub(crate) const ANSWERED: Limits = Limits::new(6 * 1024 * 1024, 75_000);
 /// What came of the last ping of a phone is told again for this long.
 const FRESH: Duration = Duration::from_secs(10);
-const LATELY: Limits = Limits::new(1024 * 1024, 8_192);
+pub(crate) const LATELY: Limits = Limits::new(1024 * 1024, 8_192);
 /// The SIP core gives up on an OPTIONS earlier than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 

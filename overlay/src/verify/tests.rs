@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hostile::attack;
-use dots_wire::SecretKey;
+use dots_wire::{SecretKey, bounded::Standing};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
@@ -68,7 +68,7 @@ impl World {
 #[test]
 fn a_phone_is_looked_at_again_and_again() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, 1, Some(0), &mut w.rng);
+    w.verifier.on_granted(w.now, 1, Cause::OWN, Some(0), &mut w.rng);
     assert_eq!(w.round(true, false), Some(Life::Unpingable), "never answered");
     assert_eq!(w.round(true, true), Some(Life::Alive));
     assert_eq!(w.round(true, false), Some(Life::Silent), "did answer before");
@@ -79,7 +79,7 @@ fn a_phone_is_looked_at_again_and_again() {
 #[test]
 fn an_outcome_for_another_challenge_or_by_another_key_is_no_word() {
     let mut w = World::new();
-    w.verifier.on_granted(w.now, 1, Some(0), &mut w.rng);
+    w.verifier.on_granted(w.now, 1, Cause::OWN, Some(0), &mut w.rng);
     let first = w.challenge().expect("it is due");
     let outcome = |serving: u8, challenge: Hash, time: u64| PingOutcome {
         version: serving::VERSION,
@@ -280,4 +280,21 @@ fn our_own_looks_take_no_place_of_verifiers_and_lose_none_to_them() {
     w.now.mono += Duration::from_secs(10);
     w.pinger.handle_timeout(w.now);
     assert!(w.pinger.look(w.now, phone(9), Asker::Watch), "room again");
+}
+
+/// A realm that binds without end is watched less itself; the bindings of others still are.
+#[test]
+fn many_bindings_of_one_realm_leave_those_of_others_watched() {
+    let mut w = World::new();
+    let of = |realm: &[u8]| Cause::new(Standing::Other).of_realm(realm);
+    w.verifier.on_granted(w.now, 1, of(b"quiet"), Some(0), &mut w.rng);
+    for row in 2..100_000 {
+        w.verifier.on_granted(w.now, row, of(b"loud"), Some(0), &mut w.rng);
+    }
+    w.verifier.on_granted(w.now, 100_000, of(b"late"), Some(0), &mut w.rng);
+    assert!(w.verifier.due.len() <= 50_000 && w.verifier.due.len() == w.verifier.watched.len());
+    for row in [1, 99_999, 100_000] {
+        assert!(w.verifier.due.deadline(&row).is_some(), "{row}");
+    }
+    assert!(w.verifier.due.deadline(&2).is_none(), "the oldest of the loud one");
 }

@@ -22,6 +22,7 @@
 //! Where an account has been right elsewhere is written down ([`Familiar`]): after a restart nobody is a stranger.
 
 mod been;
+pub(crate) use been::{PLACE_BYTES, PLACES};
 
 use been::Been;
 pub use been::Familiar;
@@ -60,7 +61,7 @@ const FAULTLESS: Allowance = Allowance::new(1.0, 30.0);
 const SOURCE: Allowance = Allowance::new(0.1, 10.0);
 
 /// Buckets that are not full.
-const BUCKETS: Limits = Limits::new(16 << 20, 100_000);
+pub(crate) const BUCKETS: Limits = Limits::new(8 << 20, 50_000);
 
 /// Where an account gave answers: (account, serving peer, its name of the address), or (account, serving peer). 128 bits of the hash:
 /// every phone has one or two, so they are short, and nobody finds another that is the same.

@@ -12,7 +12,7 @@ use crate::records::{
 };
 use dots_wire::{
     Checked, Hash, Label20, MerkleTree, PeerId, SecretKey, Signed, Timestamp,
-    bounded::{Cause, Limits, Promises},
+    bounded::{Book, Cause, Limits, Promises},
     decode, encode, merkle_verify, sha256,
 };
 use serde_bytes::ByteBuf;
@@ -25,8 +25,11 @@ use std::{
 pub const BATCH: Duration = Duration::from_millis(2);
 /// Leaves of one tree: a path of at most ten hashes.
 const BATCH_MAX: usize = 1_024;
-/// Grants that wait to be signed. Each belongs to a request that a phone or peer waits for.
-const PENDING_MAX: usize = 50_000;
+/// Grants that wait to be signed, for 2 ms and what signing takes. Each belongs to a request that a phone or peer waits for,
+/// and is charged to the peer that asks for it.
+pub(crate) const PENDING: Limits = Limits::new(6 << 20, 16_384);
+/// A grant with its texts, and the hashes of its path.
+const PENDING_BYTES: usize = 512;
 /// A proof that is longer is not looked at.
 pub const PROOF_MAX: usize = 1_536;
 /// A record from further ahead is refused.
@@ -34,23 +37,26 @@ const FUTURE_MAX: Duration = Duration::from_secs(60);
 
 /// Collects grants and signs them together.
 pub struct GrantBatcher<Tag> {
-    pending: VecDeque<(Tag, Grant)>,
+    pending: VecDeque<(Tag, Grant, Cause)>,
+    book: Book,
     due: Option<Instant>,
 }
 
 impl<Tag> Default for GrantBatcher<Tag> {
     fn default() -> Self {
-        GrantBatcher { pending: VecDeque::new(), due: None }
+        GrantBatcher { pending: VecDeque::new(), book: Book::new(PENDING), due: None }
     }
 }
 
 impl<Tag> GrantBatcher<Tag> {
-    /// `tag` comes back with the proof. Gives it back where too many wait.
-    pub fn push(&mut self, now: Instant, tag: Tag, grant: Grant) -> Result<(), Tag> {
-        if self.pending.len() >= PENDING_MAX {
+    /// `tag` comes back with the proof. Gives it back where too many of this cause wait.
+    pub fn push(&mut self, now: Instant, tag: Tag, grant: Grant, cause: Cause) -> Result<(), Tag> {
+        let weight = self.book.weight(PENDING_BYTES);
+        if self.book.admits(cause, weight).is_err() {
             return Err(tag);
         }
-        self.pending.push_back((tag, grant));
+        self.book.charge(cause, weight);
+        self.pending.push_back((tag, grant, cause));
         let due = self.due.get_or_insert(now + BATCH);
         if self.pending.len() >= BATCH_MAX {
             *due = now;
@@ -70,8 +76,12 @@ impl<Tag> GrantBatcher<Tag> {
         self.due = None;
         let mut signed = Vec::with_capacity(self.pending.len());
         while !self.pending.is_empty() {
-            let batch: Vec<(Tag, Grant)> = self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect();
-            let (tags, grants): (Vec<Tag>, Vec<Grant>) = batch.into_iter().unzip();
+            let (mut tags, mut grants) = (Vec::new(), Vec::new());
+            for (tag, grant, cause) in self.pending.drain(..self.pending.len().min(BATCH_MAX)) {
+                self.book.discharge(cause, self.book.weight(PENDING_BYTES));
+                tags.push(tag);
+                grants.push(grant);
+            }
             signed.extend(tags.into_iter().zip(sign(home, &grants)));
         }
         signed
@@ -266,8 +276,8 @@ pub struct Shown {
     by_age: VecDeque<(Instant, Hash)>,
 }
 
-/// Call grants of the last minute: 1,600 a second.
-const SHOWN: Limits = Limits::new(16 << 20, 100_000).reserving([0, 300, 150, 0]);
+/// Call grants of the last minute: 1,000 a second.
+pub(crate) const SHOWN: Limits = Limits::new(8 << 20, 65_536).reserving([0, 300, 150, 0]);
 
 impl Default for Shown {
     fn default() -> Shown {

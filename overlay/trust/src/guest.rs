@@ -31,8 +31,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(2);
 /// Leases of one realm that answers may name: several homes, the last one and the next.
 const LEASES_MAX: usize = 8;
-const REALMS: Limits = Limits::new(4 << 20, 4_096);
-const WAITING: Limits = Limits::new(1 << 20, 4_096);
+pub(crate) const REALMS: Limits = Limits::new(4 << 20, 4_096);
+pub(crate) const WAITING: Limits = Limits::new(1 << 20, 4_096);
 
 /// What a phone gets.
 #[derive(Clone, Debug, PartialEq, Eq)]

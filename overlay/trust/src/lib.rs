@@ -16,6 +16,7 @@ pub mod lease;
 pub mod names;
 pub mod records;
 pub mod roaming;
+pub mod tables;
 mod uri;
 pub mod used;
 pub mod visitors;

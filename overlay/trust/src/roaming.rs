@@ -1,24 +1,29 @@
 //! Where a home let its phones register elsewhere, until the serving peer's log says so itself. A 200 that a phone got there
 //! is our promise too: where parts of that log were dropped on the way to us, our grant counts until it ends.
 
-use dots_wire::{Hash, PeerId, Timestamp};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
+use dots_wire::{
+    Hash, PeerId, PublicKey, Timestamp,
+    bounded::{Cache, Cause, Limits, Standing, Weight},
 };
+use std::time::Duration;
 
-/// Roaming phones whose grants we remember; at the limit the oldest goes.
-const ROAMING_MAX: usize = 200_000;
+/// Roaming phones whose grants we remember, each charged to its account: one that registers everywhere loses its own.
+pub(crate) const ROAMING: Limits = Limits::new(16 << 20, 65_536);
 /// A serving peer whose log reaches us, and that has not said in it by then what we granted, has bound nothing: our answer
 /// was lost, or the phone took leave.
 const ROAMING_UNHEARD: Duration = Duration::from_secs(1);
 
 /// Where we let phones of our realms register elsewhere. The serving peer's log says the same a moment later, and from
 /// then on that is what counts, for it also says when the phone has gone.
-#[derive(Default)]
 pub struct Roaming {
-    at: BTreeMap<String, BTreeMap<PeerId, Granted>>,
-    order: VecDeque<(String, PeerId)>,
+    /// By the name of the AOR, so that its serving peers stand together.
+    at: Cache<(u64, PeerId), Granted>,
+}
+
+impl Default for Roaming {
+    fn default() -> Roaming {
+        Roaming { at: Cache::new(ROAMING) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -27,6 +32,12 @@ struct Granted {
     /// The newest entry of the serving peer's log that we had then.
     head: Option<Hash>,
     at: Timestamp,
+}
+
+impl Weight for Granted {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// What we have of a serving peer's log.
@@ -47,32 +58,21 @@ impl Roaming {
         until: Timestamp,
         head: Option<Hash>,
     ) {
-        while self.order.len() >= ROAMING_MAX {
-            if let Some((aor, serving)) = self.order.pop_front() {
-                self.forget(&aor, Some(serving));
-            }
-        }
-        let peers = self.at.entry(aor.to_owned()).or_default();
-        if peers.insert(serving, Granted { until, head, at: now }).is_none() {
-            self.order.push_back((aor.to_owned(), serving));
+        let cause = Cause::new(Standing::Own).by(aor.as_bytes());
+        self.at.insert(cause, (cause.who, serving), Granted { until, head, at: now });
+    }
+
+    /// The password has changed, or the account is gone.
+    pub fn forget(&mut self, aor: &str) {
+        let gone: Vec<(u64, PeerId)> = self.granted_to(aor).map(|(place, _)| *place).collect();
+        for place in gone {
+            self.at.remove(&place);
         }
     }
 
-    /// The password has changed, or the account is gone; or just this peer is out.
-    pub fn forget(&mut self, aor: &str, serving: Option<PeerId>) {
-        match serving {
-            None => {
-                self.at.remove(aor);
-            }
-            Some(serving) => {
-                if let Some(peers) = self.at.get_mut(aor) {
-                    peers.remove(&serving);
-                    if peers.is_empty() {
-                        self.at.remove(aor);
-                    }
-                }
-            }
-        }
+    fn granted_to(&self, aor: &str) -> impl Iterator<Item = (&(u64, PeerId), &Granted)> {
+        let name = Cause::name(aor.as_bytes());
+        self.at.range((name, LOWEST)..=(name, HIGHEST))
     }
 
     /// Serving peers of which we do not know better, by what we have of their logs.
@@ -82,15 +82,18 @@ impl Roaming {
         now: Timestamp,
         heard: impl Fn(PeerId) -> Heard,
     ) -> impl Iterator<Item = (PeerId, Timestamp)> {
-        let peers = self.at.get(aor).into_iter().flatten();
-        let unheard = peers.filter(move |(peer, granted)| {
-            let Heard { head, in_part } = heard(**peer);
+        let unheard = self.granted_to(aor).filter(move |((_, peer), granted)| {
+            let Heard { head, in_part } = heard(*peer);
             let is_silent = now.since(granted.at) < ROAMING_UNHEARD && granted.head == head;
             granted.until > now && (in_part || is_silent)
         });
-        unheard.map(|(peer, granted)| (*peer, granted.until))
+        unheard.map(|((_, peer), granted)| (*peer, granted.until))
     }
 }
+
+/// No peer is before the one, or behind the other.
+const LOWEST: PeerId = PeerId(PublicKey([0; 33]));
+const HIGHEST: PeerId = PeerId(PublicKey([255; 33]));
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +118,31 @@ mod tests {
         assert_eq!(known(&roaming, 1_500, 7), 0, "the log reaches us and does not say it");
         assert_eq!(in_part(&roaming, 3_599_999), 1, "what it says did not all reach us");
         assert_eq!(in_part(&roaming, 3_600_000), 0);
-        roaming.forget("alice@a.net", None);
+        roaming.forget("alice@a.net");
         assert_eq!(known(&roaming, 50, 7), 0);
+    }
+
+    /// One account that is right at ever new peers fills the table alone.
+    #[test]
+    fn an_account_that_roams_everywhere_forgets_its_own_places() {
+        let mut roaming = Roaming::default();
+        let peer = |n: u32| {
+            let mut key = [2; 33];
+            key[1..5].copy_from_slice(&n.to_be_bytes());
+            PeerId(PublicKey(key))
+        };
+        let go = |r: &mut Roaming, aor: &str, n: u32| {
+            r.granted(Timestamp(0), aor, peer(n), Timestamp(3_600_000), None);
+        };
+        let heard = Heard { head: None, in_part: true };
+        go(&mut roaming, "alice@a.net", 1);
+        (0..100_000).for_each(|n| go(&mut roaming, "mallory@a.net", n));
+        assert!(roaming.at.len() <= 65_536 && roaming.at.bytes() <= ROAMING.bytes);
+        go(&mut roaming, "bob@a.net", 2);
+        for (aor, place) in [("alice@a.net", 1), ("bob@a.net", 2), ("mallory@a.net", 99_999)] {
+            let mut at = roaming.of(aor, Timestamp(1), |_| heard).map(|(peer, _)| peer);
+            assert!(at.any(|at| at == peer(place)), "{aor}");
+        }
+        assert!(roaming.of("mallory@a.net", Timestamp(1), |_| heard).all(|(at, _)| at != peer(0)));
     }
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Nonces answered within 300 s: 600 a second (few in tests, which fill it). A place takes about 90 bytes.
 const PLACES: usize = if cfg!(test) { 2_000 } else { 200_000 };
-const LIMITS: Limits = Limits::new(PLACES * 90, PLACES).reserving([0, 500, 0, 0]);
+pub(crate) const LIMITS: Limits = Limits::new(PLACES * 90, PLACES).reserving([0, 500, 0, 0]);
 /// Answers of an old lease that leave with each new one, so that no moment pays for all of them.
 const LEAVING: usize = 8;
 

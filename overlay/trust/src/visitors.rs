@@ -16,9 +16,9 @@ use std::{
 };
 
 const WRONG: Allowance = Allowance::new(0.1, 3.0);
-const BUCKETS: Limits = Limits::new(8 << 20, 50_000);
+pub(crate) const BUCKETS: Limits = Limits::new(4 << 20, 25_000);
 /// Accounts that were right, each at an address.
-const RIGHT: Limits = Limits::new(16 << 20, 100_000);
+pub(crate) const RIGHT: Limits = Limits::new(8 << 20, 50_000);
 const RIGHT_FOR: Duration = Duration::from_secs(24 * 3_600);
 
 pub struct Visitors {

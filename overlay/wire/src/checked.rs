@@ -23,6 +23,8 @@ impl Default for Checked {
 }
 
 impl Checked {
+    pub const LIMITS: Limits = REMEMBERED;
+
     pub fn verify(
         &mut self,
         key: &PublicKey,

@@ -132,9 +132,10 @@ fn tag_hash(tag: &str) -> u64 {
 /// Callees that may answer one call; what more of them say in it is not carried.
 const LEGS_MAX: usize = 32;
 /// A quarter is for calls that our own realms' phones make.
-const ROWS: Limits = Limits::new(DIALOG_BYTES_MAX, DIALOG_BYTES_MAX / 512).reserving([250, 0, 0, 0]);
+pub(crate) const ROWS: Limits =
+    Limits::new(DIALOG_BYTES_MAX, DIALOG_BYTES_MAX / 512).reserving([250, 0, 0, 0]);
 /// Calls that failed and whose key is known yet.
-const FAILED: Limits = Limits::new(128 * 65_536, 65_536).reserving([250, 0, 0, 0]);
+pub(crate) const FAILED: Limits = Limits::new(128 * 32_768, 32_768).reserving([250, 0, 0, 0]);
 
 /// A text that is short enough to be remembered.
 pub(super) fn short(text: String) -> Option<String> {

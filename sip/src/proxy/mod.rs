@@ -19,7 +19,7 @@ mod ending;
 mod entering;
 mod forwarding;
 mod inbound;
-mod memory;
+pub(crate) mod memory;
 mod noting;
 mod onward;
 mod opening;

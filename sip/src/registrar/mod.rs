@@ -16,7 +16,7 @@ mod room;
 mod row;
 mod sameness;
 mod session;
-mod store;
+pub(crate) mod store;
 
 pub(crate) use desk::Registrar;
 pub use refresh::{vouch_for_flow, vouch_for_refresh};

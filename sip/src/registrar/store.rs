@@ -31,9 +31,9 @@ use std::{
 pub const MAX_CONTACTS_PER_AOR: usize = 10;
 
 /// All bindings together; half is for accounts of our own realms. A usual one takes 400 bytes, the largest 3 KiB.
-pub const BINDINGS: Limits = Limits::new(128 << 20, 1 << 18).reserving([500, 0, 0, 0]);
+pub const BINDINGS: Limits = Limits::new(64 << 20, 1 << 17).reserving([500, 0, 0, 0]);
 /// The largest that the registrar lets in ([`super::request`]), so that these many of the largest still fit.
-const _: () = assert!(BINDINGS.bytes / (4 << 10) >= 32_768);
+const _: () = assert!(BINDINGS.bytes / (4 << 10) >= 16_384);
 
 /// What a row costs beside its own allocation: its place, three index entries, and what trees leave empty.
 const ROW_BYTES: usize = size_of::<Option<Row>>() + 3 * 28 + 16;

@@ -16,8 +16,8 @@ use std::{
 pub const STRANGERS_MESSAGE_MAX: usize = 8 * 1024;
 /// From its first byte to its last.
 pub const WHOLE_WITHIN: Duration = Duration::from_secs(10);
-/// A thousand of the longest, or sixteen thousand of the usual.
-const LIMITS: Limits = Limits::new(64 << 20, 16_384).reserving([500, 0, 0, 0]);
+/// Two thousand of the longest of strangers, or eight thousand of the usual.
+pub(crate) const LIMITS: Limits = Limits::new(16 << 20, 8_192).reserving([500, 0, 0, 0]);
 
 /// What all beginnings hold together.
 #[derive(Clone)]

@@ -2,14 +2,14 @@
 //! bytes go in with the flow that they shall leave on. A connection is opened only where the flow says so ([`dial`]): else a
 //! phone's own flow is used.
 
-mod begun;
+pub(crate) mod begun;
 mod dial;
 mod places;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use tcp::Counts;
 

@@ -18,9 +18,9 @@ const STRANGERS_A_TURN: usize = 8;
 /// As much as one turn may handle without anybody having to wait for another.
 const EASY: usize = REGISTERED_A_TURN + ANSWERING_A_TURN;
 /// A quarter of a second of work and less: what waits longer has been repeated meanwhile.
-const REGISTERED_BYTES: usize = 2 << 20;
-const ANSWERING_BYTES: usize = 1 << 20;
-const STRANGERS_BYTES: usize = 512 << 10;
+pub(crate) const REGISTERED_BYTES: usize = 2 << 20;
+pub(crate) const ANSWERING_BYTES: usize = 1 << 20;
+pub(crate) const STRANGERS_BYTES: usize = 512 << 10;
 
 pub(super) struct WaitingRoom {
     registered: FairQueue<SocketAddr, Datagram>,

@@ -52,7 +52,7 @@ const MARK: &[u8] = b"mark";
 const KEY: u8 = b'k';
 /// Changes in one sled batch while replaying.
 const BATCH: usize = 4_096;
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// sled's file lock may outlive the handle that held it for a moment.
 const LOCK_TRIES: u32 = 50;
 const LOCK_WAIT: Duration = Duration::from_millis(20);

@@ -6,9 +6,9 @@
 
 mod accounts;
 mod book;
-mod disk;
+pub(crate) mod disk;
 mod import;
-mod index;
+pub(crate) mod index;
 #[cfg(test)]
 mod tests;
 

@@ -34,7 +34,7 @@ impl Weight for Caller {
 
 /// A search follows its call at once.
 const CALLER_LIFE: Duration = Duration::from_secs(30);
-const CALLERS: Limits = Limits::new(4 << 20, 8_192);
+pub(crate) const CALLERS: Limits = Limits::new(4 << 20, 8_192);
 
 impl Default for AskedFor {
     fn default() -> AskedFor {

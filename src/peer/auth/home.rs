@@ -24,7 +24,11 @@ use dots_trust::{
     brakes::Via,
     judge::{Admitted, Refused, StoreDown},
 };
-use dots_wire::{Hash, Now, PeerId, bounded::network_of, decode, encode, sha256};
+use dots_wire::{
+    Hash, Now, PeerId,
+    bounded::{Cause, Standing, network_of},
+    decode, encode, sha256,
+};
 use rand::Rng;
 use serde_bytes::ByteBuf;
 use std::net::IpAddr;
@@ -125,7 +129,8 @@ impl Authenticator<'_> {
             let head = self.overlay.head_hash(via.serving);
             self.auth.roaming.granted(self.now.wall, &answer.aor, via.serving, grant.not_after, head);
         }
-        if self.auth.granting.push(self.now.mono, inbound, grant).is_err() {
+        let cause = Cause { network: via.network, ..Cause::new(Standing::Other) }.by(&via.serving.to_bytes());
+        if self.auth.granting.push(self.now.mono, inbound, grant, cause).is_err() {
             self.outside.respond(inbound, &AuthReply::Unavailable);
         }
     }

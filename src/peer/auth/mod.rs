@@ -12,7 +12,7 @@
 //! [`challenges`] gives phones their nonces, [`serving`] is the peer that the answer came to, [`home`] the one that judges it; what a
 //! refused password leaves in the log is said in [`line`], and who called whom a moment ago in [`asked_for`].
 
-mod asked_for;
+pub(crate) mod asked_for;
 mod challenges;
 mod home;
 mod line;

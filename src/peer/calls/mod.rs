@@ -10,7 +10,7 @@
 //! brought it, its realm, its account ([`room`]). `call` is one of them.
 
 mod call;
-mod room;
+pub(crate) mod room;
 
 pub use call::Call;
 
@@ -33,7 +33,7 @@ use std::{
 };
 
 /// Ended calls that are still shown.
-const ENDED: Limits = Limits::new(3 << 20, 1_000);
+pub(crate) const ENDED: Limits = Limits::new(3 << 20, 1_000);
 
 /// What happened, for the receipt machine.
 #[derive(Clone, Debug)]

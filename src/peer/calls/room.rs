@@ -5,8 +5,8 @@ use dots_wire::bounded::{Book, Cause, Limits, OverShare};
 
 /// A call with its names, its grants' hashes and its place in the tables; about 2.5 KiB at the most. What our own phones began has
 /// a part for itself, and one of them no more than its share of that ([`super::Calls`]).
-const LIMITS: Limits =
-    Limits::new(if cfg!(test) { 2 << 20 } else { 80 << 20 }, if cfg!(test) { 1_000 } else { 40_000 })
+pub(crate) const LIMITS: Limits =
+    Limits::new(if cfg!(test) { 2 << 20 } else { 32 << 20 }, if cfg!(test) { 1_000 } else { 16_000 })
         .reserving([0, 300, 150, 0]);
 
 pub(super) struct Room(Book);

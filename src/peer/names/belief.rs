@@ -24,10 +24,10 @@ use std::time::Duration;
 const NEWS_MAX: usize = 8;
 /// Realms that nobody here uses, of one network; networks remembered.
 const NEWS: Allowance = Allowance::new(0.02, 100.0);
-pub(super) const NEWS_TOLD: Limits = Limits::new(512 * 1024, 4_096);
+pub(crate) const NEWS_TOLD: Limits = Limits::new(512 * 1024, 4_096);
 /// Questions to DNS at once, names remembered that were asked about, and the time between two about one name.
 const DNS_ASKED_MAX: usize = 16;
-pub(super) const DNS_NAMES: Limits = Limits::new(512 * 1024, 1_000);
+pub(crate) const DNS_NAMES: Limits = Limits::new(512 * 1024, 1_000);
 const DNS_AGAIN: Duration = Duration::from_secs(600);
 
 impl Namer<'_> {

@@ -5,9 +5,9 @@
 //! `own` signs our records and hears the operator, `belief` takes in what others say, `search` is what became of the realms
 //! that were asked for; what is exchanged stands here.
 
-mod belief;
+pub(crate) mod belief;
 mod own;
-mod search;
+pub(crate) mod search;
 
 use super::{
     Config,
@@ -44,7 +44,7 @@ const NAMES_ASKED_MAX: usize = 8;
 /// Searches for realms that one network of phones makes us begin, and all who call; networks remembered.
 const SEARCHES: Allowance = Allowance::new(1.0, 30.0);
 const SEARCHES_OF_CALLERS: Allowance = Allowance::new(10.0, 100.0);
-const SEARCHING: Limits = Limits::new(512 * 1024, 4_096);
+pub(crate) const SEARCHING: Limits = Limits::new(512 * 1024, 4_096);
 /// Callers, who have proved an account.
 const CALLERS: u64 = 0;
 /// Neighbours asked about a realm that we know nothing of.

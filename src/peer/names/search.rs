@@ -30,9 +30,9 @@ const CHOOSE_AFTER: Duration = Duration::from_secs(1);
 /// A call waits so long for the realm that it is for.
 const WAIT: Duration = Duration::from_secs(3);
 /// Calls that wait, all together and for one realm; beyond, the oldest waits no longer.
-const WAITING_MAX: usize = 4_096;
+pub(crate) const WAITING_MAX: usize = 4_096;
 const WAITING_FOR_ONE: usize = 64;
-const SEARCHES: Limits = Limits::new(8 << 20, 4_096);
+pub(crate) const SEARCHES: Limits = Limits::new(8 << 20, 4_096);
 /// Different keys told in one search.
 const CANDIDATES_MAX: usize = 8;
 /// Peers of one search: neighbours, and then homes.

@@ -14,8 +14,10 @@ pub const FAMILIAR_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const AGED_H: u32 = 24;
 /// Places of one account: its phones at home and where they go.
 const PER_ACCOUNT: usize = 32;
-/// About 32 MB.
-const PLACES: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
+/// About 16 MB.
+pub(crate) const PLACES: usize = if cfg!(test) { 1_000 } else { 500_000 };
+/// In a map whose nodes are half full, as those of one that grows in no order are.
+pub(crate) const PLACE_BYTES: usize = 32;
 
 /// An account was right through a serving peer: what is written down, so that it is no stranger there after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]

@@ -54,7 +54,7 @@ fn a_batch_shares_one_signature_and_each_grant_stands_alone() {
     let mut batcher = GrantBatcher::default();
     let t0 = Instant::now();
     for n in 0..7u8 {
-        assert_eq!(batcher.push(t0, n, grant(n)), Ok(()));
+        assert_eq!(batcher.push(t0, n, grant(n), Cause::OWN), Ok(()));
     }
     assert!(batcher.sign_due(t0, &key(1)).is_empty());
     let at = batcher.poll_timeout().expect("it is due soon");
@@ -65,6 +65,19 @@ fn a_batch_shares_one_signature_and_each_grant_stands_alone() {
         assert_eq!(check(proof, &realm(), NOW), Ok(grant(*n)));
     }
     assert_eq!(batcher.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_asks_for_all_grants_at_once_leaves_others_theirs() {
+    let (mut batcher, t0) = (GrantBatcher::default(), Instant::now());
+    let of = |who: &[u8]| Cause::new(Standing::Other).by(who);
+    let taken = (0..50_000u32).take_while(|n| batcher.push(t0, *n, grant(1), of(b"greedy")).is_ok()).count();
+    assert!((4_000..16_384).contains(&taken), "{taken}");
+    for (n, who) in [b"one", b"two"].into_iter().enumerate() {
+        assert_eq!(batcher.push(t0, 60_000 + n as u32, grant(1), of(who)), Ok(()));
+    }
+    assert_eq!(batcher.sign_due(t0 + BATCH, &key(1)).len(), taken + 2);
+    assert_eq!(batcher.push(t0, 0, grant(1), of(b"greedy")), Ok(()), "signed, and its room is free again");
 }
 
 /// REC-8.

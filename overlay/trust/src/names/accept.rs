@@ -1,8 +1,8 @@
 //! Is this record believed? Whose a name is stands above; here is what a record must have to count, and what it changes.
 
 use super::{
-    Belief, Change, FUTURE_MAX, Heard, Known, REALMS_MAX, RENEWED_EVERY, RIVALS_MAX, Realms, Refused, Teller,
-    add_rival, is_name, self_certifying,
+    Belief, Change, FUTURE_MAX, Heard, KNOWN_BYTES_MAX, Known, REALMS_MAX, RENEWED_EVERY, RIVALS_MAX, Realms,
+    Refused, Teller, add_rival, is_name, self_certifying,
 };
 use crate::records::{
     RealmRecord,
@@ -60,8 +60,8 @@ impl Realms {
             return Err(Refused::NotItsName);
         }
         match self.known.get(&name).cloned() {
-            Some(known) if known.key == read.key => self.renew(name, known, read, record, now),
-            Some(known) => Ok(self.rival(name, known, read, record, now)?),
+            Some(known) if known.key == read.key => self.renew(known, read, record, from, now),
+            Some(known) => Ok(self.rival(known, read, record, from, now)?),
             None if !proves_itself && !read.is_home(from.peer) => Err(Refused::NotFromHome),
             None => {
                 let belief = if proves_itself { Belief::SelfCertifying } else { Belief::Unclaimed };
@@ -69,7 +69,6 @@ impl Realms {
                 if !from.is_asked && !self.announced.may(from.peer, belief) {
                     return Err(Refused::TooMany);
                 }
-                let mut changes = self.make_room(from, now)?;
                 let key = read.key;
                 let known = Known {
                     announcer: Some(from.peer),
@@ -78,8 +77,7 @@ impl Realms {
                     read: Some(read),
                     ..Known::bare(key, belief)
                 };
-                changes.push(self.set(name, known));
-                Ok(Heard::Changed(changes))
+                self.put(name, known, from, now)
             }
         }
     }
@@ -87,45 +85,50 @@ impl Realms {
     /// A newer record by the key that is believed.
     fn renew(
         &mut self,
-        name: String,
         known: Known,
         read: RealmRecord,
         record: Signed,
+        from: Teller,
         now: Timestamp,
     ) -> Result<Heard, Refused> {
+        let name = read.name.clone();
         let replaces = known.record.is_some() && known.belief != Belief::Own;
         if replaces && now.since(known.renewed) < RENEWED_EVERY {
             return Err(Refused::TooSoon);
         }
         let renewed = if replaces { now } else { known.renewed };
         let known = Known { record: Some(record), read: Some(read), renewed, ..known };
-        Ok(Heard::Changed(vec![self.set(name, known)]))
+        self.put(name, known, from, now)
     }
 
     /// A record by another key than the one that is believed.
     fn rival(
         &mut self,
-        name: String,
         mut known: Known,
         read: RealmRecord,
         record: Signed,
+        from: Teller,
         now: Timestamp,
     ) -> Result<Heard, Refused> {
-        let key = read.key;
+        let (name, key, network) = (read.name.clone(), read.key, from.network());
         let asks = self.wants_txt(&name);
         if asks {
-            self.dns.remember(&name, read, record);
+            self.dns.remember(&name, read, record, network);
             if self.dns.proves(&name, &key, now) {
                 return Ok(Heard::Changed(self.prove(&name, key).into_iter().collect()));
             }
         }
         if known.rivals.len() < RIVALS_MAX && !known.rivals.contains(&key) {
             // The caller asks about each change.
-            self.dns.may_ask(&name, now);
+            self.dns.may_ask(&name, network, now);
             add_rival(&mut known.rivals, key);
             return Ok(Heard::Changed(vec![self.set(name, known)]));
         }
-        if asks && self.dns.may_ask(&name, now) { Ok(Heard::AskDns(name)) } else { Err(Refused::Rival) }
+        if asks && self.dns.may_ask(&name, network, now) {
+            Ok(Heard::AskDns(name))
+        } else {
+            Err(Refused::Rival)
+        }
     }
 
     /// What DNS says of this name outweighs the key that was believed.
@@ -137,33 +140,48 @@ impl Realms {
         Some(self.set(name.to_owned(), Known { record: Some(record), read: Some(read), ..known }))
     }
 
-    /// Room for one more name that `from` brings.
-    fn make_room(&mut self, from: Teller, now: Timestamp) -> Result<Vec<Change>, Refused> {
-        if self.known.len() < REALMS_MAX {
-            return Ok(Vec::new());
+    /// What `from` tells of this name now, if there is room for it, and what had to go for that.
+    fn put(&mut self, name: String, known: Known, from: Teller, now: Timestamp) -> Result<Heard, Refused> {
+        let weight = known.weight(&name);
+        let mut changes = self.make_room(&name, weight, from, now);
+        match self.has_room(&name, weight) {
+            true => changes.push(self.set(name, known)),
+            false if changes.is_empty() => return Err(Refused::Full),
+            // It was not enough: what went is gone all the same.
+            false => {}
         }
-        let mut gone: Vec<String> = Vec::new();
-        if now.since(self.cleared) >= RENEWED_EVERY {
+        Ok(Heard::Changed(changes))
+    }
+
+    /// Room for so many bytes under this name, which may stand here already.
+    fn has_room(&self, name: &str, weight: usize) -> bool {
+        let (places, held) = self.known.get(name).map_or((1, 0), |known| (0, known.weight(name)));
+        self.known.len() + places <= REALMS_MAX && self.bytes - held + weight <= KNOWN_BYTES_MAX
+    }
+
+    fn make_room(&mut self, name: &str, weight: usize, from: Teller, now: Timestamp) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if !self.has_room(name, weight) && now.since(self.cleared) >= RENEWED_EVERY {
             self.cleared = now;
             let kept = |k: &Known| matches!(k.belief, Belief::Own | Belief::Pinned);
             let live = |k: &Known| k.read().is_some_and(|r| r.valid_until > now);
-            let over = self.known.iter().filter(|(_, k)| !kept(k) && !live(k));
-            gone.extend(over.map(|(name, _)| name.clone()));
+            let over = self.known.iter().filter(|(other, k)| *other != name && !kept(k) && !live(k));
+            let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
+            changes.extend(over.iter().filter_map(|name| self.forget(name)));
         }
-        if gone.is_empty() {
-            gone.extend(self.announced.of_largest(from.network()));
+        while !self.has_room(name, weight) {
+            let largest = self.announced.of_largest(from.network(), weight);
+            let Some(change) = largest.and_then(|largest| self.forget(&largest)) else { break };
+            changes.push(change);
         }
-        if gone.is_empty() {
-            return Err(Refused::Full);
-        }
-        Ok(gone.into_iter().filter_map(|name| self.forget(&name)).collect())
+        changes
     }
 
     /// What DNS says at `_dots.<name>`: it outweighs the first key heard, and nothing else. It is remembered, so that
     /// the owner's record counts when it comes, however many others claim the name.
     pub fn heard_txt(&mut self, name: &str, values: &[String], now: Timestamp) -> Option<Change> {
         let known = self.known.get(name).filter(|k| k.belief <= Belief::Txt)?;
-        self.dns.heard(name, values, now);
+        self.dns.heard(name, values, known.teller().map_or(0, |teller| teller.network()), now);
         let candidates = self.dns.candidates(name);
         let keys = std::iter::once(&known.key).chain(&known.rivals).chain(candidates);
         let key = keys.copied().find(|key| self.dns.proves(name, key, now));

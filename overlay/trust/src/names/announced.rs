@@ -52,7 +52,8 @@ impl Teller {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Announced {
     by_peer: BTreeMap<PeerId, Names>,
-    by_network: BTreeMap<u64, BTreeSet<String>>,
+    /// With what they weigh.
+    by_network: BTreeMap<u64, (usize, BTreeSet<String>)>,
 }
 
 /// Names that nobody had asked for.
@@ -77,14 +78,16 @@ impl Announced {
         })
     }
 
-    pub fn insert(&mut self, teller: Teller, belief: Belief, name: &str) {
+    pub fn insert(&mut self, teller: Teller, belief: Belief, name: &str, weight: usize) {
         if !teller.is_asked {
             self.by_peer.entry(teller.peer).or_default().of(belief).insert(name.to_owned());
         }
-        self.by_network.entry(teller.network()).or_default().insert(name.to_owned());
+        let (bytes, names) = self.by_network.entry(teller.network()).or_default();
+        *bytes += weight;
+        names.insert(name.to_owned());
     }
 
-    pub fn remove(&mut self, teller: Teller, belief: Belief, name: &str) {
+    pub fn remove(&mut self, teller: Teller, belief: Belief, name: &str, weight: usize) {
         if let Some(names) = self.by_peer.get_mut(&teller.peer) {
             names.of(belief).remove(name);
             if names.unclaimed.is_empty() && names.certified.is_empty() {
@@ -92,7 +95,8 @@ impl Announced {
             }
         }
         let network = teller.network();
-        if let Some(names) = self.by_network.get_mut(&network) {
+        if let Some((bytes, names)) = self.by_network.get_mut(&network) {
+            *bytes = bytes.checked_sub(weight).expect("what was brought was weighed");
             names.remove(name);
             if names.is_empty() {
                 self.by_network.remove(&network);
@@ -100,10 +104,10 @@ impl Announced {
         }
     }
 
-    /// A name of the network that has brought most, if the newcomer's would not then have more than it.
-    pub fn of_largest(&self, newcomer: u64) -> Option<String> {
-        let mine = self.by_network.get(&newcomer).map_or(0, BTreeSet::len);
-        let largest = self.by_network.values().max_by_key(|names| names.len())?;
-        largest.last().filter(|_| mine + 1 < largest.len()).cloned()
+    /// A name of the network that has brought most bytes, if the newcomer's would not then have more than it.
+    pub fn of_largest(&self, newcomer: u64, weight: usize) -> Option<String> {
+        let mine = self.by_network.get(&newcomer).map_or(0, |(bytes, _)| *bytes);
+        let (bytes, names) = self.by_network.values().max_by_key(|(bytes, _)| *bytes)?;
+        names.last().filter(|_| mine + weight < *bytes).cloned()
     }
 }

@@ -15,7 +15,7 @@
 
 mod accept;
 mod announced;
-mod dns;
+pub(crate) mod dns;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +34,11 @@ use std::{
 /// Characters of the key's hash in a self-certifying name: 100 bits.
 const NAME_CHARS: usize = 20;
 /// Realms whose records we keep (few in tests, which fill it). At the limit what has expired goes, then a name of whoever has brought most.
-const REALMS_MAX: usize = if cfg!(test) { 2_500 } else { 100_000 };
+pub(crate) const REALMS_MAX: usize = if cfg!(test) { 2_500 } else { 50_000 };
+/// What these take with their records, which may have 4 KiB each.
+pub(crate) const KNOWN_BYTES_MAX: usize = 20 << 20;
+/// A realm beside its texts: its row, and its places in three indexes.
+const ROW_BYTES: usize = 700;
 /// Names that one peer can bring us on nothing but its word.
 pub const UNCLAIMED_PER_PEER: usize = 16;
 /// Self-certifying names that one peer can bring us.
@@ -143,6 +147,13 @@ impl Known {
     pub fn read(&self) -> Option<&RealmRecord> {
         self.read.as_ref()
     }
+
+    /// Bytes that it takes under this name, with room for all rivals that it may get. By lengths, so that a copy weighs the same.
+    fn weight(&self, name: &str) -> usize {
+        let record = self.record.as_ref().map_or(0, |record| record.payload.len());
+        let read = self.read.as_ref().map_or(0, RealmRecord::text_bytes);
+        ROW_BYTES + 3 * name.len() + RIVALS_MAX * size_of::<PublicKey>() + record + read
+    }
 }
 
 /// A change of belief, to be written down before it is acted on after a restart.
@@ -195,6 +206,8 @@ pub struct Realms {
     known: BTreeMap<String, Known>,
     /// The names of each key that is believed.
     by_id: BTreeMap<Label20, BTreeSet<String>>,
+    /// What all that is known weighs.
+    bytes: usize,
     announced: Announced,
     dns: Dns,
     /// When the table was full last, and what had expired went.
@@ -285,8 +298,9 @@ impl Realms {
     fn set(&mut self, name: String, known: Known) -> Change {
         self.uncount(&name);
         if let Some(teller) = known.teller() {
-            self.announced.insert(teller, known.belief, &name);
+            self.announced.insert(teller, known.belief, &name, known.weight(&name));
         }
+        self.bytes += known.weight(&name);
         self.by_id.entry(known.key.label()).or_default().insert(name.clone());
         self.known.insert(name.clone(), known.clone());
         Change::Set(name, Box::new(known))
@@ -300,6 +314,8 @@ impl Realms {
     /// Before `name` is changed or removed.
     fn uncount(&mut self, name: &str) {
         let Some(known) = self.known.get(name) else { return };
+        let weight = known.weight(name);
+        self.bytes = self.bytes.checked_sub(weight).expect("what is known was weighed");
         let id = known.key.label();
         if let Some(names) = self.by_id.get_mut(&id) {
             names.remove(name);
@@ -308,7 +324,7 @@ impl Realms {
             }
         }
         if let Some(teller) = known.teller() {
-            self.announced.remove(teller, known.belief, name);
+            self.announced.remove(teller, known.belief, name, weight);
         }
     }
 }

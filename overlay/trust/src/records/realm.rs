@@ -53,6 +53,12 @@ pub struct RealmRecord {
 }
 
 impl RealmRecord {
+    /// What it points to.
+    pub fn text_bytes(&self) -> usize {
+        let listed = if let Serving::Listed(peers) = &self.serving { peers.len() } else { 0 };
+        self.name.len() + (self.homes.len() + listed) * size_of::<PeerId>()
+    }
+
     pub fn sign(&self, realm_key: &SecretKey) -> Signed {
         Signed::new(realm_key, REALM_DOMAIN, self)
     }

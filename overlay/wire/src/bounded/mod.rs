@@ -17,12 +17,14 @@ mod book;
 mod cache;
 mod cause;
 mod leaves;
+mod limit;
 mod promises;
 mod shares;
 
 pub use book::{Book, OverShare};
 pub use cache::{Cache, Inserted};
 pub use cause::{Cause, Standing, network_of};
+pub use limit::{Full, Limit};
 pub use promises::Promises;
 
 /// Bytes that an entry takes outside of its own size: strings, vectors.
@@ -84,6 +86,7 @@ weightless!(
     i64,
     crate::Hash,
     crate::PeerId,
+    crate::PublicKey,
     crate::Timestamp,
     crate::Label20,
     crate::TokenBucket,
