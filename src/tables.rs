@@ -143,6 +143,10 @@ const FOOT: &str = "
 accounts at about 300 B each, some 20 MiB), what the kernel holds for sockets, and what the libraries hold for each
 connection: about 130 KiB for each of at most 1,024 connections to peers, 16 KiB for reading for each of at most 10,000
 TCP connections to phones; with what is sent and not read on top, 256 KiB for a registered phone and 16 KiB for a stranger.
+
+Bytes are those that the tables account for. What the allocator really holds is the same within 20 % where entries are large
+(`overlay/wire/tests/full.rs` measures it), up to 1.4 times as much where they are small, and up to 3.7 times where each of
+them also has a cause of its own: a cause's places in the tables are not charged yet.
 ";
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can grow in this crate, for the page of limits. Of a core: there is one in a peer today.
 
-use crate::{limits, proxy::memory, registrar::store, waiting};
+use crate::{limits, proxy::memory, registrar::store, transaction::unheard, waiting};
 use dots_wire::bounded::{Full, Limit};
 
 /// A transaction takes at least so much.
@@ -22,6 +22,13 @@ pub fn limits() -> Vec<Limit> {
             (limits::TRANSACTION_BYTES_MAX / TRANSACTION_BYTES_MIN, limits::TRANSACTION_BYTES_MAX),
             "the network of the hop; a quarter is for registered phones and connected peers",
             Refused("503 without a transaction"),
+        ),
+        Limit::table(
+            "transaction/unheard Sockets.0",
+            "addresses, and what was sent there by UDP before anything came back",
+            unheard::ADDRESSES,
+            "the network",
+            HeaviestGives,
         ),
         Limit::table(
             "waiting Waiting.0",

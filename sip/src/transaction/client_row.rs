@@ -1,6 +1,6 @@
 //! One client transaction: its machine, and what has to be kept to send again, to cancel and to acknowledge.
 
-use super::{Client, GIVE_UP, InviteClient, Lost, NonInviteClient, User, kept::Kept};
+use super::{Client, GIVE_UP, InviteClient, Lost, NonInviteClient, User, kept::Kept, unheard::Sockets};
 use crate::{
     cx::Cx,
     hop::Hop,
@@ -129,7 +129,7 @@ impl ClientRow {
         }
     }
 
-    pub fn on_deadline(&mut self, cx: &mut Cx<'_>) -> Due {
+    pub fn on_deadline(&mut self, cx: &mut Cx<'_>, sockets: &mut Sockets) -> Due {
         let (is_silent, verdict) = match &mut self.machine {
             Machine::Invite(machine) => {
                 (self.is_quick && machine.is_calling(), machine.on_deadline(cx.now.mono))
@@ -137,7 +137,12 @@ impl ClientRow {
             Machine::Other(machine) => (self.is_quick, machine.on_deadline(cx.now.mono)),
         };
         match (verdict, &self.request) {
-            (Client::Resend, Some(request)) => cx.send(&self.hop, request.clone()),
+            (Client::Resend, Some(request)) => {
+                match sockets.may_send(cx.now.mono, &self.hop, request.raw().len()) {
+                    true => cx.send(&self.hop, request.clone()),
+                    false => cx.count("sip_unheard_unsent"),
+                }
+            }
             (Client::TimedOut, Some(request)) => {
                 if is_silent && self.method == Method::Invite {
                     // Its link keeps order, so a CANCEL can follow the INVITE: should it wake up, nobody rings.

@@ -5,6 +5,7 @@ use super::{
     Event, Lost, Outgoing, Standing, User,
     client_row::{ClientRow, Due},
     shares::Shares,
+    unheard::Sockets,
     weight,
 };
 use crate::{
@@ -26,6 +27,7 @@ pub(super) struct Clients {
     rows: BTreeMap<ClientKey, Box<ClientRow>>,
     by_hop: BTreeSet<(Hop, ClientKey)>,
     timers: Timers<ClientKey>,
+    sockets: Sockets,
 }
 
 impl Clients {
@@ -36,7 +38,12 @@ impl Clients {
         + weight::entry::<(Hop, ClientKey)>();
 
     pub fn new() -> Clients {
-        Clients { rows: BTreeMap::new(), by_hop: BTreeSet::new(), timers: Timers::new() }
+        Clients {
+            rows: BTreeMap::new(),
+            by_hop: BTreeSet::new(),
+            timers: Timers::new(),
+            sockets: Sockets::new(),
+        }
     }
 
     #[cfg(test)]
@@ -70,7 +77,11 @@ impl Clients {
         }
         let method = Method::of(&request);
         let key = ClientKey { branch, is_cancel: method == Method::Cancel };
-        cx.send_with(&hop, request.clone(), grant, about);
+        if self.sockets.may_send(cx.now.mono, &hop, request.raw().len()) {
+            cx.send_with(&hop, request.clone(), grant, about);
+        } else {
+            cx.count("sip_unheard_unsent");
+        }
         shares.charge(&hop.network(), charged);
         self.by_hop.insert((hop.clone(), key));
         let row = ClientRow::new(cx.now.mono, (hop, user), (request, method), first_word_within, charged);
@@ -114,6 +125,7 @@ impl Clients {
             cx.count("stray_response");
             return None;
         }
+        self.sockets.heard(&row.hop);
         let status = response.status().unwrap_or_default();
         let is_news = row.on_response(cx, status, &response);
         let user = row.user;
@@ -134,7 +146,7 @@ impl Clients {
         let key = self.timers.due(cx.now.mono)?;
         let row = self.rows.get_mut(&key).expect("a timer belongs to a row");
         let user = row.user;
-        let event = match row.on_deadline(cx) {
+        let event = match row.on_deadline(cx, &mut self.sockets) {
             Due::Nothing => {
                 self.reschedule(key);
                 return None;
@@ -144,6 +156,11 @@ impl Clients {
         };
         self.drop(shares, key);
         (user != User::Nobody).then_some(event)
+    }
+
+    /// A phone has proved its account from there.
+    pub fn heard(&mut self, hop: &Hop) {
+        self.sockets.heard(hop);
     }
 
     /// A connection or link broke: what waits for it is lost, one event after the other.

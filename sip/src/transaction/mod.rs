@@ -15,6 +15,7 @@ mod servers;
 mod shares;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unheard;
 mod weight;
 
 pub(crate) use exchange::{Event, NewRequest, Outgoing, Received};
