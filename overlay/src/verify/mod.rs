@@ -98,14 +98,7 @@ impl Verifier {
 
     /// A binding of another peer is there, and its home says so. `cause`: the realm, and the peer that serves it. `place`: ours
     /// among its verifiers.
-    pub fn on_granted(
-        &mut self,
-        now: Now,
-        row: Row,
-        cause: Cause,
-        place: Option<usize>,
-        rng: &mut impl Rng,
-    ) {
+    pub fn on_granted(&mut self, now: Now, row: Row, cause: Cause, place: Option<usize>, rng: &mut impl Rng) {
         if self.due.deadline(&row).is_some() {
             return;
         }
