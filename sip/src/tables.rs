@@ -1,6 +1,6 @@
 //! What can grow in this crate, for the page of limits. Of a core: there is one in a peer today.
 
-use crate::{limits, proxy::memory, registrar::store, transaction::unheard, waiting};
+use crate::{limits, ping, proxy::memory, registrar::store, transaction::unheard, waiting};
 use dots_wire::bounded::{Full, Limit};
 
 /// A transaction takes at least so much.
@@ -58,6 +58,13 @@ pub fn limits() -> Vec<Limit> {
             limits::PROBES,
             "the account, behind its network",
             Refused("it is not asked: the phone is reached on its flow alone"),
+        ),
+        Limit::table(
+            "ping Pings.waiting",
+            "pings of phones that wait for a sign of life",
+            ping::PINGS,
+            "who wants to know: ourselves, half of it; verifiers",
+            Refused("the phone is not asked, which says nothing of it"),
         ),
     ]
 }

@@ -41,7 +41,7 @@ pub(crate) const LINKS: Limits = Limits::new(4 * 1024 * 1024, LINKS_MAX);
 /// A link with a stream and nothing under way for this long may be given up for another peer's.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes queued toward all peers together. A queue takes no more than what is still free, so that many slow ones leave room.
-pub const QUEUED_MAX: usize = 24 * 1024 * 1024;
+pub const QUEUED_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
