@@ -188,7 +188,7 @@ impl Servers {
     fn try_on(&mut self, cx: &mut Cx<'_>, shares: &mut Shares, key: ServerKey) {
         let Some(Row { answer: Answer::Unwritten(invite), .. }) = self.rows.get(&key).map(|row| &**row)
         else {
-            return;
+            return debug_assert!(false, "100 is due only where nothing was answered");
         };
         let trying = cx.answer(invite, status::TRYING, &[]);
         self.respond(cx, shares, key, (status::TRYING.0, trying), About::Other);
