@@ -44,6 +44,8 @@ pub const KEPT_MAX: usize = 5_000;
 pub const REQUESTS_PER_PEER: usize = 16;
 /// Requests of one peer that wait for our disk; one more is refused.
 pub const WAITING_PER_PEER: usize = 2 * REQUESTS_PER_PEER;
+/// Requests and answers that are taken in together, and signed by one signature: 4 MiB at most.
+pub const SAID_MAX: usize = 64;
 /// Calls in one request: each message is at most about 1.5 kB, with the paths of two seals.
 pub const BUNDLE_MAX: usize = 32;
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;

@@ -12,6 +12,7 @@ use crate::{
     output::{About, Nonce},
     registrar::ExpiryRules,
     status::Status,
+    token::TokenKey,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -98,7 +99,7 @@ pub(crate) struct Base {
     pub config: Config,
     pub shard: Shard,
     /// Signs route tokens; survives restarts.
-    pub token_key: [u8; 32],
+    pub token_key: TokenKey,
     /// Hashes what strangers write; made from the token key, so tags of answers survive restarts too.
     pub secret: Secret,
     pub border: Border,
@@ -123,7 +124,7 @@ impl Base {
         Base {
             config,
             shard,
-            token_key,
+            token_key: TokenKey::new(&token_key),
             secret: secret(b"dots/sip/names/1"),
             border,
             rng,
@@ -173,13 +174,13 @@ impl Cx<'_> {
         data_encoding::HEXLOWER.encode(&self.base.rng.random::<[u8; 8]>())
     }
 
-    pub fn own_host(&self) -> String {
-        host_of(&self.base.config.label)
+    pub fn own_host(&self) -> &str {
+        self.base.border.own_host()
     }
 
     /// Does a Route with this host name us?
     pub fn is_own_route(&self, host: &str) -> bool {
-        self.addressing().is_own_host(host) || host.eq_ignore_ascii_case(&self.own_host())
+        self.addressing().is_own_host(host) || host.eq_ignore_ascii_case(self.own_host())
     }
 
     /// `host:port` that stands for us toward this flow.

@@ -31,7 +31,7 @@ pub const BRANCHES_MAX: usize = 64;
 
 /// RFC 3261 §16.6 step 11: longer than three minutes.
 pub const TIMER_C: Duration = Duration::from_secs(185);
-/// A peer says 100 at once; one that does not within this time hangs.
+/// A peer says 100 within 100 ms; one that does not within this time hangs.
 pub const TRYING_WITHIN: Duration = Duration::from_secs(2);
 /// The same where others wait to be tried.
 pub const NEXT_AFTER: Duration = Duration::from_millis(700);

@@ -420,6 +420,9 @@ fn no_address_is_on_the_overlay() {
     w.carry();
     let ringing = w.b.got(2);
     let name = ringing.call_id().expect("a Call-ID").to_owned();
+    // It does not ring at once, so there is a 100 too.
+    w.b.wait(&mut w.now);
+    w.carry();
     for status in ["180 Ringing", "200 OK"] {
         w.b.phone(w.now, 2, &answer(&ringing, status, 2));
         w.carry();

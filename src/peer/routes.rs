@@ -92,7 +92,7 @@ impl Peer {
             Owner::Liveness => self.on_live_request(now, peer, id, &body),
             Owner::Trust => self.authenticator(now).on_request(peer, id, &body),
             Owner::Lookup => self.on_lookup_request(now, peer, id, &body),
-            Owner::Ledger => self.receipts.on_request(now, peer, id, &body),
+            Owner::Ledger => self.receipts.on_request(now, peer, id, body),
             Owner::Overlay => {
                 self.overlay.handle_net(now, NetEvent::Request { peer, protocol, id, body });
             }

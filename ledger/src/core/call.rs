@@ -14,9 +14,9 @@
 use crate::{
     limits::{BYE_LATE_MAX, DURATION_MAX},
     receipt::{
-        Claim, ClaimNote, Close, CloseNote, EndCause, EndNote, Facts, Half, HalfNote, HalfSigned, Message,
-        OpenNote, Receipt, Refusal, Refused, Seal, Sealed, Side, Signer, Stored, VERSION, Whole, WholeNote,
-        agree, is_within,
+        CLAIM_DOMAIN, Claim, ClaimNote, Close, CloseNote, EndCause, EndNote, Facts, Half, HalfNote,
+        HalfSigned, Message, OpenNote, RECEIPT_DOMAIN, Receipt, Refusal, Refused, Seal, Sealed, Seals, Side,
+        Signer, Stored, VERSION, Whole, WholeNote, agree, is_within,
     },
 };
 use dots_wire::{Checked, Now, PeerId, Timestamp};
@@ -52,6 +52,37 @@ pub enum State {
         before: Box<State>,
         why: Close,
     },
+}
+
+impl State {
+    fn fill(&mut self, side: Side, seals: &mut Seals) {
+        match self {
+            State::Open { .. } | State::Ended { .. } => {}
+            State::Stated { own, .. } => seals.fill(CLAIM_DOMAIN, &own.payload, &mut own.seal),
+            State::Signed { own, half, .. } => {
+                seals.fill(CLAIM_DOMAIN, &own.payload, &mut own.seal);
+                seals.fill(RECEIPT_DOMAIN, &half.receipt, &mut half.seal);
+            }
+            State::Whole { whole, .. } => {
+                let receipt = std::mem::take(&mut whole.receipt);
+                seals.fill(RECEIPT_DOMAIN, &receipt, whole.seal_mut(side));
+                whole.receipt = receipt;
+            }
+            // It was signed and given up in one step.
+            State::Closed { before, .. } => before.fill(side, seals),
+        }
+    }
+
+    /// Is all that we signed in it sealed?
+    fn is_sealed(&self, side: Side) -> bool {
+        match self {
+            State::Open { .. } | State::Ended { .. } => true,
+            State::Stated { own, .. } => own.seal.is_made(),
+            State::Signed { own, half, .. } => own.seal.is_made() && half.seal.is_made(),
+            State::Whole { whole, .. } => whole.seal(side).is_made(),
+            State::Closed { before, .. } => before.is_sealed(side),
+        }
+    }
 }
 
 /// What became of a message.
@@ -132,6 +163,11 @@ impl Call {
             let claim = self.claim(duration_ms, cause);
             self.state = State::Stated { own: claim.sign(signer), claim };
         }
+    }
+
+    /// The step is signed: puts its seals where they belong.
+    pub fn fill(&mut self, seals: &mut Seals) {
+        self.state.fill(self.side, seals);
     }
 
     /// Whether a claim, with or without a signature, is nothing new.
@@ -252,6 +288,7 @@ impl Call {
 
     /// What we have to say about it, asked or not; nothing while we have stated nothing.
     pub fn message(&self) -> Option<Message> {
+        debug_assert!(self.state.is_sealed(self.side), "a step is sealed before anything of it is said");
         let refused = |reason| Message::Refused(Refused { call_id: self.facts.call_id, reason });
         match &self.state {
             State::Open { .. } | State::Ended { .. } => None,
@@ -267,6 +304,7 @@ impl Call {
 
     /// The record from which this state can be taken up again.
     pub fn record(&self) -> Stored {
+        debug_assert!(self.state.is_sealed(self.side), "a step is sealed before anything of it is written");
         let (call_id, ended) = (self.facts.call_id, self.ended);
         match &self.state {
             State::Open { .. } => Stored::Open(OpenNote { facts: self.facts.clone(), start: self.start }),

@@ -1,72 +1,94 @@
 //! What the other side says: requests and answers bring the same messages (RCPT-7).
 //!
-//! A bundle is taken in as one step, in two passes. On the first each message is tried on a copy of its call, and what it
-//! would have us sign is listed; then all that is listed is signed at once, and the messages whose trial changed something
-//! are taken in. A message that changes nothing has nothing signed, so nothing is ever signed that is not kept.
+//! What comes in one turn of the loop is taken in as one step ([`ReceiptCore::hear_all`]): the call of each message changes at once,
+//! with nothing but a place where a seal of ours belongs. At the end of the step all that was listed is signed at once, and
+//! the seals are filled in; only then is anything written or said. A message that changes nothing has nothing signed.
 
 use super::{
     ReceiptCore,
     bundle::Say,
-    call::{Call, Curve, Heard, State, Wrong},
+    call::{Curve, Heard, State, Wrong},
 };
 use crate::{
-    limits::FORGED,
-    receipt::{Close, CloseNote, Message, Refusal, Refused, Signer, Stored, read_bundle},
+    limits::{FORGED, SAID_MAX},
+    receipt::{Close, CloseNote, Message, Refusal, Refused, Stored, read_bundle},
 };
 use dots_wire::{Hash, Now, PeerId};
 use std::collections::BTreeSet;
 
+/// What came and is not taken in yet.
+pub enum Said {
+    Request { from: PeerId, id: u64, body: Vec<u8> },
+    Response { id: u64, body: Option<Vec<u8>> },
+}
+
 impl ReceiptCore {
-    /// `peer` (authenticated by the transport) asks; `id` is answered once, when what it says is on disk.
-    pub fn on_request(&mut self, now: Now, from: PeerId, id: u64, body: &[u8]) {
-        let Some(asked) = read_bundle(body).and_then(about) else {
-            self.tally("receipt_bad_message");
-            return self.respond(id, None);
-        };
-        let (mut says, mut heard) = (Vec::with_capacity(asked.len()), Vec::new());
-        for (key, message) in asked {
-            // A stranger learns nothing about the calls of others, not even that there are any.
-            if self.calls.get(&key).is_none_or(|e| e.call.other() != from) {
-                self.tally("receipt_unknown_call");
-                says.push(Say::This(refused(key, Refusal::UnknownCall)));
-            } else {
-                says.push(Say::State(key));
-                heard.push((key, message));
-            }
-        }
-        let mut taken = self.take_in(now, heard, false).into_iter();
-        for say in says.iter_mut().filter(|say| matches!(say, Say::State(_))) {
-            *say = taken.next().expect("each message that is taken in has an answer");
-        }
-        self.answer(from, id, says);
-        self.flush(now);
+    /// `from` (authenticated by the transport) asks; `id` is answered once, when what it says is on disk.
+    pub fn on_request(&mut self, now: Now, from: PeerId, id: u64, body: Vec<u8>) {
+        self.hear_later(now, Said::Request { from, id, body });
     }
 
     /// The answer to `Request` `id`; none where the peer was out of reach or would not answer.
     pub fn on_response(&mut self, now: Now, id: u64, body: Option<Vec<u8>>) {
+        self.hear_later(now, Said::Response { id, body });
+    }
+
+    /// One signature is enough for all that comes before the loop looks at the clock again.
+    fn hear_later(&mut self, now: Now, said: Said) {
+        self.said_at.get_or_insert(now.mono);
+        self.said.push(said);
+        if self.said.len() >= SAID_MAX {
+            self.hear_all(now);
+            self.flush(now);
+        }
+    }
+
+    pub(super) fn hear_all(&mut self, now: Now) {
+        self.said_at = None;
+        for said in std::mem::take(&mut self.said) {
+            match said {
+                Said::Request { from, id, body } => self.hear_request(now, from, id, &body),
+                Said::Response { id, body } => self.hear_response(now, id, body.as_deref()),
+            }
+        }
+    }
+
+    fn hear_request(&mut self, now: Now, from: PeerId, id: u64, body: &[u8]) {
+        let Some(asked) = read_bundle(body).and_then(about) else {
+            self.tally("receipt_bad_message");
+            return self.respond(id, None);
+        };
+        let mut says = Vec::with_capacity(asked.len());
+        for (key, message) in asked {
+            // A stranger learns nothing about the calls of others, not even that there are any.
+            says.push(if self.calls.get(&key).is_none_or(|e| e.call.other() != from) {
+                self.tally("receipt_unknown_call");
+                Say::This(refused(key, Refusal::UnknownCall))
+            } else {
+                self.take_in(now, &key, &message, false)
+            });
+        }
+        self.answer(from, id, says);
+    }
+
+    fn hear_response(&mut self, now: Now, id: u64, body: Option<&[u8]>) {
         let Some(keys) = self.answered(id) else { return };
-        let mut messages = body.as_deref().and_then(read_bundle).unwrap_or_default().into_iter();
-        let mut heard = Vec::new();
+        let mut messages = body.and_then(read_bundle).unwrap_or_default().into_iter();
         for key in keys {
             let message = messages.next().flatten();
             let Some(key) = key else { continue };
             match message.filter(|m| m.call_id() == Some(key)) {
                 Some(Message::Refused(refused)) => self.on_refused(now, &key, refused.reason),
-                Some(message) => heard.push((key, message)),
+                Some(message) => {
+                    let before = self.progress(&key);
+                    self.take_in(now, &key, &message, true);
+                    if self.progress(&key) == before {
+                        self.back_off(now, &key);
+                    }
+                }
                 None => self.back_off(now, &key),
             }
         }
-        // A refusal before it in this bundle may have closed a call, and made room by the oldest that is done.
-        heard.retain(|(key, _)| self.calls.contains_key(key));
-        let before: Vec<(Hash, Option<u8>)> =
-            heard.iter().map(|(key, _)| (*key, self.progress(key))).collect();
-        self.take_in(now, heard, true);
-        for (key, before) in before {
-            if self.progress(&key) == before {
-                self.back_off(now, &key);
-            }
-        }
-        self.flush(now);
     }
 
     /// The other side will not sign. It may not know the call yet, or no more: that is asked again.
@@ -80,60 +102,25 @@ impl ReceiptCore {
         self.close(now, key, Close::Refused(reason));
     }
 
-    /// Messages about different calls, each of which we know with the peer that says it. What is to be answered to each.
-    fn take_in(&mut self, now: Now, heard: Vec<(Hash, Message)>, is_ours: bool) -> Vec<Say> {
-        let (mut list, mut trials) = (Signer::listing(), Vec::with_capacity(heard.len()));
-        for (key, message) in &heard {
-            let is_heard = self.listens(now, key);
-            let mut trial = self.calls.get(key).expect("a call that we know").call.clone();
-            if !is_heard {
-                trials.push((trial, Err(Wrong::Unheard)));
-                continue;
-            }
-            let mut signer = Signer::listing();
-            let mut curve = Curve { signer: &mut signer, checked: &mut self.checked };
-            let result = trial.hear(now, &mut curve, message);
-            if result == Ok(Heard::Changed) {
-                list.append(signer);
-            }
-            trials.push((trial, result));
-        }
-        let mut signer = self.sealed(list);
-        let mut says = Vec::with_capacity(heard.len());
-        for ((key, message), (trial, result)) in heard.into_iter().zip(trials) {
-            says.push(self.conclude(now, &key, &message, (trial, result), &mut signer, is_ours));
-        }
-        says
-    }
-
-    /// RCPT-7a: is this call, and its other peer, worth another look at a signature?
-    fn listens(&self, now: Now, key: &Hash) -> bool {
-        let entry = self.calls.get(key).expect("a call that we know");
-        let toward = self.toward.get(&entry.call.other());
-        !entry.is_deaf(now.mono) && toward.is_none_or(|t| t.forged.has(now.mono, FORGED, 1.0))
-    }
-
-    fn conclude(
-        &mut self,
-        now: Now,
-        key: &Hash,
-        message: &Message,
-        (trial, mut result): (Call, Result<Heard, Wrong>),
-        signer: &mut Signer,
-        is_ours: bool,
-    ) -> Say {
+    /// A message about a call. What is to be said about that.
+    fn take_in(&mut self, now: Now, key: &Hash, message: &Message, is_ours: bool) -> Say {
+        let is_heard = self.listens(now, key);
         // A call before it in this bundle may have finished, and made room by the oldest that is done: this one.
         let Some(entry) = self.calls.get_mut(key) else {
             return Say::This(refused(*key, Refusal::UnknownCall));
         };
         let was_whole = matches!(entry.call.state, State::Whole { .. });
+        let listed = self.signer.len();
+        let mut curve = Curve { signer: &mut self.signer, checked: &mut self.checked };
+        let result = match is_heard {
+            true => entry.call.hear(now, &mut curve, message),
+            false => Err(Wrong::Unheard),
+        };
         if result == Ok(Heard::Changed) {
-            let mut curve = Curve { signer, checked: &mut self.checked };
-            result = entry.call.hear(now, &mut curve, message);
-            debug_assert_eq!(result, Ok(Heard::Changed), "what changed a copy changes the call");
+            self.unsealed.insert(*key);
         } else {
-            // Nothing was signed for it; that a call has ended here may be seen all the same.
-            entry.call = trial;
+            // Nothing is signed for what changes nothing.
+            self.signer.truncate(listed);
         }
         match result {
             Ok(Heard::Same) => Say::State(*key),
@@ -150,6 +137,13 @@ impl ReceiptCore {
             }
             Err(wrong) => self.on_wrong(now, key, wrong),
         }
+    }
+
+    /// RCPT-7a: is this call, and its other peer, worth another look at a signature?
+    fn listens(&self, now: Now, key: &Hash) -> bool {
+        let Some(entry) = self.calls.get(key) else { return false };
+        let toward = self.toward.get(&entry.call.other());
+        !entry.is_deaf(now.mono) && toward.is_none_or(|t| t.forged.has(now.mono, FORGED, 1.0))
     }
 
     fn on_wrong(&mut self, now: Now, key: &Hash, wrong: Wrong) -> Say {

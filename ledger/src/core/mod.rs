@@ -26,7 +26,7 @@ pub use view::{ReceiptState, ReceiptView};
 
 use crate::{
     limits::{BATCH, KEPT_MAX, RETRY_MAX, TURN, UNFINISHED},
-    receipt::{Close, EndCause, Facts},
+    receipt::{Close, EndCause, Facts, Signer},
 };
 use bundle::{Asked, Inbound, Toward};
 use call::{Call, State};
@@ -34,6 +34,7 @@ use dots_wire::{
     Checked, Hash, Now, Outbox, PeerId, SecretKey, Timers, Timestamp,
     bounded::{Book, Cause, Standing},
 };
+use exchange::Said;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
@@ -145,6 +146,12 @@ pub struct ReceiptCore {
     unwritten: BTreeSet<Hash>,
     step_token: Option<u64>,
     unstated: BTreeSet<Hash>,
+    /// Of this step: what is to be signed, and the calls whose seals it makes.
+    signer: Signer,
+    unsealed: BTreeSet<Hash>,
+    /// What came since the last step, and since when.
+    said: Vec<Said>,
+    said_at: Option<Instant>,
     timers: Timers<Hash>,
     /// When the claims of calls that end now are stated.
     batch_at: Option<Instant>,
@@ -174,6 +181,10 @@ impl ReceiptCore {
             unwritten: BTreeSet::new(),
             step_token: None,
             unstated: BTreeSet::new(),
+            signer: Signer::default(),
+            unsealed: BTreeSet::new(),
+            said: Vec::new(),
+            said_at: None,
             timers: Timers::default(),
             batch_at: None,
             checked: Checked::default(),
@@ -256,7 +267,7 @@ impl ReceiptCore {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.poll_timeout()
+        [self.said_at, self.timers.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Newest first, by start: ended calls that are unfinished, and the last [`KEPT_MAX`] others.

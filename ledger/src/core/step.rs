@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     limits::{DEAF_FIRST, DEAF_MAX, DURATION_MAX, RETRY_FIRST, RETRY_FOR, RETRY_MAX, TURN},
-    receipt::{Close, Signer, Stored},
+    receipt::{Close, Stored},
 };
 use dots_wire::{Hash, Now, bounded::Cause};
 use std::time::{Duration, Instant};
@@ -103,6 +103,7 @@ fn pause(key: &Hash, attempts: u32) -> Duration {
 
 impl ReceiptCore {
     pub fn handle_timeout(&mut self, now: Now) {
+        self.hear_all(now);
         while let Some(key) = self.timers.expired(now.mono) {
             let Some(entry) = self.calls.get_mut(&key) else { continue };
             if entry.lapse <= now.mono {
@@ -199,6 +200,7 @@ impl ReceiptCore {
     /// The end of each step: what is due is stated, written and asked.
     pub(super) fn flush(&mut self, now: Now) {
         self.state_claims(now);
+        self.seal_step();
         self.write_step();
         self.send_bundles(now);
         let checked = self.checked.take_count();
@@ -207,28 +209,25 @@ impl ReceiptCore {
 
     /// RCPT-8a: claims that are due together are signed together.
     fn state_claims(&mut self, now: Now) {
-        let keys = std::mem::take(&mut self.unstated);
-        let mut list = Signer::listing();
-        for key in &keys {
-            if let Some(entry) = self.calls.get(key) {
-                entry.call.clone().state_claim(&mut list);
-            }
-        }
-        let mut signer = self.sealed(list);
-        for key in &keys {
-            let Some(entry) = self.calls.get_mut(key) else { continue };
-            entry.call.state_claim(&mut signer);
+        for key in std::mem::take(&mut self.unstated) {
+            let Some(entry) = self.calls.get_mut(&key) else { continue };
+            entry.call.state_claim(&mut self.signer);
             entry.next = now.mono;
-            self.write(key);
-            self.settle(now, key);
+            self.unsealed.insert(key);
+            self.write(&key);
+            self.settle(now, &key);
         }
     }
 
-    /// Signs what is listed.
-    pub(super) fn sealed(&mut self, list: Signer) -> Signer {
-        let (signer, made) = list.sealed(&self.key);
+    /// Signs what this step has listed.
+    fn seal_step(&mut self) {
+        let (mut seals, made) = std::mem::take(&mut self.signer).sealed(&self.key);
         self.tally_many("receipt_signatures_made", made);
-        signer
+        for key in std::mem::take(&mut self.unsealed) {
+            if let Some(entry) = self.calls.get_mut(&key) {
+                entry.call.fill(&mut seals);
+            }
+        }
     }
 
     fn write_step(&mut self) {

@@ -16,7 +16,7 @@ pub use claim::{CLAIM_DOMAIN, Claim, Refusal, agree, is_within};
 pub use message::{Half, Message, Refused, read_bundle, write_bundle};
 #[cfg(test)]
 pub(crate) use seal::sealing;
-pub use seal::{BATCH_MAX, Place, Seal, Sealed, Signer};
+pub use seal::{BATCH_MAX, Place, Seal, Sealed, Seals, Signer};
 pub use stored::{ClaimNote, Close, CloseNote, EndNote, HalfNote, OpenNote, Stored, WholeNote};
 
 use crate::limits::{DURATION_MAX, NETWORK_MAX};
@@ -200,6 +200,13 @@ pub struct Whole {
 }
 
 impl Whole {
+    pub fn seal_mut(&mut self, side: Side) -> &mut Seal {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Callee => &mut self.callee,
+        }
+    }
+
     pub fn seal(&self, side: Side) -> &Seal {
         match side {
             Side::Caller => &self.caller,

@@ -38,6 +38,13 @@ pub struct Place {
 pub struct BadSeal;
 
 impl Seal {
+    /// Of what is listed to be signed. It holds for nothing.
+    const UNMADE: Seal = Seal::Alone(Signature([0; 64]));
+
+    pub fn is_made(&self) -> bool {
+        *self != Seal::UNMADE
+    }
+
     /// One signature for all `records`; their seals, in order.
     pub fn all<B: AsRef<[u8]>>(key: &SecretKey, domain: &str, records: &[B]) -> Vec<Seal> {
         debug_assert!(records.len() <= BATCH_MAX, "a batch is cut before it is signed");
@@ -84,54 +91,65 @@ fn root_bytes(count: u32, root: &Hash) -> Vec<u8> {
     encode(&(count, root))
 }
 
-/// What is to be signed in one step: listed on a trial, sealed all at once, then handed out.
-pub enum Signer {
-    Listing(Vec<(&'static str, Vec<u8>)>),
-    Sealed(BTreeMap<(&'static str, Vec<u8>), Seal>),
+/// What is to be signed in one step: listed first, each with a seal in its place that is worth nothing; then sealed all at
+/// once, and the seals filled in ([`Seals::fill`]) before anything is written or said.
+#[derive(Default)]
+pub struct Signer {
+    list: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Signer {
-    pub fn listing() -> Signer {
-        Signer::Listing(Vec::new())
+    /// How much is listed.
+    pub fn len(&self) -> usize {
+        self.list.len()
     }
 
-    /// Takes over what `other` has listed.
-    pub fn append(&mut self, other: Signer) {
-        match (self, other) {
-            (Signer::Listing(list), Signer::Listing(more)) => list.extend(more),
-            _ => debug_assert!(false, "only lists are joined"),
-        }
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
-    /// Signs what was listed. Returns also how many signatures it took.
-    pub fn sealed(self, key: &SecretKey) -> (Signer, usize) {
-        let Signer::Listing(list) = self else { return (self, 0) };
+    /// What was listed after the first so many is not to be signed.
+    pub fn truncate(&mut self, len: usize) {
+        self.list.truncate(len);
+    }
+
+    /// Lists this record. What stands for its seal until then.
+    pub fn seal(&mut self, domain: &'static str, record: &[u8]) -> Seal {
+        self.list.push((domain, record.to_owned()));
+        Seal::UNMADE
+    }
+
+    /// Signs what is listed. Returns also how many signatures it took.
+    pub fn sealed(self, key: &SecretKey) -> (Seals, usize) {
         let mut by_domain: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
-        for (domain, record) in list {
+        for (domain, record) in self.list {
             by_domain.entry(domain).or_default().push(record);
         }
-        let (mut seals, mut made) = (BTreeMap::new(), 0);
-        for (domain, records) in by_domain {
-            for batch in records.chunks(BATCH_MAX) {
+        let (mut seals, mut made) = (Seals::default(), 0);
+        for (domain, mut records) in by_domain {
+            let sealed = seals.by_domain.entry(domain).or_default();
+            while !records.is_empty() {
+                let rest = records.split_off(records.len().min(BATCH_MAX));
                 made += 1;
-                let names = batch.iter().map(|record| (domain, record.clone()));
-                seals.extend(names.zip(Seal::all(key, domain, batch)));
+                let new = Seal::all(key, domain, &records);
+                sealed.extend(std::mem::replace(&mut records, rest).into_iter().zip(new));
             }
         }
-        (Signer::Sealed(seals), made)
+        (seals, made)
     }
+}
 
-    /// The seal of this record; on a trial one that is worth nothing.
-    pub fn seal(&mut self, domain: &'static str, record: &[u8]) -> Seal {
-        match self {
-            Signer::Listing(list) => {
-                list.push((domain, record.to_owned()));
-                Seal::Alone(Signature([0; 64]))
-            }
-            Signer::Sealed(seals) => {
-                let name = (domain, record.to_owned());
-                seals.remove(&name).expect("what is signed was listed on the trial")
-            }
+/// The seals of one step, by what they seal.
+#[derive(Default)]
+pub struct Seals {
+    by_domain: BTreeMap<&'static str, BTreeMap<Vec<u8>, Seal>>,
+}
+
+impl Seals {
+    /// The seal of this record, if it is of this step.
+    pub fn fill(&mut self, domain: &str, record: &[u8], seal: &mut Seal) {
+        if let Some(made) = self.by_domain.get_mut(domain).and_then(|seals| seals.remove(record)) {
+            *seal = made;
         }
     }
 }
@@ -151,12 +169,33 @@ impl Sealed {
     }
 }
 
-/// Runs `f` as a step does: on a trial, and again when what it would sign is sealed.
+/// A record with a seal of ours in it.
 #[cfg(test)]
-pub(crate) fn sealing<T>(key: &SecretKey, f: impl Fn(&mut Signer) -> T) -> T {
-    let mut list = Signer::listing();
-    f(&mut list);
-    f(&mut list.sealed(key).0)
+pub(crate) trait Fill {
+    fn fill(&mut self, seals: &mut Seals);
+}
+
+/// Runs `f` as a step does: what it would sign is sealed, and filled in.
+#[cfg(test)]
+pub(crate) fn sealing<T: Fill>(key: &SecretKey, f: impl Fn(&mut Signer) -> T) -> T {
+    let mut list = Signer::default();
+    let mut made = f(&mut list);
+    made.fill(&mut list.sealed(key).0);
+    made
+}
+
+#[cfg(test)]
+impl Fill for Sealed {
+    fn fill(&mut self, seals: &mut Seals) {
+        seals.fill(super::CLAIM_DOMAIN, &self.payload, &mut self.seal);
+    }
+}
+
+#[cfg(test)]
+impl Fill for super::HalfSigned {
+    fn fill(&mut self, seals: &mut Seals) {
+        seals.fill(super::RECEIPT_DOMAIN, &self.receipt, &mut self.seal);
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +220,28 @@ mod tests {
                 assert_eq!(seal.verify(&mut checked, &key(1).public(), DOMAIN, record), Ok(()));
             }
             assert_eq!(checked.take_count(), 1, "one thing was signed for {size}");
+        }
+    }
+
+    /// What was listed and given up again has no seal, and no other record's is put in its place.
+    #[test]
+    fn what_is_listed_is_sealed_and_nothing_else() {
+        let mut list = Signer::default();
+        let mut seals: Vec<Seal> =
+            [b"one", b"two", b"off"].iter().map(|record| list.seal(DOMAIN, *record)).collect();
+        assert!(seals.iter().all(|seal| !seal.is_made()));
+        list.truncate(2);
+        let (mut sealed, made) = list.sealed(&key(1));
+        assert_eq!(made, 1);
+        for (record, seal) in [b"one", b"two", b"off"].iter().zip(&mut seals) {
+            sealed.fill("dots/test/2", *record, seal);
+            assert!(!seal.is_made(), "another domain");
+            sealed.fill(DOMAIN, *record, seal);
+        }
+        assert_eq!(seals.iter().map(Seal::is_made).collect::<Vec<_>>(), [true, true, false]);
+        for (record, seal) in [b"one", b"two"].iter().zip(&seals) {
+            let holds = seal.verify(&mut Checked::default(), &key(1).public(), DOMAIN, *record);
+            assert_eq!(holds, Ok(()));
         }
     }
 

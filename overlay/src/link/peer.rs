@@ -31,10 +31,13 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const UNREACHED_FOR: Duration = Duration::from_secs(2);
 /// Two streams opened within this time are "simultaneous"; later, the newer one replaces a dead one.
 const SIMULTANEOUS: Duration = Duration::from_secs(2);
-/// An acknowledgement waits this long for a frame to ride on, or for this many frames to acknowledge at once.
-pub const ACK_DELAY: Duration = Duration::from_millis(20);
+/// An acknowledgement waits this long for a frame to ride on (the answer to an INVITE, most often), or for this many frames to
+/// acknowledge at once.
+pub const ACK_DELAY: Duration = Duration::from_millis(100);
 pub const ACK_EVERY: u32 = 16;
 
+const _: () =
+    assert!(ACK_DELAY.as_millis() * 5 < DOUBT_AFTER.as_millis(), "no round trip of a delayed one is a doubt");
 const _: () = assert!(ACK_EVERY as usize * 2 < QUEUE_FRAMES && QUEUE_BYTES > 2 * BODY_MAX);
 
 /// The stream broke the protocol.

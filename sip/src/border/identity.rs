@@ -23,9 +23,10 @@ fn write(edit: &mut Editor<'_>, message: &Message, name: &Name, uri: &str, with_
     let parsed = NameAddr::parse(value);
     // In their own bytes: many phones write names in Latin-1.
     let words = if with_words { message.words(name) } else { b"" };
-    let tag = parsed.and_then(|addr| addr.tag()).map(|tag| format!(";tag={tag}")).unwrap_or_default();
+    let tag = parsed.and_then(|addr| addr.tag()).unwrap_or_default();
     let space: &[u8] = if words.is_empty() { b"" } else { b" " };
-    edit.set_pieces(name, &[words, space, b"<", uri.as_bytes(), b">", tag.as_bytes()]);
+    let close: &[u8] = if tag.is_empty() { b">" } else { b">;tag=" };
+    edit.set_pieces(name, &[words, space, b"<", uri.as_bytes(), close, tag.as_bytes()]);
 }
 
 /// `user@realm` as a URI, with the user escaped.

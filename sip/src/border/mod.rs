@@ -77,6 +77,10 @@ impl Border {
         Border { mask: CallIdMask::new(secret.clone()), secret, own_host }
     }
 
+    pub fn own_host(&self) -> &str {
+        &self.own_host
+    }
+
     pub fn mask(&self) -> &CallIdMask {
         &self.mask
     }

@@ -61,6 +61,11 @@ impl<'a> Editor<'a> {
     pub fn prepend(&mut self, name: &Name, value: &str) -> &mut Self {
         self.write(Place::Top, name, &[one_line(value).as_bytes()])
     }
+    /// The same of a value in pieces, with no line end in them.
+    pub fn prepend_pieces(&mut self, name: &Name, value: &[&[u8]]) -> &mut Self {
+        debug_assert!(!value.iter().any(|piece| piece.contains(&b'\n')), "a value is one line");
+        self.write(Place::Top, name, value)
+    }
     pub fn append(&mut self, name: &Name, value: &str) -> &mut Self {
         self.write(Place::Bottom, name, &[one_line(value).as_bytes()])
     }
@@ -153,12 +158,12 @@ impl<'a> Editor<'a> {
         self
     }
     /// Replaces all values of a list header by these (in one line each).
-    pub fn set_values(&mut self, name: &Name, values: &[String]) -> &mut Self {
+    pub fn set_values(&mut self, name: &Name, values: &[impl AsRef<str>]) -> &mut Self {
         let first = self.position(name);
         self.remove(name);
         let place = first.map_or(Place::Bottom, Place::At);
         for value in values {
-            self.write(place, name, &[one_line(value).as_bytes()]);
+            self.write(place, name, &[one_line(value.as_ref()).as_bytes()]);
         }
         self
     }

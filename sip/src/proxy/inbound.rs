@@ -8,6 +8,7 @@ use crate::{
     hop::Hop,
     message::{Editor, Message, Name},
 };
+use smallvec::SmallVec;
 
 /// Whose answer it is and who gets it.
 pub(super) struct Passing<'a> {
@@ -31,7 +32,7 @@ impl Passing<'_> {
         }
         let mut edit = Editor::new(response);
         // Without our own on top these are the asker's; the other side may know none of them.
-        let vias: Vec<String> = self.request.values(&Name::Via).map(str::to_owned).collect();
+        let vias: SmallVec<[&str; 4]> = self.request.values(&Name::Via).collect();
         edit.set_values(&Name::Via, &vias);
         if crosses {
             self.across(cx, &mut edit, response);
@@ -68,9 +69,11 @@ impl Passing<'_> {
         let Some(asked) = self.request.header_bytes(&Name::To) else { return };
         let has_tag = self.request.to().is_some_and(|to| to.tag().is_some());
         let tag = response.to().and_then(|to| to.tag()).filter(|_| !has_tag);
-        let tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         // Without brackets a parameter behind it would read as one of the URI's.
-        edit.set_pieces(&Name::To, &[asked, tag.as_bytes()]);
+        match tag {
+            Some(tag) => edit.set_pieces(&Name::To, &[asked, b";tag=", tag.as_bytes()]),
+            None => edit.set_pieces(&Name::To, &[asked]),
+        };
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Slot {
 }
 
 fn name(call_id: &str, caller_tag: &str, secret: &Secret) -> u128 {
-    let mut hash = secret.hash("dialog");
+    let mut hash = secret.quick("dialog");
     hash.text(call_id);
     hash.text(caller_tag);
     hash.finish()
@@ -204,9 +204,13 @@ impl Dialogs {
     pub fn note(&mut self, Slot { key, cause }: Slot, change: impl FnOnce(&mut Dialog)) {
         // Tried again under the same name (with credentials, after a 3xx).
         self.failed.remove(&key);
-        let mut row = self.rows.remove(&key).unwrap_or_else(|| Row { cause, dialog: Dialog::default() });
-        change(&mut row.dialog);
-        self.rows.insert(row.cause, key, row);
+        if self.rows.contains(&key) {
+            self.rows.update(&key, |row| change(&mut row.dialog));
+        } else {
+            let mut row = Row { cause, dialog: Dialog::default() };
+            change(&mut row.dialog);
+            self.rows.insert(cause, key, row);
+        }
     }
 
     /// A call that failed, unless another INVITE of the same name was answered.
@@ -235,10 +239,15 @@ const ROWS_OF_NAME_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::TokenKey;
     use dots_wire::bounded::Standing;
 
     fn key(n: usize) -> DialogKey {
-        DialogKey::new((&n.to_string(), "t"), Pair::of(&[2; 32], "a", "b"), &Secret::new([1; 32]))
+        DialogKey::new(
+            (&n.to_string(), "t"),
+            Pair::of(&TokenKey::new(&[2; 32]), "a", "b"),
+            &Secret::new([1; 32]),
+        )
     }
 
     fn parties(caller: &str, callee: &str) -> Parties {
@@ -281,7 +290,7 @@ mod tests {
         let pairs =
             [("alice@a.test", "bob@b.test"), ("eve@z.test", "bob@b.test"), ("alice@a.test", "carol@c.test")];
         for (caller, callee) in pairs {
-            let key = DialogKey::new(("c", "t"), Pair::of(&[2; 32], caller, callee), &secret);
+            let key = DialogKey::new(("c", "t"), Pair::of(&TokenKey::new(&[2; 32]), caller, callee), &secret);
             dialogs.note(Slot { key, cause: of(caller) }, |dialog| {
                 dialog.parties = Some(parties(caller, callee))
             });
@@ -296,7 +305,7 @@ mod tests {
         }
         dialogs.revoke("bob@b.test");
         let revoked = |(caller, callee)| {
-            let key = DialogKey::new(("c", "t"), Pair::of(&[2; 32], caller, callee), &secret);
+            let key = DialogKey::new(("c", "t"), Pair::of(&TokenKey::new(&[2; 32]), caller, callee), &secret);
             dialogs.find(key).expect("noted").is_revoked
         };
         assert_eq!(pairs.map(revoked), [true, true, false]);

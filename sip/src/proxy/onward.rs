@@ -100,7 +100,7 @@ impl Pass {
         target: &Target,
     ) -> Option<String> {
         let is_other =
-            |uri: &str| Uri::parse(uri).is_ok_and(|uri| !uri.host().eq_ignore_ascii_case(&cx.own_host()));
+            |uri: &str| Uri::parse(uri).is_ok_and(|uri| !uri.host().eq_ignore_ascii_case(cx.own_host()));
         let said = self.way.uri.as_deref();
         // Whoever is no friend was given that name, and has no other to say.
         if !crossing.is_border() && said.is_some_and(is_other) {

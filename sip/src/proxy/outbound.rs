@@ -124,7 +124,7 @@ impl Original<'_> {
 /// so that only we can tell.
 pub(super) fn loop_mark(cx: &Cx<'_>, request: &Message) -> String {
     let (number, method) = request.cseq().unwrap_or_default();
-    let mut hash = cx.base.secret.hash("loop");
+    let mut hash = cx.base.secret.quick("loop");
     // Peers of one realm may share the key; each is a hop of its own.
     hash.text(&cx.config().label);
     hash.text(request.uri().unwrap_or_default());

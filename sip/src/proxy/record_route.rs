@@ -55,7 +55,7 @@ fn hosts(cx: &Cx<'_>, from: &Hop, to: &Hop) -> Vec<String> {
             hosts
         }
         (Hop::Peer(_), Hop::Phone(to)) => vec![phone_host(cx, to)],
-        (_, Hop::Peer(_)) => vec![cx.own_host()],
+        (_, Hop::Peer(_)) => vec![cx.own_host().to_owned()],
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn turn(cx: &Cx<'_>, edit: &mut Editor<'_>, request: &Message, respon
     let (Some(call_id), Some(from)) = (request.call_id(), request.from()) else { return };
     let host = match asker {
         Hop::Phone(flow) => phone_host(cx, flow),
-        Hop::Peer(_) => cx.own_host(),
+        Hop::Peer(_) => cx.own_host().to_owned(),
     };
     let ours = |value: &str| {
         let addr = NameAddr::parse(value)?;

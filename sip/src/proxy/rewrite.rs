@@ -27,16 +27,15 @@ pub(super) fn stamp(
     branch: &str,
     is_alone: bool,
 ) {
-    let via = match to {
-        Hop::Phone(flow) => {
-            format!("SIP/2.0/{} {};branch={branch}", flow.transport.as_str(), cx.sent_by(flow))
-        }
-        Hop::Peer(_) => format!("SIP/2.0/DOTS {};branch={branch}", cx.own_host()),
+    let (transport, sent_by) = match to {
+        Hop::Phone(flow) => (flow.transport.as_str(), cx.sent_by(flow)),
+        Hop::Peer(_) => ("DOTS", cx.own_host().into()),
     };
+    let via = ["SIP/2.0/", transport, " ", &sent_by, ";branch=", branch].map(str::as_bytes);
     if is_alone {
-        edit.set_values(&Name::Via, &[via]);
+        edit.set_pieces(&Name::Via, &via);
     } else {
-        edit.prepend(&Name::Via, &via);
+        edit.prepend_pieces(&Name::Via, &via);
     }
     let forwards = request.max_forwards().unwrap_or(71).saturating_sub(1).min(70);
     edit.set(&Name::MaxForwards, &forwards.to_string());

@@ -14,7 +14,7 @@ use crate::{
     hop::{Hop, host_of},
     limits::ROUTES_MAX,
     message::{Message, Name, NameAddr},
-    token::{Pair, Side, Token},
+    token::{Pair, Side, Token, Unproved},
     uri::Uri,
 };
 use std::net::IpAddr;
@@ -58,8 +58,8 @@ impl Way {
         let (from, to) = (request.from().ok_or(NoWay::Unknown)?, request.to().ok_or(NoWay::Unknown)?);
         let said = request.call_id().ok_or(NoWay::Unknown)?;
         let hidden = cx.base.border.mask().unproved(said);
-        let open_as = |user: &str, call_id: &str| {
-            let seal = |tag: &str| Token::open(user, &cx.base.token_key, call_id, tag);
+        let open_as = |read: &Unproved, call_id: &str| {
+            let seal = |tag: &str| read.proved(&cx.base.token_key, call_id, tag);
             let opened = |token: Token, by_caller: bool| Opened {
                 token,
                 by_caller,
@@ -69,7 +69,10 @@ impl Way {
             let by_caller = from.tag().and_then(seal).map(|token| opened(token, true));
             by_caller.or_else(|| to.tag().and_then(seal).map(|token| opened(token, false)))
         };
-        let open = |user: &str| open_as(user, said).or_else(|| open_as(user, hidden.as_deref()?));
+        let open = |user: &str| {
+            let read = Token::read(user, &cx.base.token_key)?;
+            open_as(&read, said).or_else(|| open_as(&read, hidden.as_deref()?))
+        };
         let mut routes: Vec<String> =
             request.values(&Name::Route).take(ROUTES_MAX + 1).map(str::to_owned).collect();
         if routes.len() > ROUTES_MAX {
@@ -182,7 +185,7 @@ fn kind_of(cx: &Cx<'_>, value: &str) -> Kind {
             let port = uri.port().unwrap_or(5060);
             let ports = &cx.config().ports;
             let is_ours = ports.contains(&port) || (ports.is_empty() && port == 5060);
-            Kind::Us { is_port_ours: is_ours || uri.host().eq_ignore_ascii_case(&cx.own_host()) }
+            Kind::Us { is_port_ours: is_ours || uri.host().eq_ignore_ascii_case(cx.own_host()) }
         }
         _ => Kind::Other,
     }

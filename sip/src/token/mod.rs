@@ -16,6 +16,29 @@ pub use side::{Side, short_instance};
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use std::fmt;
+
+/// The key under which a peer seals its tokens, taken in once: each HMAC begins where that ended.
+#[derive(Clone)]
+pub struct TokenKey(Hmac<Sha256>);
+
+impl TokenKey {
+    pub fn new(key: &[u8; 32]) -> TokenKey {
+        TokenKey(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
+    }
+
+    fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey")
+    }
+}
 
 /// What kind of request began the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +67,8 @@ impl Pair {
     pub(crate) const FIRST: Pair = Pair([0; PAIR_BYTES]);
 
     /// Of these canonical AORs (TOK-12).
-    pub fn of(key: &[u8; 32], caller: &str, callee: &str) -> Pair {
-        let hash = hmac(key, &[b"dots/sip/token-pair/1", caller.as_bytes(), &[0], callee.as_bytes()]);
+    pub fn of(key: &TokenKey, caller: &str, callee: &str) -> Pair {
+        let hash = key.hmac(&[b"dots/sip/token-pair/1", caller.as_bytes(), &[0], callee.as_bytes()]);
         Pair(*hash.first_chunk().expect("a hash of 32 bytes begins with eight"))
     }
 }
@@ -80,7 +103,7 @@ impl Token {
     }
 
     /// Lower-case base32: legal in a user part, and survives proxies that change case.
-    pub fn seal(&self, key: &[u8; 32], call_id: &str, caller_tag: &str) -> String {
+    pub fn seal(&self, key: &TokenKey, call_id: &str, caller_tag: &str) -> String {
         let subscription = if self.usage == Usage::Subscription { SUBSCRIPTION } else { 0 };
         let [_, hours @ ..] = (self.given_h | subscription).to_be_bytes();
         let mut body = [&hours[..], &self.pair.0].concat();
@@ -90,7 +113,12 @@ impl Token {
     }
 
     /// The token, if we sealed it for this dialog (TOK-3, TOK-5).
-    pub fn open(text: &str, key: &[u8; 32], call_id: &str, caller_tag: &str) -> Option<Token> {
+    pub fn open(text: &str, key: &TokenKey, call_id: &str, caller_tag: &str) -> Option<Token> {
+        Token::read(text, key)?.proved(key, call_id, caller_tag)
+    }
+
+    /// What this text says, if we sealed it: of another's nearly always nothing, so nothing has to be proved of it.
+    pub fn read(text: &str, key: &TokenKey) -> Option<Unproved> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
@@ -101,10 +129,11 @@ impl Token {
             return None;
         }
         let body = stream(key, seen, hidden);
-        let expected = mac(key, &body, call_id, caller_tag);
-        if seen.iter().zip(&expected).fold(0u8, |d, (a, b)| d | (a ^ b)) != 0 {
-            return None;
-        }
+        let token = Token::of(&body)?;
+        Some(Unproved { mac: *seen, body, token })
+    }
+
+    fn of(body: &[u8]) -> Option<Token> {
         let (hours, rest) = body.split_first_chunk::<3>()?;
         let (pair, mut rest) = rest.split_first_chunk::<PAIR_BYTES>()?;
         let hours = hours.iter().fold(0u32, |all, byte| all << 8 | u32::from(*byte));
@@ -115,31 +144,41 @@ impl Token {
     }
 }
 
+/// A token that nobody has proved to be ours yet.
+pub struct Unproved {
+    mac: [u8; MAC_BYTES],
+    body: Vec<u8>,
+    token: Token,
+}
+
+impl Unproved {
+    /// The token, if we sealed it for this dialog.
+    pub fn proved(&self, key: &TokenKey, call_id: &str, caller_tag: &str) -> Option<Token> {
+        let expected = mac(key, &self.body, call_id, caller_tag);
+        let difference = self.mac.iter().zip(&expected).fold(0u8, |d, (a, b)| d | (a ^ b));
+        (difference == 0).then(|| self.token.clone())
+    }
+}
+
 /// `version | MAC | body, encrypted`
-fn close(key: &[u8; 32], body: &[u8], call_id: &str, tag: &str) -> Vec<u8> {
+fn close(key: &TokenKey, body: &[u8], call_id: &str, tag: &str) -> Vec<u8> {
     let mac = mac(key, body, call_id, tag);
     let iv: &[u8; MAC_BYTES] = mac.first_chunk().expect("a MAC of 32 bytes begins with ten");
     [&[VERSION][..], iv, &stream(key, iv, body)].concat()
 }
 
 /// There and back.
-fn stream(key: &[u8; 32], iv: &[u8; MAC_BYTES], text: &[u8]) -> Vec<u8> {
+fn stream(key: &TokenKey, iv: &[u8; MAC_BYTES], text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for (block, number) in text.chunks(32).zip(0u8..) {
-        let stream = hmac(key, &[b"dots/sip/token-stream/1", iv, &[number]]);
+        let stream = key.hmac(&[b"dots/sip/token-stream/1", iv, &[number]]);
         out.extend(block.iter().zip(stream).map(|(byte, key)| byte ^ key));
     }
     out
 }
 
-fn mac(key: &[u8; 32], body: &[u8], call_id: &str, tag: &str) -> [u8; 32] {
-    hmac(key, &[b"dots/sip/token/3", body, &[0], call_id.as_bytes(), &[0], tag.as_bytes()])
-}
-
-fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
+fn mac(key: &TokenKey, body: &[u8], call_id: &str, tag: &str) -> [u8; 32] {
+    key.hmac(&[b"dots/sip/token/3", body, &[0], call_id.as_bytes(), &[0], tag.as_bytes()])
 }
 
 #[cfg(test)]

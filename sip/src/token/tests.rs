@@ -10,8 +10,8 @@ fn every_side_comes_back_and_is_short() {
         let instance = short_instance("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
         let phone = Side::Phone { aor: "alice@abcdefghijklmnopqrst.dots".into(), instance };
         let token = token(Side::Peer(label.into()), phone.clone());
-        let text = token.seal(&[3; 32], "call", "tag");
-        let opened = Token::open(&text, &[3; 32], "call", "tag").expect("our own token");
+        let text = token.seal(&key(3), "call", "tag");
+        let opened = Token::open(&text, &key(3), "call", "tag").expect("our own token");
         assert_eq!(opened.caller, token.caller, "{label}");
         // The other two are no labels that a peer can have, and are kept as text.
         let real = label.starts_with("abc");
@@ -30,20 +30,20 @@ fn opens_only_for_its_dialog_and_untouched() {
     };
     let bob = Side::Phone { aor: "bob@b.test".into(), instance: "urn:uuid:1".into() };
     let token = token(Side::Flow(flow), bob);
-    let text = token.seal(&[1; 32], "call", "tag");
+    let text = token.seal(&key(1), "call", "tag");
     let instance = short_instance("urn:uuid:1");
     let token = Token { callee: Side::Phone { aor: "bob@b.test".into(), instance }, ..token };
-    assert_eq!(Token::open(&text, &[1; 32], "call", "tag"), Some(token.clone()));
-    assert_eq!(Token::open(&text.to_ascii_uppercase(), &[1; 32], "call", "tag"), Some(token));
-    assert_eq!(Token::open(&text, &[2; 32], "call", "tag"), None);
-    assert_eq!(Token::open(&text, &[1; 32], "other", "tag"), None);
-    assert_eq!(Token::open(&text, &[1; 32], "call", "gat"), None);
+    assert_eq!(Token::open(&text, &key(1), "call", "tag"), Some(token.clone()));
+    assert_eq!(Token::open(&text.to_ascii_uppercase(), &key(1), "call", "tag"), Some(token));
+    assert_eq!(Token::open(&text, &key(2), "call", "tag"), None);
+    assert_eq!(Token::open(&text, &key(1), "other", "tag"), None);
+    assert_eq!(Token::open(&text, &key(1), "call", "gat"), None);
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
         bytes[at] = if bytes[at] == b'a' { b'b' } else { b'a' };
         let forged = String::from_utf8(bytes).expect("ASCII");
         // The last character has spare bits, which base32 refuses or which change nothing.
-        let opened = Token::open(&forged, &[1; 32], "call", "tag");
+        let opened = Token::open(&forged, &key(1), "call", "tag");
         assert!(opened.is_none(), "changed at {at}");
     }
 }
@@ -54,13 +54,13 @@ fn its_length_is_looked_at_first() {
     for length in [0, 1, 2, 18, 19, 1_024, 1_025, 13_072, 13_136, 20_000, 65_000] {
         for version in ["gi", "gj", "aa"] {
             let text: String = version.chars().chain(std::iter::repeat('a')).take(length).collect();
-            assert_eq!(Token::open(&text, &[3; 32], "call", "tag"), None, "{length}");
+            assert_eq!(Token::open(&text, &key(3), "call", "tag"), None, "{length}");
         }
     }
     let phone = |c: &str| Side::Phone { aor: c.repeat(255), instance: "urn:uuid:1".into() };
-    let text = token(phone("a"), phone("b")).seal(&[3; 32], "call", "tag");
+    let text = token(phone("a"), phone("b")).seal(&key(3), "call", "tag");
     assert!(text.len() <= TEXT_BYTES_MAX, "{}", text.len());
-    assert!(Token::open(&text, &[3; 32], "call", "tag").is_some());
+    assert!(Token::open(&text, &key(3), "call", "tag").is_some());
 }
 
 fn token(caller: Side, callee: Side) -> Token {
@@ -74,8 +74,8 @@ fn it_ends_and_is_nobody_elses() {
     let day = 24 * HOUR_MS;
     for usage in [Usage::Call, Usage::Subscription] {
         let at = 500_000 * HOUR_MS;
-        let text = Token::new(usage, at, pair(), (side.clone(), side.clone())).seal(&[3; 32], "c", "t");
-        let token = Token::open(&text, &[3; 32], "c", "t").expect("our own");
+        let text = Token::new(usage, at, pair(), (side.clone(), side.clone())).seal(&key(3), "c", "t");
+        let token = Token::open(&text, &key(3), "c", "t").expect("our own");
         assert_eq!(token.usage, usage);
         let ends = [0, at, at + day, at + day + HOUR_MS, at + 1_000 * day];
         assert_eq!(ends.map(|at| token.is_over(at)), [false, false, false, true, true]);
@@ -86,26 +86,30 @@ fn it_ends_and_is_nobody_elses() {
 /// TOK-12: whoever makes up accounts cannot look for two that are taken for these.
 #[test]
 fn the_mark_of_two_accounts_is_nobody_elses() {
-    for (key, caller, callee) in [
+    for (n, caller, callee) in [
         (3, "bob@b.test", "alice@a.test"),
         (3, "alice@a.tes", "tbob@b.test"),
         (3, "alice@a.test", ""),
         (3, "", ""),
         (4, "alice@a.test", "bob@b.test"),
     ] {
-        assert_ne!(Pair::of(&[key; 32], caller, callee), pair(), "{key} {caller} {callee}");
+        assert_ne!(Pair::of(&key(n), caller, callee), pair(), "{n} {caller} {callee}");
     }
 }
 
+fn key(n: u8) -> TokenKey {
+    TokenKey::new(&[n; 32])
+}
+
 fn pair() -> Pair {
-    Pair::of(&[3; 32], "alice@a.test", "bob@b.test")
+    Pair::of(&key(3), "alice@a.test", "bob@b.test")
 }
 
 /// TOK-9.
 #[test]
 fn nothing_can_be_read_in_it() {
     let phone = Side::Phone { aor: "alice@a.test".into(), instance: "urn:uuid:1".into() };
-    let text = token(flow(Transport::Udp, "192.168.1.20:5060"), phone).seal(&[3; 32], "call", "tag");
+    let text = token(flow(Transport::Udp, "192.168.1.20:5060"), phone).seal(&key(3), "call", "tag");
     let bytes = data_encoding::BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).expect("base32");
     for word in ["192.168.1.20", "127.0.0.1", "alice", "a.test"] {
         assert!(!bytes.windows(word.len()).any(|part| part == word.as_bytes()), "{word}");
@@ -127,14 +131,14 @@ fn golden_bytes() {
         (flow(Transport::Udp, "192.0.2.1:5060"), phone),
         (flow(Transport::Tcp, "[2001:db8::1]:9"), Side::Peer("h.test".into())),
     ];
-    let sealed = sides.map(|(caller, callee)| token(caller, callee).seal(&[3; 32], "call", "tag"));
+    let sealed = sides.map(|(caller, callee)| token(caller, callee).seal(&key(3), "call", "tag"));
     assert_eq!(sealed, GOLDEN);
 }
 
 /// TOK-5.
 #[test]
 fn of_another_version_cut_off_or_longer_opens_nothing() {
-    let key = [3; 32];
+    let key = key(3);
     let sides = [flow(Transport::Udp, "192.0.2.1:5060"), Side::Peer("h.test".into())];
     let mut body = vec![0; 3 + PAIR_BYTES];
     sides.iter().for_each(|side| side::write(&mut body, side));
@@ -166,7 +170,7 @@ fn of_another_version_cut_off_or_longer_opens_nothing() {
 proptest::proptest! {
     #[test]
     fn no_text_opens_and_none_makes_it_panic(text in "[a-zA-Z2-7=]{0,80}|\\PC{0,40}") {
-        proptest::prop_assert_eq!(Token::open(&text, &[3; 32], "call", "tag"), None);
+        proptest::prop_assert_eq!(Token::open(&text, &key(3), "call", "tag"), None);
     }
 }
 

@@ -2,19 +2,33 @@
 //!
 //! ```text
 //!  Proceeding --2xx--> Accepted --L--> (done)
-//!      |--300-699--> Completed --ACK--> Confirmed --I--> (done)
-//!                        `--H--> (done)
+//!   `--^ |--300-699--> Completed --ACK--> Confirmed --I--> (done)
+//!   its time: 100          `--H--> (done)
 //! ```
+//!
+//! A call whose callee rings or is refused soon has no 100: between two peers that is a message of seven less, and nobody has
+//! repeated its INVITE by then (T1 is 500 ms).
 
 use super::{GIVE_UP, Server, T1, T2, T4};
 use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Proceeding,
-    Accepted { timer_l: Instant },
-    Completed { timer_g: Option<Instant>, interval: std::time::Duration, timer_h: Instant },
-    Confirmed { timer_i: Instant },
+    /// `trying`: when 100 is due, where nothing has been answered.
+    Proceeding {
+        trying: Option<Instant>,
+    },
+    Accepted {
+        timer_l: Instant,
+    },
+    Completed {
+        timer_g: Option<Instant>,
+        interval: std::time::Duration,
+        timer_h: Instant,
+    },
+    Confirmed {
+        timer_i: Instant,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -24,12 +38,13 @@ pub struct InviteServer {
 }
 
 impl InviteServer {
-    pub fn new(reliable: bool) -> InviteServer {
-        InviteServer { state: State::Proceeding, reliable }
+    /// `trying`: §17.2.1: when 100 is due, unless another answer comes before.
+    pub fn new(trying: Instant, reliable: bool) -> InviteServer {
+        InviteServer { state: State::Proceeding { trying: Some(trying) }, reliable }
     }
 
     pub fn is_proceeding(&self) -> bool {
-        self.state == State::Proceeding
+        matches!(self.state, State::Proceeding { .. })
     }
 
     /// RFC 6026 §7.1: an ACK that comes now is the 2xx's, and passes.
@@ -40,7 +55,8 @@ impl InviteServer {
     /// The INVITE came again. After a 2xx it is absorbed: the callee repeats its 2xx itself.
     pub fn on_retransmission(&self) -> Server {
         match self.state {
-            State::Proceeding | State::Completed { .. } => Server::Resend,
+            State::Proceeding { trying: Some(_) } => Server::Trying,
+            State::Proceeding { trying: None } | State::Completed { .. } => Server::Resend,
             State::Accepted { .. } | State::Confirmed { .. } => Server::Nothing,
         }
     }
@@ -48,8 +64,9 @@ impl InviteServer {
     /// We answer with `status`.
     pub fn on_send(&mut self, now: Instant, status: u16) {
         match (self.state, status) {
-            (State::Proceeding, 200..=299) => self.state = State::Accepted { timer_l: now + GIVE_UP },
-            (State::Proceeding, 300..) => {
+            (State::Proceeding { .. }, ..=199) => self.state = State::Proceeding { trying: None },
+            (State::Proceeding { .. }, 200..=299) => self.state = State::Accepted { timer_l: now + GIVE_UP },
+            (State::Proceeding { .. }, 300..) => {
                 let timer_g = (!self.reliable).then(|| now + T1);
                 self.state = State::Completed { timer_g, interval: T1, timer_h: now + GIVE_UP };
             }
@@ -71,7 +88,7 @@ impl InviteServer {
 
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Proceeding => None,
+            State::Proceeding { trying } => trying,
             State::Accepted { timer_l } => Some(timer_l),
             State::Completed { timer_g, timer_h, .. } => Some(timer_g.map_or(timer_h, |g| g.min(timer_h))),
             State::Confirmed { timer_i } => Some(timer_i),
@@ -80,7 +97,8 @@ impl InviteServer {
 
     pub fn on_deadline(&mut self, now: Instant) -> Server {
         match &mut self.state {
-            State::Proceeding => Server::Nothing,
+            State::Proceeding { trying: Some(at) } if now >= *at => Server::Trying,
+            State::Proceeding { .. } => Server::Nothing,
             State::Accepted { timer_l: end } | State::Confirmed { timer_i: end } => {
                 if now >= *end {
                     Server::Done
@@ -115,6 +133,10 @@ mod tests {
     #[test]
     fn section_17_2_1() {
         let rows: &[(&str, bool, &[Step], Server)] = &[
+            ("§17.2.1: 100 after 200 ms", false, &[Wait(200)], Server::Trying),
+            ("and not before", false, &[Wait(199)], Server::Nothing),
+            ("nor where something was answered", true, &[Send(180), Wait(200)], Server::Nothing),
+            ("whoever repeats it has not heard", false, &[Again], Server::Trying),
             ("in Proceeding the last provisional is sent again", false, &[Send(100), Again], Server::Resend),
             (
                 "RFC 6026 §7.1: after a 2xx the INVITE is absorbed",
@@ -136,7 +158,7 @@ mod tests {
         ];
         for (why, reliable, steps, expected) in rows {
             let mut now = Instant::now();
-            let mut machine = InviteServer::new(*reliable);
+            let mut machine = InviteServer::new(now + Duration::from_millis(200), *reliable);
             let mut verdict = Server::Nothing;
             for step in *steps {
                 verdict = match step {

@@ -54,7 +54,7 @@ impl Transactions {
         match Method::of(&request) {
             Method::Ack => self.on_ack(cx, key, request),
             Method::Cancel => self.on_cancel(cx, answered, key, &request),
-            _ if self.servers.repeat(cx, key) => Received::Nothing,
+            _ if self.servers.repeat(cx, &mut self.shares, key) => Received::Nothing,
             _ => {
                 let (hop, answered) = (hop.clone(), answered.clone());
                 Received::New(NewRequest { key, hop, answered, request })
@@ -103,12 +103,7 @@ impl Transactions {
             return false;
         }
         self.shares.charge(&network, charged);
-        self.servers.open(new, user, charged);
-        if Method::of(&new.request) == Method::Invite {
-            // §17.2.1: within 200 ms; at once is simpler and stops retransmissions soonest.
-            let trying = cx.answer(&new.request, status::TRYING, &[]);
-            self.respond(cx, new.key, status::TRYING.0, trying);
-        }
+        self.servers.open(cx.now.mono, new, user, charged);
         true
     }
 

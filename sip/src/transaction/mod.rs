@@ -29,11 +29,17 @@ pub use shares::Standing;
 
 use std::time::Duration;
 
+const _: () =
+    assert!(TRYING_AFTER.as_millis() * 2 < T1.as_millis(), "a 100 comes before the INVITE is repeated");
+
 /// Round-trip estimate, and the cap of non-INVITE retransmission (§17.1.1.1).
 pub const T1: Duration = Duration::from_millis(500);
 pub const T2: Duration = Duration::from_secs(4);
 /// How long a message may stay in the network.
 pub const T4: Duration = Duration::from_secs(5);
+/// §17.2.1: how long another answer may take before 100 is sent to a phone; to a peer, which waits for a first word.
+pub const TRYING_AFTER: Duration = Duration::from_millis(200);
+pub const TRYING_AFTER_TO_PEER: Duration = Duration::from_millis(100);
 /// 64 * T1: timers B, F, H, J, L, M.
 pub const GIVE_UP: Duration = Duration::from_secs(32);
 /// Timer D on an unreliable transport.
@@ -63,5 +69,7 @@ pub enum Server {
     Nothing,
     /// Send the last response again.
     Resend,
+    /// Nothing was answered yet: send 100.
+    Trying,
     Done,
 }

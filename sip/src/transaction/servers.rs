@@ -1,7 +1,10 @@
 //! The server transactions (RFC 3261 §17.2): a row for each request that somebody above has taken on, with the last answer for
 //! its repetitions. Of a finished one the key and the answer are left, and nothing where no repetition may be answered.
 
-use super::{InviteServer, NewRequest, NonInviteServer, Server, User, kept::Kept, shares::Shares, weight};
+use super::{
+    InviteServer, NewRequest, NonInviteServer, Server, TRYING_AFTER, TRYING_AFTER_TO_PEER, User, kept::Kept,
+    shares::Shares, weight,
+};
 use crate::{
     cx::Cx,
     hop::Hop,
@@ -9,6 +12,7 @@ use crate::{
     limits::TRANSACTION_BYTES_MAX,
     message::Message,
     output::About,
+    status,
     timers::Timers,
 };
 use std::{collections::BTreeMap, time::Instant};
@@ -17,10 +21,27 @@ struct Row {
     machine: Machine,
     hop: Hop,
     user: User,
-    /// For a repetition of the request; none where none can come that is answered.
-    answer: Option<Kept>,
+    answer: Answer,
     charged: usize,
     deadline: Option<Instant>,
+}
+
+/// For a repetition of the request.
+enum Answer {
+    /// None yet: of this INVITE 100 is written, when it is due.
+    Unwritten(Message),
+    /// None yet, or none where no repetition can come that is answered.
+    Nothing,
+    Kept(Kept),
+}
+
+impl Answer {
+    fn bytes(&self) -> usize {
+        match self {
+            Answer::Unwritten(_) | Answer::Nothing => 0,
+            Answer::Kept(kept) => kept.bytes(),
+        }
+    }
 }
 
 enum Machine {
@@ -28,10 +49,18 @@ enum Machine {
     Other(NonInviteServer),
 }
 
+impl Row {
+    fn resend(&self, cx: &mut Cx<'_>) {
+        if let Answer::Kept(answer) = &self.answer {
+            answer.send(cx, &self.hop);
+        }
+    }
+}
+
 impl Machine {
-    fn new(request: &Message, reliable: bool) -> Machine {
+    fn new(trying: Instant, request: &Message, reliable: bool) -> Machine {
         match Method::of(request) {
-            Method::Invite => Machine::Invite(InviteServer::new(reliable)),
+            Method::Invite => Machine::Invite(InviteServer::new(trying, reliable)),
             _ => Machine::Other(NonInviteServer::new(reliable)),
         }
     }
@@ -128,21 +157,41 @@ impl Servers {
     }
 
     /// A row for `new`, whose memory is charged already.
-    pub fn open(&mut self, new: &NewRequest, user: User, charged: usize) {
-        let machine = Machine::new(&new.request, new.hop.is_reliable());
-        let hop = new.answered.clone();
-        let row = Row { machine, hop, user, answer: None, charged, deadline: None };
+    pub fn open(&mut self, now: Instant, new: &NewRequest, user: User, charged: usize) {
+        let trying = match new.hop {
+            Hop::Phone(_) => now + TRYING_AFTER,
+            Hop::Peer(_) => now + TRYING_AFTER_TO_PEER,
+        };
+        let machine = Machine::new(trying, &new.request, new.hop.is_reliable());
+        let answer = match machine {
+            Machine::Invite(_) => Answer::Unwritten(new.request.clone()),
+            Machine::Other(_) => Answer::Nothing,
+        };
+        let row = Row { machine, hop: new.answered.clone(), user, answer, charged, deadline: None };
         let before = self.rows.insert(new.key, Box::new(row));
         debug_assert!(before.is_none(), "a request is accepted once");
+        self.reschedule(new.key);
     }
 
     /// §17.2: a repetition gets the last answer again. `false`: the request is none.
-    pub fn repeat(&self, cx: &mut Cx<'_>, key: ServerKey) -> bool {
+    pub fn repeat(&mut self, cx: &mut Cx<'_>, shares: &mut Shares, key: ServerKey) -> bool {
         let Some(row) = self.rows.get(&key) else { return false };
-        if let (Server::Resend, Some(answer)) = (row.machine.on_retransmission(), &row.answer) {
-            answer.send(cx, &row.hop);
+        match row.machine.on_retransmission() {
+            Server::Resend => row.resend(cx),
+            Server::Trying => self.try_on(cx, shares, key),
+            Server::Nothing | Server::Done => {}
         }
         true
+    }
+
+    /// §17.2.1: 100, where nothing was answered yet.
+    fn try_on(&mut self, cx: &mut Cx<'_>, shares: &mut Shares, key: ServerKey) {
+        let Some(Row { answer: Answer::Unwritten(invite), .. }) = self.rows.get(&key).map(|row| &**row)
+        else {
+            return debug_assert!(false, "100 is due only where nothing was answered");
+        };
+        let trying = cx.answer(invite, status::TRYING, &[]);
+        self.respond(cx, shares, key, (status::TRYING.0, trying), About::Other);
     }
 
     /// Is this the ACK of a failure that a row here has sent?
@@ -180,11 +229,11 @@ impl Servers {
         // It may have ended: timer H, or its hop is gone.
         let Some(row) = self.rows.get_mut(&key) else { return };
         let Some(is_kept) = row.machine.on_send(cx.now.mono, status) else { return };
-        row.answer = is_kept.then(|| Kept::of(&row.hop, &answer));
+        row.answer = if is_kept { Answer::Kept(Kept::of(&row.hop, &answer)) } else { Answer::Nothing };
         cx.send_with(&row.hop, answer, None, about);
         // From the final answer on nobody needs the request any more.
         let request = if status < 200 { row.charged } else { 0 };
-        let charge = request.max(Servers::ROW_BYTES + row.answer.as_ref().map_or(0, Kept::bytes));
+        let charge = request.max(Servers::ROW_BYTES + row.answer.bytes());
         shares.recharge(&row.hop.network(), &mut row.charged, charge);
         self.reschedule(key);
     }
@@ -193,10 +242,11 @@ impl Servers {
     pub fn on_deadline(&mut self, cx: &mut Cx<'_>, shares: &mut Shares) {
         let Some(key) = self.timers.due(cx.now.mono) else { return };
         let row = self.rows.get_mut(&key).expect("a timer belongs to a row");
-        match (row.machine.on_deadline(cx.now.mono), &row.answer) {
-            (Server::Done, _) => return self.drop(shares, key),
-            (Server::Resend, Some(answer)) => answer.send(cx, &row.hop),
-            _ => {}
+        match row.machine.on_deadline(cx.now.mono) {
+            Server::Done => return self.drop(shares, key),
+            Server::Trying => return self.try_on(cx, shares, key),
+            Server::Resend => row.resend(cx),
+            Server::Nothing => {}
         }
         self.reschedule(key);
     }

@@ -137,7 +137,10 @@ fn a_server_transaction_from_invite_to_ack() {
     let mut w = World::new();
     let invite = message("INVITE", "z9hG4bKa", "");
     let new = w.open(udp(1), &invite);
-    assert_eq!(w.sent(), ["100"], "§17.2.1: 100 at once");
+    w.wait(Duration::from_millis(199));
+    assert!(w.sent().is_empty(), "§17.2.1: another answer may come within 200 ms");
+    w.wait(Duration::from_millis(1));
+    assert_eq!(w.sent(), ["100"], "and else it is 100");
     assert!(matches!(w.receive(udp(1), &invite), Received::Nothing));
     assert_eq!(w.sent(), ["100"], "a repetition gets the last answer again");
     w.respond(&new, status::TEMPORARILY_UNAVAILABLE);
@@ -153,6 +156,32 @@ fn a_server_transaction_from_invite_to_ack() {
     assert!(matches!(w.receive(udp(1), &message("ACK", "z9hG4bKa", ";tag=x")), Received::Ack(_)));
     w.wait(LONG);
     assert!(w.layer.is_empty(), "timer L");
+}
+
+/// RFC 3261 §17.2.1: whoever rings soon says nothing before; whoever repeats its INVITE before anything was said hears 100.
+#[test]
+fn a_call_that_rings_soon_has_no_100() {
+    for (hop, soon) in [(udp(1), 199), (phone(Transport::Tcp, 1), 199), (peer(), 99)] {
+        let mut w = World::new();
+        let new = w.open(hop.clone(), &message("INVITE", "z9hG4bKa", ""));
+        w.wait(Duration::from_millis(soon));
+        w.respond(&new, status::Status(180, "Ringing"));
+        w.wait(Duration::from_secs(10));
+        assert_eq!(w.sent(), ["180"], "{hop:?}");
+
+        let invite = message("INVITE", "z9hG4bKb", "");
+        let new = w.open(hop.clone(), &invite);
+        w.wait(Duration::from_millis(soon));
+        assert!(matches!(w.receive(hop.clone(), &invite), Received::Nothing));
+        assert_eq!(w.sent(), ["100"], "{hop:?} has not heard");
+        w.wait(Duration::from_secs(10));
+        assert!(w.sent().is_empty(), "once");
+        w.with(|layer, cx| layer.refuse(cx, &new, answer_to(&invite, 403)));
+
+        w.open(hop.clone(), &message("INVITE", "z9hG4bKc", ""));
+        w.wait(Duration::from_millis(soon + 1));
+        assert_eq!(w.sent(), ["403", "100"], "{hop:?}: nothing came");
+    }
 }
 
 /// RFC 3261 §26.3.2.4, §8.2.7.

@@ -183,11 +183,17 @@ impl Pair {
                 self.next_inbound += 1;
                 let inbound = self.next_inbound;
                 self.machines[to].asked.insert(inbound, (life, id));
-                self.with(to, |core, now| core.on_request(now, peer, inbound, &body));
+                self.with(to, |core, now| {
+                    core.on_request(now, peer, inbound, body);
+                    core.handle_timeout(now);
+                });
             }
             Packet::Response { to, life, id, body } => {
                 if self.machines[to].life == life {
-                    self.with(to, |core, now| core.on_response(now, id, body));
+                    self.with(to, |core, now| {
+                        core.on_response(now, id, body);
+                        core.handle_timeout(now);
+                    });
                 }
             }
         }

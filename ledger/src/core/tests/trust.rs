@@ -63,7 +63,8 @@ fn ask(net: &mut Pair, at: usize, from: PeerId, body: &[u8]) -> Option<Vec<u8>> 
     let now = net.now;
     let Machine { core, counts, .. } = &mut net.machines[at];
     let core = core.as_mut().expect("up");
-    core.on_request(now, from, 1 << 40, body);
+    core.on_request(now, from, 1 << 40, body.to_vec());
+    core.handle_timeout(now);
     let mut answer = None;
     while let Some(output) = core.poll_output() {
         match output {

@@ -103,20 +103,46 @@ impl<K: Ord + Clone + Weight, V: Weight> Cache<K, V> {
         Inserted { is_stored: true, replaced, evicted }
     }
 
+    /// Changes an entry where it stands, as the newest of its cause then. What went to make room, where it has grown; `None`:
+    /// there is no such entry.
+    pub fn update(&mut self, key: &K, change: impl FnOnce(&mut V)) -> Option<Vec<(K, V)>> {
+        let entry = self.entries.get_mut(key)?;
+        change(&mut entry.value);
+        let own = size_of::<K>() + size_of::<V>() + key.heap_bytes() + entry.value.heap_bytes();
+        let (number, before, bytes) = (entry.leaf, entry.bytes, self.limits.charge(own));
+        let cause = self.leaves.leaf(number).cause;
+        if bytes > before && !self.has_room(cause.standing, bytes - before) {
+            let value = self.remove(key)?;
+            return Some(self.insert(cause, key.clone(), value).evicted);
+        }
+        self.next_serial += 1;
+        let entry = self.entries.get_mut(key)?;
+        (entry.serial, entry.bytes) = (self.next_serial, bytes);
+        self.leaves.leaf(number).order.push_back((self.next_serial, key.clone()));
+        // In this order, for a cause that holds nothing is forgotten.
+        self.leaves.charge(number, bytes);
+        self.leaves.discharge(number, before);
+        self.sweep(number);
+        Some(Vec::new())
+    }
+
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
         let entry = self.entries.remove(key)?;
-        let (number, bytes) = (entry.leaf, entry.bytes);
+        self.sweep(entry.leaf);
+        self.leaves.discharge(entry.leaf, entry.bytes);
+        Some(entry.value)
+    }
+
+    /// Places of what is gone are swept when they are more than the living ones.
+    fn sweep(&mut self, number: u32) {
         let leaf = self.leaves.leaf(number);
-        // Places of what is gone are swept when they are more than the living ones.
         if leaf.order.len() > 2 * leaf.entries + 16 {
             let entries = &self.entries;
             leaf.order.retain(|(serial, key)| entries.get::<K>(key).is_some_and(|e| e.serial == *serial));
         }
-        self.leaves.discharge(number, bytes);
-        Some(entry.value)
     }
 
     /// Keeps what `keep` says; the rest is returned.
@@ -348,6 +374,27 @@ mod tests {
         check(&cache);
     }
 
+    #[test]
+    fn an_entry_that_is_changed_is_charged_anew_and_the_newest() {
+        let mut cache: Cache<u64, String> = Cache::new(LIMITS);
+        let one = cause(Standing::Other, 1, 0, 0);
+        for key in 0..100 {
+            cache.insert(one, key, "x".repeat(100));
+        }
+        for round in 0..1_000 {
+            assert_eq!(cache.update(&(round % 5), |text| text.truncate(90)), Some(vec![]));
+            check(&cache);
+        }
+        assert!(cache.leaves.leaf(0).order.len() < 250, "places of what was are swept");
+        assert_eq!(cache.update(&999, |_| unreachable!("it is not there")), None);
+        cache.update(&0, |text| text.push('y'));
+        // It grows beyond what is free: the oldest go, and neither this one nor what was changed last.
+        let evicted = cache.update(&1, |text| *text = "z".repeat(60_000)).expect("it is there");
+        check(&cache);
+        assert!(!evicted.is_empty() && evicted.iter().all(|(key, _)| *key > 4), "{evicted:?}");
+        assert!((0..5).all(|key| cache.contains(&key)) && cache.get(&1).is_some_and(|z| z.len() == 60_000));
+    }
+
     proptest! {
         #[test]
         fn who_holds_no_more_than_a_fair_share_loses_nothing_to_others(
@@ -366,6 +413,7 @@ mod tests {
                 let standing = Standing::ALL[usize::from(kind) % 4];
                 match size % 7 {
                     0 => { cache.remove(&name); }
+                    1 => { cache.update(&name, |text| *text = "u".repeat(size)); }
                     _ => { cache.insert(cause(standing, network, realm, who), name, "f".repeat(size)); }
                 }
                 check(&cache);
