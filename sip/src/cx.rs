@@ -183,6 +183,11 @@ impl Cx<'_> {
         self.addressing().is_own_host(host) || host.eq_ignore_ascii_case(self.own_host())
     }
 
+    /// Is this host the name of a realm of ours? Phones write it for the proxy that they were told.
+    pub fn is_own_realm(&self, host: &str) -> bool {
+        self.addressing().local_realms.contains(&self.addressing().plain_realm(host))
+    }
+
     /// `host:port` that stands for us toward this flow.
     pub fn sent_by(&self, flow: &Flow) -> String {
         self.config().advertise.clone().unwrap_or_else(|| flow.local.to_string())

@@ -125,6 +125,8 @@ pub enum CallProgress {
     Ringing,
     /// 2xx to the INVITE passed. `session_s`: the session ends if nothing refreshes it for so long (RFC 4028).
     Answered { session_s: Option<u32> },
+    /// The ACK of a 2xx passed in it (RFC 3261 §13.2.2.4): its caller knows of it. It may come more than once.
+    Acknowledged,
     /// A 2xx to a re-INVITE or UPDATE passed in the dialog; `session_s` as in its answer.
     Refreshed { session_s: Option<u32> },
     /// A final other than 2xx, or CANCEL.

@@ -32,6 +32,7 @@ fn a_local_call_from_challenge_to_bye() {
     assert_eq!((ok.status(), ok.values(&Name::Via).count()), (Some(200), 1));
     a.phone(now, 1, &in_dialog("ACK", 7, 1, &ok, true, "c1"));
     assert_eq!(a.got(2).method(), "ACK");
+    assert!(matches!(a.calls.last(), Some(CallProgress::Acknowledged)), "the caller has taken it");
     a.phone(now, 2, &answer(&ringing, "200 OK", 2));
     assert_eq!(a.got(1).status(), Some(200), "a repeated 2xx passes");
     a.phone(now, 2, &in_dialog("BYE", 1, 2, &ringing, false, "c1"));

@@ -338,6 +338,48 @@ fn a_first_request_through_us_as_a_strict_router_is_mended() {
     }
 }
 
+/// Phones write the domain of their account for the proxy that they were told, outside dialogs and inside (§16.4).
+#[test]
+fn a_realm_of_ours_is_a_name_of_this_proxy() {
+    for (why, route, passes) in [
+        ("our realm", "<sip:b.test;lr>", true),
+        ("in capitals, with a port and a dot", "<sip:B.Test.:5060;transport=udp;lr>", true),
+        ("our realm and our address", "<sip:b.test;lr>, <sip:127.0.0.1;lr>", true),
+        ("without lr", "<sip:b.test>", true),
+        ("another realm", "<sip:a.test;lr>", false),
+        ("a name below it", "<sip:proxy.b.test;lr>", false),
+        ("ours, and then a stranger", "<sip:b.test;lr>, <sip:192.0.2.66;lr>", false),
+    ] {
+        let World { now, mut b, .. } = World::new();
+        b.register(now, "carol", 3);
+        b.register(now, "bob", 2);
+        let routed =
+            |text: String| text.replacen("Max-Forwards", &format!("Route: {route}\nMax-Forwards"), 1);
+        b.phone(now, 3, &routed(invite(3, "c1", "carol", "bob", "b.test")));
+        assert_eq!(!b.silent(2), passes, "{why}");
+        if !passes {
+            assert_eq!(b.got(3).status(), Some(403), "{why}");
+            continue;
+        }
+        let ringing = b.got(2);
+        assert_eq!(ringing.header(&Name::Route), None, "{why}");
+        b.phone(now, 2, &answer(&ringing, "200 OK", 2));
+        let ok = b.got(3);
+        for (method, cseq) in [("ACK", 7), ("INFO", 8), ("BYE", 9)] {
+            let text = in_dialog(method, cseq, 3, &ok, true, "c1");
+            b.phone(now, 3, &text.replacen("Route: ", &format!("Route: {route}, "), 1));
+            assert_eq!(b.got(2).method(), method, "{why}: before our token");
+        }
+    }
+    // Behind our token it may be another proxy of that realm, at a port of its own.
+    let (mut w, _, ok) = across();
+    let text = in_dialog("INFO", 8, 1, &ok, true, "c1");
+    let line = text.lines().find(|line| line.starts_with("Route: ")).expect("Routes").to_owned();
+    w.a.phone(w.now, 1, &text.replace(&line, &format!("{line}, <sip:b.test:5080;lr>")));
+    w.carry();
+    assert!(w.b.silent(2), "nothing goes past a Route that may be somebody else's");
+}
+
 /// Call-ID and From-tag of a dialog that is up, in a new request of other accounts: each has a dialog of its own.
 #[test]
 fn a_dialogs_names_are_nobody_elses() {

@@ -241,3 +241,41 @@ fn a_request_without_a_cseq_is_answered_400_and_an_ack_never() {
     w.a.phone(w.now, 1, &nameless);
     assert!(w.a.silent(1), "nothing says what an answer would be to");
 }
+
+/// No account has a name of more than 255 bytes, and what is called is kept while it rings and after.
+#[test]
+fn a_name_that_no_account_has_is_refused_before_anybody_is_asked() {
+    let mut w = World::new();
+    w.a.register(w.now, "alice", 1);
+    w.b.register(w.now, "bob", 2);
+    let long = |user: usize| "x".repeat(user);
+    for (why, from, to, expected) in [
+        ("the longest target", "alice".to_owned(), long(248), 480),
+        ("a longer one", "alice".to_owned(), long(249), 404),
+        ("much longer", "alice".to_owned(), long(30_000), 404),
+        ("a caller", long(250), "alice".to_owned(), 403),
+    ] {
+        w.a.phone(w.now, 1, &invite(1, &format!("c{}", to.len() + from.len()), &from, &to, "a.test"));
+        let refused = w.a.got(1);
+        assert_eq!(refused.status(), Some(expected), "{why}");
+        let asks_for_password = refused.header(&Name::ProxyAuthenticate).is_some();
+        assert!(!asks_for_password, "{why}");
+    }
+    // Of a peer's own realm, whose home vouches for any name.
+    for (length, is_refused) in [(245, false), (246, true), (50_000, true)] {
+        let caller = format!("{}@evil.dots", long(length));
+        let via = format!("DOTS p{LABEL_A}.peer.dots");
+        let text = invite(9, &format!("p{length}"), "eve", "bob", "evil.dots")
+            .replace("sip:bob@127.0.0.1", "sip:bob@b.test")
+            .replace("<sip:eve@127.0.0.1>", &format!("<sip:{caller}>"))
+            .replace("UDP 127.0.0.1:9", &via)
+            .replace('\n', "\r\n");
+        w.b.handle(w.now, overlay(LABEL_A, text.into_bytes(), Some(caller)).expect("readable"));
+        w.b.drain(w.now);
+        assert_eq!(w.b.silent(2), is_refused, "{length}");
+        let answer =
+            w.b.to_peer.drain(..).next_back().map(|bytes| Message::parse(bytes).expect("readable").status());
+        assert_eq!(answer == Some(Some(403)), is_refused, "{length}");
+        w.b.inbox.clear();
+    }
+}

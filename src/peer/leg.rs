@@ -168,8 +168,7 @@ impl Legs<'_> {
         if let Some(record) = &envelope.realm
             && self.realms.signed(realm, now.wall) != Some(record)
         {
-            // The call needs it: it costs who tells it nothing, whose other names are counted.
-            self.namer().accept(from, record, true);
+            self.namer().hear_of_caller(from, realm, record);
         }
         let bytes = envelope.grant.as_ref().ok_or(Refused::NoGrant)?;
         let record = self.realms.lookup(realm, now.wall).ok_or(Refused::NoRealm)?;

@@ -7,12 +7,14 @@
 //!   the answer came through   a right answer before?          it is charged to
 //!   ───────────────────────   ─────────────────────────────   ──────────────────────────────────────────────
 //!   the home itself           from this address               (account, address): a bucket of its own
-//!                             no                              the account at home; the address's network
+//!                             no                              the account at home; the address's network [*]
 //!   a serving peer            from this address through it    (account, peer, address): a bucket of its own
 //!                             through it                      (account, peer)
 //!                             no                              the account among strangers; this address at that peer; the
 //!                                                             peer, or what it has for addresses without a fault; its
-//!                                                             network
+//!                                                             network [*]
+//!
+//!   [*] where the account's bucket is empty: what it has for networks that did not try it lately; (account, network)
 //! ```
 //!
 //! So others' guesses lock nobody out of a place where he has been before, never out of his home by way of other
@@ -50,6 +52,12 @@ const FAMILIAR: Allowance = Allowance::new(0.1, 6.0);
 /// One account, by whoever was never right before: all of them together make less than one guess in two seconds.
 const ACCOUNT_AT_HOME: Allowance = Allowance::new(0.2, 10.0);
 const ACCOUNT_ELSEWHERE: Allowance = Allowance::new(0.2, 10.0);
+/// What one account has besides for networks that did not guess at it lately, when its own bucket is empty: else one guess in
+/// five seconds, from anywhere, would shut it out of every new place for good.
+const ACCOUNT_SPARED: Allowance = Allowance::new(0.2, 10.0);
+/// One network at one account, then: two tries, and another after eight minutes. So it takes a hundred networks to shut an
+/// account out.
+const TRIES: Allowance = Allowance::new(0.002, 2.0);
 /// One network of phones at home: an office behind one address, whose phones have an old password.
 const NETWORK_AT_HOME: Allowance = Allowance::new(1.0, 60.0);
 /// One serving peer that never brought a right answer for this account, and the network that it is in.
@@ -92,6 +100,10 @@ enum Payer {
     Pair(Place),
     AtHome(u64),
     Elsewhere(u64),
+    SparedAtHome(u64),
+    SparedElsewhere(u64),
+    /// Account and network.
+    Tries(u64, u64),
     NetworkAtHome(u64),
     Source(Place),
     Peer(PeerId),
@@ -105,6 +117,8 @@ impl Payer {
             Payer::Place(..) | Payer::Pair(..) => FAMILIAR,
             Payer::AtHome(_) => ACCOUNT_AT_HOME,
             Payer::Elsewhere(_) => ACCOUNT_ELSEWHERE,
+            Payer::SparedAtHome(_) | Payer::SparedElsewhere(_) => ACCOUNT_SPARED,
+            Payer::Tries(..) => TRIES,
             Payer::NetworkAtHome(_) => NETWORK_AT_HOME,
             Payer::Source(_) => SOURCE,
             Payer::Peer(_) => PEER,
@@ -140,7 +154,7 @@ pub enum Braked {
 /// What a judged answer was charged to.
 #[derive(Clone, Copy, Debug)]
 pub struct Charged {
-    payers: [Option<Payer>; 4],
+    payers: [Option<Payer>; 5],
 }
 
 pub struct Brakes {
@@ -161,8 +175,10 @@ impl Brakes {
         let charged = self.payers(now, name, via);
         for payer in charged.payers.into_iter().flatten() {
             if !self.has(now.mono, payer) {
-                use Payer::{AtHome, Elsewhere, Pair, Place};
-                let is_account = matches!(payer, Place(_) | Pair(_) | AtHome(_) | Elsewhere(_));
+                use Payer::{Faultless, NetworkAtHome, Peer, PeerNetwork, Source};
+                let is_place =
+                    matches!(payer, Source(_) | Peer(_) | Faultless(_) | PeerNetwork(_) | NetworkAtHome(_));
+                let is_account = !is_place;
                 return Err(if is_account { Braked::Account } else { Braked::Strangers });
             }
         }
@@ -201,20 +217,35 @@ impl Brakes {
         let place = Place::at(name, via.serving, Some(via.source));
         let pair = Place::at(name, via.serving, None);
         let payers = match via.is_home {
-            _ if been(place) => [Some(Payer::Place(place)), None, None, None],
-            true => [Some(Payer::AtHome(name)), Some(Payer::NetworkAtHome(via.network)), None, None],
-            false if been(pair) => [Some(Payer::Pair(pair)), None, None, None],
+            _ if been(place) => [Some(Payer::Place(place)), None, None, None, None],
+            true => {
+                let [account, tries] =
+                    self.of_account(now, name, via, [Payer::AtHome(name), Payer::SparedAtHome(name)]);
+                [account, tries, Some(Payer::NetworkAtHome(via.network)), None, None]
+            }
+            false if been(pair) => [Some(Payer::Pair(pair)), None, None, None, None],
             false => {
+                let [account, tries] =
+                    self.of_account(now, name, via, [Payer::Elsewhere(name), Payer::SparedElsewhere(name)]);
                 let source = Payer::Source(Place::at(0, via.serving, Some(via.source)));
                 let faultless = |b: &Bucket| b.0.is_full(now.mono, SOURCE);
                 let peer = match self.has(now.mono, Payer::Peer(via.serving)) {
                     false if self.buckets.get(&source).is_none_or(faultless) => Payer::Faultless(via.serving),
                     _ => Payer::Peer(via.serving),
                 };
-                [Payer::Elsewhere(name), source, peer, Payer::PeerNetwork(via.network)].map(Some)
+                [account, tries, Some(source), Some(peer), Some(Payer::PeerNetwork(via.network))]
             }
         };
         Charged { payers }
+    }
+
+    /// What an account pays with that was never right there: its own bucket, or, where others have emptied that, what it has for
+    /// networks that did not try it lately.
+    fn of_account(&self, now: Now, name: u64, via: &Via, [own, spared]: [Payer; 2]) -> [Option<Payer>; 2] {
+        match self.has(now.mono, own) {
+            true => [Some(own), None],
+            false => [Some(spared), Some(Payer::Tries(name, via.network))],
+        }
     }
 
     fn charge(&mut self, now: Instant, charged: Charged, via: &Via, tokens: f64) {

@@ -25,6 +25,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(120);
 const USE_UNTIL: Duration = Duration::from_secs(200);
 /// Answers come back under a lease for so long.
 const REMEMBER: Duration = Duration::from_secs(330);
+/// A home that takes no answer under a lease has started anew, or was shown an answer twice. Which it was nobody says, so the next
+/// lease is asked for, but not more often than this.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
 /// A home that gave none is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a phone waits for the home's answer.
@@ -56,6 +59,8 @@ pub struct Guest<Id> {
 struct Realm {
     /// Newest last.
     leases: Vec<(Instant, PeerId, Lease)>,
+    /// From the newest no more nonces are made.
+    is_doubted: bool,
     is_asking: bool,
     ask_after: Option<Instant>,
 }
@@ -101,8 +106,9 @@ impl<Id> Guest<Id> {
     }
 
     fn nonce(&mut self, now: Instant, realm: &str, phone: IpAddr) -> Option<String> {
-        let (at, _, lease) = *self.realms.get(realm)?.leases.last()?;
-        let is_fresh = now.saturating_duration_since(at) < USE_UNTIL;
+        let known = self.realms.get(realm)?;
+        let (at, _, lease) = *known.leases.last()?;
+        let is_fresh = now.saturating_duration_since(at) < USE_UNTIL && !known.is_doubted;
         is_fresh.then(|| self.stamp.nonce(&lease, phone))
     }
 
@@ -119,7 +125,7 @@ impl<Id> Guest<Id> {
             |(at, _, _): &(Instant, PeerId, Lease)| now.saturating_duration_since(*at) < RENEW_AFTER;
         let wants = !known.is_asking
             && known.ask_after.is_none_or(|at| at <= now)
-            && !known.leases.last().is_some_and(is_young);
+            && (known.is_doubted || !known.leases.last().is_some_and(is_young));
         known.is_asking |= wants;
         wants
     }
@@ -141,6 +147,7 @@ impl<Id> Guest<Id> {
                     known.leases.remove(0);
                 }
                 known.leases.push((now, home, lease));
+                known.is_doubted = false;
             }
         }
         let theirs = self.waiting.iter().filter(|(_, w)| w.realm == realm).map(|(n, _)| *n);
@@ -185,12 +192,15 @@ impl<Id> Guest<Id> {
         Nonce::read(nonce).is_some_and(|nonce| self.stamp.is_given_to(&nonce, phone))
     }
 
-    /// Its home does not take this lease (it was started anew): nothing more is made from it.
-    pub fn forget(&mut self, realm: &str, nonce: &str) {
+    /// Its home took no answer with this nonce: it was started anew, or the answer was there before. Nothing more is made from
+    /// its lease. What was made may be right all the same and is passed on: else whoever repeats his own answer would shut out
+    /// all phones of his realm.
+    pub fn doubt(&mut self, now: Instant, realm: &str, nonce: &str) {
         let named: Option<LeaseMac> = Nonce::read(nonce).map(|nonce| nonce.lease.mac());
-        if let Some(known) = self.realms.get_mut(realm) {
-            known.leases.retain(|(_, _, lease)| Some(lease.mac()) != named);
-        }
+        let Some(known) = self.realms.get_mut(realm) else { return };
+        known.is_doubted |= known.leases.last().is_some_and(|(at, _, lease)| {
+            Some(lease.mac()) == named && now.saturating_duration_since(*at) >= DOUBT_AFTER
+        });
     }
 }
 
@@ -254,13 +264,42 @@ mod tests {
         guest.leased(old + ASK_AGAIN, "b.test", home, lease(2));
         assert_eq!(guest.judge_of("b.test", &first, phone), Some(home), "an answer to the one before");
         let Offer::Nonce(second) = guest.challenge(old, "b.test", phone, 3) else { panic!("a nonce") };
-        guest.forget("b.test", &second);
-        assert_eq!(guest.judge_of("b.test", &second, phone), None);
-        assert_eq!(
-            guest.challenge(t0 + USE_UNTIL, "b.test", phone, 4),
-            Offer::Waits,
-            "the first is too old now"
-        );
+        let late = old + ASK_AGAIN + DOUBT_AFTER;
+        guest.doubt(late, "b.test", &second);
+        assert_eq!(guest.challenge(late, "b.test", phone, 4), Offer::Waits, "nothing is made of it");
+        assert!(guest.wants_lease(late, "b.test", phone));
+        let served = guest.leased(late, "b.test", home, lease(3));
+        assert!(matches!(&served[..], [(4, Some(_))]));
+    }
+
+    /// Whoever repeats his own answer, which his home calls stale, takes no nonce from the phones beside him.
+    #[test]
+    fn a_repeated_answer_shuts_nobody_out() {
+        for every in [1, 20, 150] {
+            let (mut guest, t0, home, phone) = (guest(), Instant::now(), key(1).peer_id(), ip("192.0.2.1"));
+            let (mut leases, mut own, mut waiting) = (0, None::<String>, VecDeque::new());
+            for tick in 0..1_000u32 {
+                let now = t0 + Duration::from_millis(20) * tick;
+                if guest.wants_lease(now, "b.test", phone) {
+                    leases += 1;
+                    guest.leased(now, "b.test", home, lease(leases));
+                }
+                // The one who repeats himself, and honest phones that take half a second to answer.
+                if let Some(nonce) = own.as_ref().filter(|_| tick % every == 0) {
+                    guest.doubt(now, "b.test", nonce);
+                }
+                if let Offer::Nonce(nonce) = guest.challenge(now, "b.test", phone, tick) {
+                    waiting.push_back((tick + 25, nonce.clone()));
+                    own = Some(nonce);
+                }
+                while let Some((_, nonce)) = waiting.pop_front_if(|(due, _)| *due <= tick) {
+                    let judge = guest.judge_of("b.test", &nonce, phone);
+                    assert_eq!(judge, Some(home), "{tick}, every {every}: no answer is lost");
+                }
+            }
+            assert!(waiting.len() >= 24, "nobody is kept waiting for a nonce");
+            assert!(leases <= 21, "{leases}: one a second at most");
+        }
     }
 
     #[test]

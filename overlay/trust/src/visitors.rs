@@ -3,7 +3,8 @@
 //! A home brakes by what it sees, which is the serving peer. So that one guesser does not spend what a home allows to all
 //! phones here, his serving peer stops him first: after three wrong answers for accounts of one realm a network of phones has
 //! one try in ten seconds. An address from which an account was right of late is asked about all the same: an office with
-//! one old password in it is no guesser.
+//! one old password in it is no guesser. And what a home answers to one peer in a second has an end, also for right answers: so no
+//! network of phones asks for more than a part of it.
 
 use crate::lease::place;
 use dots_wire::{
@@ -20,27 +21,44 @@ pub(crate) const BUCKETS: Limits = Limits::new(4 << 20, 25_000);
 /// Accounts that were right, each at an address.
 pub(crate) const RIGHT: Limits = Limits::new(8 << 20, 50_000);
 const RIGHT_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// Questions that one network of phones makes us ask of homes: half of what one home answers.
+const ASKED: Allowance = Allowance::new(1_000.0, 2_000.0);
+const ASKING: Limits = Limits::new(1 << 20, 8_192);
 
 pub struct Visitors {
     /// By network and realm.
     wrong: Cache<(u64, u64), TokenBucket>,
     /// By account and address.
     right: Cache<u64, Instant>,
+    /// By network.
+    asked: Cache<u64, TokenBucket>,
 }
 
 impl Default for Visitors {
     fn default() -> Visitors {
-        Visitors { wrong: Cache::new(BUCKETS), right: Cache::new(RIGHT) }
+        Visitors { wrong: Cache::new(BUCKETS), right: Cache::new(RIGHT), asked: Cache::new(ASKING) }
     }
 }
 
 impl Visitors {
     /// Is the answer of a phone at this address for `account` to be returned to its home?
-    pub fn may_ask(&self, now: Instant, account: &str, phone: IpAddr) -> bool {
+    pub fn may_ask(&mut self, now: Instant, account: &str, phone: IpAddr) -> bool {
         let lately = |at: &Instant| now.saturating_duration_since(*at) < RIGHT_FOR;
         let bucket = self.wrong.get(&(network_of(phone), realm(account)));
-        bucket.is_none_or(|bucket| bucket.has(now, WRONG, 1.0))
-            || self.right.get(&at(account, phone)).is_some_and(lately)
+        let is_heard = bucket.is_none_or(|bucket| bucket.has(now, WRONG, 1.0))
+            || self.right.get(&at(account, phone)).is_some_and(lately);
+        is_heard && self.take(now, phone)
+    }
+
+    fn take(&mut self, now: Instant, phone: IpAddr) -> bool {
+        let network = network_of(phone);
+        if let Some(bucket) = self.asked.get_mut(&network) {
+            return bucket.take(now, ASKED, 1.0);
+        }
+        let mut bucket = TokenBucket::default();
+        let may = bucket.take(now, ASKED, 1.0);
+        self.asked.insert(Cause::new(Standing::Other).from(phone), network, bucket);
+        may
     }
 
     pub fn was_wrong(&mut self, now: Instant, account: &str, phone: IpAddr) {
@@ -61,6 +79,7 @@ impl Visitors {
     /// Forgets buckets that are full again.
     pub fn sweep(&mut self, now: Instant) {
         self.wrong.retain(|_, bucket| !bucket.is_full(now, WRONG));
+        self.asked.retain(|_, bucket| !bucket.is_full(now, ASKED));
     }
 }
 
@@ -102,6 +121,24 @@ mod tests {
         let later = t0 + Duration::from_secs(200);
         visitors.sweep(later);
         assert!(visitors.wrong.is_empty() && visitors.may_ask(later, "new@a.test", eve));
+    }
+
+    /// Right answers are no guesses; but what a home answers to this peer is for all who sit here.
+    #[test]
+    fn one_network_asks_for_half_of_what_a_home_answers() {
+        let (mut visitors, t0) = (Visitors::default(), Instant::now());
+        let mut asked = 0;
+        for tick in 0..10_000u32 {
+            let now = t0 + Duration::from_millis(1) * tick;
+            for n in 0..3 {
+                let address = ip(&format!("192.0.2.{n}"));
+                asked += u32::from(visitors.may_ask(now, &format!("{n}@a.test"), address));
+            }
+            assert!(visitors.may_ask(now, "alice@a.test", ip("198.51.100.1")), "another network");
+        }
+        assert!((11_900..=12_100).contains(&asked), "{asked} in ten seconds");
+        visitors.sweep(t0 + Duration::from_secs(60));
+        assert!(visitors.asked.is_empty());
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A text answers one call, or a few; each value costs a hash.
 const IN_REPLY_TO_MAX: usize = 8;
+/// Headers in a URI: an attended transfer has a Replaces and perhaps a Require. Beyond, none is looked at.
+pub(super) const EMBEDDED_MAX: usize = 8;
 
 /// Renames every Call-ID that a header of `message` refers to (BORD-4).
 pub fn rename(edit: &mut Editor<'_>, message: &Message, rename: Rename<'_>) {
@@ -47,6 +49,9 @@ pub(super) fn dialog(value: &str, rename: Rename<'_>) -> Option<String> {
 fn refer_to(value: &str, rename: Rename<'_>) -> Option<String> {
     let uri = NameAddr::parse(value)?.uri();
     let (before, headers) = uri.split_once('?')?;
+    if headers.split('&').nth(EMBEDDED_MAX).is_some() {
+        return Some(value.replacen(uri, before, 1));
+    }
     let mut is_renamed = false;
     let one = |header: &str| {
         let (name, escaped) = header.split_once('=')?;
@@ -123,6 +128,19 @@ mod tests {
             rename(&mut edit, &asked, &other_side);
             let text = String::from_utf8(edit.build()).expect("text");
             assert!(text.contains(&format!("{after}\r\n")), "{before}: {text}");
+        }
+    }
+
+    #[test]
+    fn of_many_headers_in_a_uri_none_is_left() {
+        for (count, left) in [(1, 1), (8, 8), (9, 0), (1_500, 0)] {
+            let headers = vec!["Replaces=x%4010.0.0.1%3Bto-tag%3Da"; count].join("&");
+            let asked = message(&[&format!("Refer-To: <sip:c@c.test?{headers}>;p")]);
+            let mut edit = Editor::new(&asked);
+            rename(&mut edit, &asked, &other_side);
+            let text = String::from_utf8(edit.build()).expect("text");
+            assert_eq!(text.matches("dx.y%26z").count(), left, "{count}");
+            assert!(text.contains("<sip:c@c.test") && !text.contains("10.0.0.1"), "{count}");
         }
     }
 

@@ -7,7 +7,7 @@
 
 use super::{
     identity::plain_uri,
-    references::{dialog, escape_header},
+    references::{EMBEDDED_MAX, dialog, escape_header},
 };
 use crate::{
     address::Addressing,
@@ -97,9 +97,10 @@ impl Translation<'_> {
     }
 }
 
-/// What stands in a URI behind `?`, names in lower case.
+/// What stands in a URI behind `?`, names in lower case; nothing where there is more of it than a transfer has.
 fn headers_in(embedded: &str) -> impl Iterator<Item = (String, String)> {
-    let headers = embedded.split('&').filter_map(|header| header.split_once('='));
+    let is_short = embedded.split('&').nth(EMBEDDED_MAX).is_none();
+    let headers = embedded.split('&').filter(move |_| is_short).filter_map(|header| header.split_once('='));
     headers.map(|(name, value)| (unescape(name).to_ascii_lowercase(), unescape(value)))
 }
 

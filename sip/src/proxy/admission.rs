@@ -5,7 +5,7 @@ use super::outbound::loop_mark;
 use crate::{
     cx::Cx,
     ids::Method,
-    limits::NAME_BYTES_MAX,
+    limits::{AOR_BYTES_MAX, NAME_BYTES_MAX},
     message::{Editor, Message, Name, NameAddr, Via},
     status::{self, Status},
     uri::Uri,
@@ -85,7 +85,9 @@ pub(super) fn target(cx: &Cx<'_>, request: &Message) -> Result<String, Refusal> 
         return Err(Refusal::plain(status::LOOP_DETECTED));
     }
     let uri = request.uri().unwrap_or_default();
-    cx.addressing().canonical_aor(uri).map_err(|_| Refusal::plain(status::NOT_FOUND))
+    // No account has a longer name, and what is called is kept.
+    let target = cx.addressing().canonical_aor(uri).ok().filter(|aor| aor.len() <= AOR_BYTES_MAX);
+    target.ok_or(Refusal::plain(status::NOT_FOUND))
 }
 
 /// §16.4 for who takes us for a strict router: it wrote us into the Request-URI, and its target behind all Routes.
@@ -105,18 +107,13 @@ pub(crate) fn mended(cx: &Cx<'_>, request: &Message) -> Option<Message> {
 fn has_foreign_route(cx: &Cx<'_>, request: &Message) -> bool {
     let routes = request.values(&Name::Route).filter_map(NameAddr::parse);
     let mut uris = routes.filter_map(|route| Uri::parse(route.uri()).ok().map(|uri| uri.host().to_owned()));
-    uris.any(|host| !cx.is_own_route(&host))
+    uris.any(|host| !cx.is_own_route(&host) && !cx.is_own_realm(&host))
 }
 
 /// Addressed to this peer itself: an own host or realm without a user.
 pub(crate) fn is_for_us(cx: &Cx<'_>, request: &Message) -> bool {
     Uri::parse(request.uri().unwrap_or_default()).is_ok_and(|uri| {
-        let addressing = cx.addressing();
-        let is_local = || {
-            let realm = uri.host().trim_end_matches('.').to_ascii_lowercase();
-            addressing.local_realms.contains(&realm)
-        };
-        uri.user().is_none() && (addressing.is_own_host(uri.host()) || is_local())
+        uri.user().is_none() && (cx.addressing().is_own_host(uri.host()) || cx.is_own_realm(uri.host()))
     })
 }
 

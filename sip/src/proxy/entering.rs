@@ -2,6 +2,7 @@
 
 use super::{
     Hands,
+    calls::Call,
     dialog::{Pass, reach, speaks_for},
     ending,
     forwarding::Forwarding,
@@ -11,6 +12,7 @@ use crate::{
     cx::Cx,
     ids::{AskId, Method},
     location::Place,
+    output::CallProgress,
     status::{self, Status},
     token::Side,
     transaction::NewRequest,
@@ -79,6 +81,8 @@ impl Entering {
         name_instance(&mut pass.way.token.callee, to);
         pass.remember(hands.cx, hands.dialogs, &new.request);
         if is_ack {
+            let parties = pass.parties(hands.cx, hands.dialogs);
+            Call::within(&pass, &parties).tell(hands.cx, CallProgress::Acknowledged, &[]);
             if let Some(target) = target {
                 acknowledge(hands, new, &pass, &target);
             }

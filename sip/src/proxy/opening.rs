@@ -19,6 +19,7 @@ use crate::{
     hop::Hop,
     ids::Method,
     input::{Resolution, Vouched},
+    limits::AOR_BYTES_MAX,
     status::{self, Status},
     token::Side,
     transaction::{NewRequest, Standing, Transactions, User},
@@ -43,7 +44,10 @@ pub(super) fn admit(
     };
     match (&new.hop, caller) {
         (Hop::Phone(_), _) => authenticate(cx, tx, (new, standing), target, may_challenge),
-        (Hop::Peer(label), Some(caller)) if !is_own_account_only(&new.request) || caller.aor == target => {
+        (Hop::Peer(label), Some(caller))
+            if caller.aor.len() <= AOR_BYTES_MAX
+                && (!is_own_account_only(&new.request) || caller.aor == target) =>
+        {
             let from = Side::Peer(label.clone());
             let Vouched { aor: caller, grant } = caller;
             let vouch = Some(Vouch { aor: caller.clone(), grant, not_after_ms: 0 });
@@ -77,7 +81,8 @@ fn authenticate(
     may_challenge: bool,
 ) -> Option<Session> {
     let from = new.request.from().map(|f| f.uri().to_owned()).unwrap_or_default();
-    let Ok(caller) = cx.addressing().canonical_aor(&from) else {
+    let caller = cx.addressing().canonical_aor(&from).ok().filter(|aor| aor.len() <= AOR_BYTES_MAX);
+    let Some(caller) = caller else {
         refuse_with(cx, tx, &new, status::FORBIDDEN);
         return None;
     };

@@ -187,6 +187,8 @@ fn kind_of(cx: &Cx<'_>, value: &str) -> Kind {
             let is_ours = ports.contains(&port) || (ports.is_empty() && port == 5060);
             Kind::Us { is_port_ours: is_ours || uri.host().eq_ignore_ascii_case(cx.own_host()) }
         }
+        // A realm has other proxies beside us, perhaps.
+        (None, Ok(uri)) if cx.is_own_realm(uri.host()) => Kind::Us { is_port_ours: false },
         _ => Kind::Other,
     }
 }

@@ -23,10 +23,10 @@ use std::{
     io::ErrorKind,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -56,8 +56,12 @@ const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 /// Read at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Never reused within a process.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Never reused, by no later process either: a route token outlives its connection, and must not lead to another one. There are not
+/// 65,536 connections in a millisecond.
+static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AtomicU64::new(u64::try_from(since.as_millis()).unwrap_or_default() << 16 | 1)
+});
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {

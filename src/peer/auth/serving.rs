@@ -27,6 +27,10 @@ impl Authenticator<'_> {
         let answer = Box::new(returned(answer, self.source_name(phone)));
         let Some(permit) = answer.permit() else { return self.verified(ask, Err(AuthFailure::Forbidden)) };
         if home != self.me {
+            // What the home refuses without a look costs no question.
+            if answer.account() != answer.aor {
+                return self.refused_here(ask, &answer.aor, phone, Refused::Forbidden);
+            }
             // AUTH-6a: a guesser here must not spend what the home allows to all phones of this peer.
             if !self.auth.visitors.may_ask(self.now.mono, &answer.aor, phone) {
                 self.outside.count("auth_visitors_braked");
@@ -92,7 +96,7 @@ impl Authenticator<'_> {
                 Refused::Wrong
             }
             Some(AuthReply::Stale) => {
-                self.auth.guest.forget(&answer.realm, &answer.nonce);
+                self.auth.guest.doubt(self.now.mono, &answer.realm, &answer.nonce);
                 Refused::Stale
             }
             Some(AuthReply::Forbidden) => Refused::Forbidden,

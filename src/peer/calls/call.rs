@@ -22,6 +22,10 @@ const SESSION_GRACE: Duration = Duration::from_secs(32);
 const SETUP_MAX: Duration = Duration::from_secs(600);
 /// After its first answer: how long other branches may answer too.
 const FORKS_MAX: Duration = Duration::from_secs(64);
+/// A 2xx is repeated for 32 s until its ACK comes (RFC 3261 §13.3.1.4), and a little.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(40);
+/// Callees that may answer one INVITE; what more of them say in it is not carried.
+pub(super) const ANSWERS_MAX: usize = 32;
 /// An INVITE forks to few peers; a stranger cannot make it more.
 const GRANTS_MAX: usize = 32;
 const WARNINGS_MAX: usize = 4;
@@ -37,6 +41,8 @@ pub struct Call {
     /// SHA-256 of the caller's grants, as they travelled: one for each peer that the call was tried at.
     pub(super) grants: BTreeMap<PeerLabel, Hash>,
     pub answered: Option<(Instant, Timestamp)>,
+    /// Its caller knows of it. Before, it is a callee's word alone.
+    pub(super) is_acknowledged: bool,
     pub(super) state: State,
     pub(super) started: Timestamp,
     pub(super) ended: Option<(Timestamp, Duration)>,
@@ -60,6 +66,8 @@ pub(super) enum State {
     Ended,
     /// No BYE came within the limit.
     Lost,
+    /// No ACK came: the caller never took this answer.
+    NotTaken,
 }
 
 impl Call {
@@ -79,6 +87,7 @@ impl Call {
             peer: event.peer.clone().filter(|_| is_callee),
             grants,
             answered: None,
+            is_acknowledged: false,
             state: State::Ringing,
             started: now.wall,
             ended: None,
@@ -95,6 +104,8 @@ impl Call {
     pub(super) fn patience(&self) -> Duration {
         match self.state {
             State::Forked => FORKS_MAX,
+            // RCPT-13.
+            State::Up if !self.is_acknowledged => ACKNOWLEDGED_WITHIN,
             State::Up => self.session.map_or(DURATION_MAX, |s| (s + SESSION_GRACE).min(DURATION_MAX)),
             _ => SETUP_MAX,
         }
@@ -157,6 +168,7 @@ pub(super) fn show(call: &Call) -> CallInfo {
         State::Failed(status) => ("failed", Some(status.to_string())),
         State::Ended => ("ended", Some("bye".to_owned())),
         State::Lost => ("ended", Some("no BYE came".to_owned())),
+        State::NotTaken => ("failed", Some("no ACK came".to_owned())),
     };
     CallInfo {
         call_id: call.call_id.clone(),
@@ -169,7 +181,7 @@ pub(super) fn show(call: &Call) -> CallInfo {
         duration_ms: call.ended.and_then(|(_, d)| u64::try_from(d.as_millis()).ok()),
         cause,
         media: call.media.to_owned(),
-        receipt: call.nonces().filter(|_| call.answered.is_some()).map(|n| receipt_id(n).to_string()),
+        receipt: call.nonces().filter(|_| call.is_acknowledged).map(|n| receipt_id(n).to_string()),
         warnings: call.warnings.clone(),
     }
 }

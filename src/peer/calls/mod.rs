@@ -6,6 +6,9 @@
 //! receipt. Both serving peers add a random nonce, the caller's on the INVITE, the callee's on its 2xx; both together name
 //! the receipt, so neither can reuse or choose it alone.
 //!
+//! An answer is a callee's word until its ACK passes: a callee may answer one INVITE with as many tags as he likes, and repeat an
+//! answer after its call has ended. So nothing is counted before the caller has taken it, and each answer is one call, once.
+//!
 //! Only what the SIP core forwarded has a place here, and each call is charged to whoever called: the network of the peer that
 //! brought it, its realm, its account ([`room`]). `call` is one of them.
 
@@ -14,7 +17,7 @@ pub(crate) mod room;
 
 pub use call::Call;
 
-use call::{DURATION_MAX, State};
+use call::{ANSWERS_MAX, DURATION_MAX, State};
 use dots_clients::types::CallInfo;
 use dots_sip::{
     hop::PeerLabel,
@@ -28,7 +31,7 @@ use dots_wire::{
 };
 use room::{Place, Room};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -39,7 +42,7 @@ pub(crate) const ENDED: Limits = Limits::new(3 << 20, 1_000);
 #[derive(Clone, Debug)]
 pub enum Step {
     Nothing,
-    /// A call across the overlay is up; `nonces`: the caller's, the callee's.
+    /// A call across the overlay is up, and its caller knows; `nonces`: the caller's, the callee's.
     Answered {
         nonces: (Hash, Hash),
         call: Box<Call>,
@@ -72,6 +75,8 @@ struct SetUp {
     cause: Cause,
     place: Place,
     for_answer: Option<Place>,
+    /// The answers that became calls, whatever became of those.
+    answers: BTreeSet<Hash>,
 }
 
 pub struct Calls {
@@ -143,8 +148,9 @@ impl Calls {
                 self.touch(now, event, |call| call.set_session(session_s));
             }
             CallProgress::Answered { session_s } => {
-                return self.on_answered(now, event, (warning, fresh), session_s);
+                self.on_answered(now, event, (warning, fresh), session_s);
             }
+            CallProgress::Acknowledged => return self.on_acknowledged(event),
             CallProgress::Failed { status } => self.on_failed(now, event, cause, status),
             CallProgress::Ended { seen_from_phone, said, .. } => {
                 let end = |name| self.end((now, said), &name, State::Ended, seen_from_phone);
@@ -162,8 +168,8 @@ impl Calls {
                 self.room.give_back(place);
                 return self.over_share += 1;
             };
-            let call = Call::new(now, event);
-            self.setups.insert(attempt, SetUp { call, cause, place, for_answer: Some(for_answer) });
+            let (call, for_answer) = (Call::new(now, event), Some(for_answer));
+            self.setups.insert(attempt, SetUp { call, cause, place, for_answer, answers: BTreeSet::new() });
         }
         let setup = self.setups.get_mut(&attempt).expect("it was there, or has just been put there");
         setup.call.since = now.mono;
@@ -188,23 +194,20 @@ impl Calls {
         event: &CallEvent,
         (warning, fresh): (Option<String>, Hash),
         session_s: Option<u32>,
-    ) -> Step {
-        let Some(name) = name_of(event).filter(|name| !self.up.contains_key(name)) else {
-            return Step::Nothing;
-        };
-        let Some(setup) = event.attempt.and_then(|attempt| self.setups.get_mut(&attempt)) else {
-            return Step::Nothing;
-        };
+    ) {
+        let Some(name) = name_of(event) else { return };
+        let Some(setup) = event.attempt.and_then(|attempt| self.setups.get_mut(&attempt)) else { return };
         (setup.call.state, setup.call.since) = (State::Forked, now.mono);
+        // RCPT-13: repeated, also when its call has ended, it begins no other.
+        if setup.answers.len() >= ANSWERS_MAX || !setup.answers.insert(answer_of(&name)) {
+            return;
+        }
         // A callee may answer one INVITE with as many tags as he likes; the caller pays for what is listed.
         let place = match setup.for_answer.take() {
             Some(place) => Ok(place),
             None => self.room.take(setup.cause),
         };
-        let Ok(place) = place else {
-            self.over_share += 1;
-            return Step::Nothing;
-        };
+        let Ok(place) = place else { return self.over_share += 1 };
         let mut call = setup.call.clone();
         call.peer.clone_from(&event.peer);
         match call.side {
@@ -214,10 +217,22 @@ impl Calls {
         call.see_media(&event.sdp, warning);
         call.set_session(session_s);
         (call.answered, call.state) = (Some((now.mono, now.wall)), State::Up);
+        let before = self.up.insert(name, Listed { call, place });
+        debug_assert!(before.is_none(), "an answer of one attempt is one call");
+        if let Some(Listed { place, .. }) = before {
+            self.room.give_back(place);
+        }
+    }
+
+    /// RCPT-13: the caller has taken this answer.
+    fn on_acknowledged(&mut self, event: &CallEvent) -> Step {
+        let listed = name_of(event).and_then(|name| self.up.get_mut(&name));
+        let Some(Listed { call, .. }) = listed.filter(|listed| !listed.call.is_acknowledged) else {
+            return Step::Nothing;
+        };
+        call.is_acknowledged = true;
         let nonces = call.nonces();
-        let step = nonces.map(|nonces| Step::Answered { nonces, call: Box::new(call.clone()) });
-        self.up.insert(name, Listed { call, place });
-        step.unwrap_or(Step::Nothing)
+        nonces.map_or(Step::Nothing, |nonces| Step::Answered { nonces, call: Box::new(call.clone()) })
     }
 
     fn on_failed(&mut self, now: Now, event: &CallEvent, cause: Cause, status: u16) {
@@ -233,7 +248,7 @@ impl Calls {
 
     /// Whatever it was charged is given back.
     fn take_setup(&mut self, attempt: AskId) -> Option<(Call, Cause)> {
-        let SetUp { call, cause, place, for_answer } = self.setups.remove(&attempt)?;
+        let SetUp { call, cause, place, for_answer, .. } = self.setups.remove(&attempt)?;
         for place in std::iter::once(place).chain(for_answer) {
             self.room.give_back(place);
         }
@@ -267,11 +282,14 @@ impl Calls {
         let Some(Listed { mut call, place }) = self.up.remove(name) else { return Step::Nothing };
         let cause = place.cause();
         self.room.give_back(place);
-        let talked = call.answered.map(|(at, _)| until.saturating_duration_since(at)).unwrap_or_default();
-        let duration = talked.min(DURATION_MAX);
+        let is_taken = call.is_acknowledged;
+        let state = if state == State::Lost && !is_taken { State::NotTaken } else { state };
+        let talked = call.answered.filter(|_| is_taken).map(|(at, _)| until.saturating_duration_since(at));
+        let duration = talked.unwrap_or_default().min(DURATION_MAX);
         (call.ended, call.state) = (Some((now.wall, duration)), state);
         let lost = state == State::Lost;
-        let step = call.nonces().map(|nonces| Step::Ended { nonces, duration, propose, lost });
+        let nonces = call.nonces().filter(|_| is_taken);
+        let step = nonces.map(|nonces| Step::Ended { nonces, duration, propose, lost });
         self.keep(call, cause);
         step.unwrap_or(Step::Nothing)
     }
@@ -283,6 +301,12 @@ impl Calls {
         let up = self.up.values().map(|listed| &listed.call);
         self.ended.iter().map(|(_, call)| call).chain(up).chain(ringing).map(call::show).collect()
     }
+}
+
+/// Of all answers to one INVITE.
+fn answer_of(name: &CallName) -> Hash {
+    let peer = name.peer.as_deref().unwrap_or_default();
+    sha256(&[peer.as_bytes(), &[0], name.to_tag.as_bytes()].concat())
 }
 
 /// From its answer on a call has a name.

@@ -14,7 +14,10 @@ fn start() -> Now {
 
 /// An event of attempt `n` of one caller, who gives every call the same Call-ID and tag.
 fn event(n: u64, side: CallSide, to_tag: Option<&str>, what: CallProgress) -> CallEvent {
-    let ends = matches!(what, CallProgress::Ended { .. } | CallProgress::Refreshed { .. });
+    let ends = matches!(
+        what,
+        CallProgress::Ended { .. } | CallProgress::Refreshed { .. } | CallProgress::Acknowledged
+    );
     CallEvent {
         attempt: (!ends).then(|| AskId::new(0, n)),
         call_id: "one".into(),
@@ -32,6 +35,12 @@ fn event(n: u64, side: CallSide, to_tag: Option<&str>, what: CallProgress) -> Ca
 }
 
 const UP: CallProgress = CallProgress::Answered { session_s: None };
+
+/// It is answered with this tag, and the caller takes it.
+fn taken(calls: &mut Calls, now: Now, n: u64, side: CallSide, tag: &str) -> Step {
+    assert!(matches!(on(calls, now, event(n, side, Some(tag), UP)), Step::Nothing), "a callee's word alone");
+    on(calls, now, event(n, side, Some(tag), CallProgress::Acknowledged))
+}
 
 fn bye(said: Now) -> CallProgress {
     CallProgress::Ended { by_caller: true, seen_from_phone: true, said: said.mono }
@@ -51,7 +60,7 @@ fn one_call_id_for_two_callees_is_two_calls_at_both_peers() {
         for (n, tag) in [(1, "bob"), (2, "carl")] {
             on(&mut calls, now, event(n, side, None, CallProgress::Started));
             calls.nonce(AskId::new(0, n), Hash([40 + n as u8; 32]));
-            let Step::Answered { nonces, .. } = on(&mut calls, now, event(n, side, Some(tag), UP)) else {
+            let Step::Answered { nonces, .. } = taken(&mut calls, now, n, side, tag) else {
                 panic!("{side:?}: {tag} answers");
             };
             names.push(receipt_id(nonces));
@@ -79,8 +88,7 @@ fn a_fork_that_two_phones_answered_is_two_calls() {
     on(&mut calls, now, event(1, CallSide::Callee, None, CallProgress::Started));
     let mut names = Vec::new();
     for tag in ["desk", "mobile"] {
-        if let Step::Answered { nonces, .. } = on(&mut calls, now, event(1, CallSide::Callee, Some(tag), UP))
-        {
+        if let Step::Answered { nonces, .. } = taken(&mut calls, now, 1, CallSide::Callee, tag) {
             names.push(receipt_id(nonces));
         }
     }
@@ -95,6 +103,7 @@ fn a_session_without_refresh_ends_by_age_and_says_so() {
     on(&mut calls, now, event(1, CallSide::Callee, None, CallProgress::Started));
     let session = CallProgress::Answered { session_s: Some(1800) };
     on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), session));
+    on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), CallProgress::Acknowledged));
     let later = at(&mut now, 1700);
     on(
         &mut calls,
@@ -116,6 +125,7 @@ fn a_refresh_says_how_long_and_a_bye_when() {
         on(&mut calls, now, event(1, CallSide::Callee, None, CallProgress::Started));
         let session = CallProgress::Answered { session_s: Some(90) };
         on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), session));
+        on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), CallProgress::Acknowledged));
         let said = at(&mut now, 60);
         on(
             &mut calls,
@@ -142,6 +152,7 @@ fn a_session_is_no_shorter_than_sessions_may_be() {
             now,
             event(1, CallSide::Callee, Some("bob"), CallProgress::Answered { session_s: said }),
         );
+        on(&mut calls, now, event(1, CallSide::Callee, Some("bob"), CallProgress::Acknowledged));
         assert!(calls.expire(at(&mut now, lasts - 1)).is_empty(), "{said:?}: it may be up");
         assert_eq!(calls.expire(at(&mut now, 1)).len(), 1, "{said:?}");
     }
@@ -176,8 +187,7 @@ fn who_calls_without_end_is_over_his_share_alone() {
             assert!(rings(&mut calls, n, honest.by(&n.to_be_bytes())), "{why}: a stranger's");
             let own = Cause::new(Standing::Trusted).of_realm(b"a.test").by(&n.to_be_bytes());
             assert!(rings(&mut calls, n + 1_000, own), "{why}: another phone of ours");
-            let up = event(n, side, Some(&format!("bob{n}")), UP);
-            let step = calls.on_event(now, &up, honest, (None, Hash([n as u8; 32])));
+            let step = taken(&mut calls, now, n, side, &format!("bob{n}"));
             assert!(matches!(step, Step::Answered { .. }), "{why}: and has a receipt");
         }
         for n in 0..7_000 {
@@ -189,6 +199,50 @@ fn who_calls_without_end_is_over_his_share_alone() {
     }
 }
 
+/// RCPT-13: what is answered again after its end is no call, and neither is what no caller takes.
+#[test]
+fn an_answer_is_one_call_once_and_only_if_its_caller_takes_it() {
+    for side in [CallSide::Caller, CallSide::Callee] {
+        for (why, acknowledged, ends_after, talked_ms, is_receipted) in [
+            ("taken, and a BYE", true, Some(10), 10_000, true),
+            ("taken, and nothing more", true, None, 21_600_000, true),
+            ("not taken, and a BYE of whoever made it up", false, Some(39), 0, false),
+            ("not taken", false, None, 0, false),
+        ] {
+            let (mut calls, mut now) = (Calls::default(), start());
+            on(&mut calls, now, event(1, side, None, CallProgress::Started));
+            calls.nonce(AskId::new(0, 1), Hash([1; 32]));
+            on(&mut calls, now, event(1, side, Some("bob"), UP));
+            if acknowledged {
+                let first = on(&mut calls, now, event(1, side, Some("bob"), CallProgress::Acknowledged));
+                let again = on(&mut calls, now, event(1, side, Some("bob"), CallProgress::Acknowledged));
+                assert!(matches!((first, again), (Step::Answered { .. }, Step::Nothing)), "{why}");
+            }
+            let step = match ends_after {
+                Some(seconds) => {
+                    let later = at(&mut now, seconds);
+                    on(&mut calls, later, event(1, side, Some("bob"), bye(later)))
+                }
+                None => {
+                    let limit = if acknowledged { 21_600 } else { 40 };
+                    assert!(calls.expire(at(&mut now, limit - 1)).is_empty(), "{why}");
+                    calls.expire(at(&mut now, 1)).pop().expect("it ends")
+                }
+            };
+            assert_eq!(matches!(step, Step::Ended { .. }), is_receipted, "{why}");
+            assert_eq!(calls.list()[0].duration_ms, Some(talked_ms), "{why}");
+            // Its 200 comes again, and with it an ACK, as long as branches may answer.
+            for tag in ["bob", "bob"] {
+                let step = taken(&mut calls, now, 1, side, tag);
+                assert!(matches!(step, Step::Nothing), "{why}: {side:?}");
+            }
+            assert_eq!(calls.up(), 0, "{why}: a repeated 2xx is no call, when the first has ended");
+            calls.expire(at(&mut now, 600));
+            assert!(calls.room.is_empty(), "{why}: all is given back");
+        }
+    }
+}
+
 #[test]
 fn a_callee_who_answers_with_many_tags_takes_no_more_than_the_callers_share() {
     let (mut calls, now) = (Calls::default(), start());
@@ -197,8 +251,8 @@ fn a_callee_who_answers_with_many_tags_takes_no_more_than_the_callers_share() {
     for n in 0..3_000 {
         on(&mut calls, now, event(1, CallSide::Caller, Some(&format!("t{n}")), UP));
     }
-    assert!(calls.up() < 300, "{}", calls.up());
-    calls.expire(Now { mono: now.mono + DURATION_MAX, ..now });
+    assert_eq!(calls.up(), ANSWERS_MAX);
+    assert!(calls.expire(Now { mono: now.mono + Duration::from_secs(64), ..now }).len() == ANSWERS_MAX);
     assert!(calls.room.is_empty() && calls.up() == 0);
 }
 

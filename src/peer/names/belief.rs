@@ -30,11 +30,22 @@ const DNS_ASKED_MAX: usize = 16;
 pub(crate) const DNS_NAMES: Limits = Limits::new(512 * 1024, 1_000);
 const DNS_AGAIN: Duration = Duration::from_secs(600);
 
+/// Who wants a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nobody: it is told.
+    No,
+    /// Whoever calls here, as his peer says.
+    ByCall,
+    /// A phone here, or this peer itself.
+    Here,
+}
+
 impl Namer<'_> {
-    /// A record that the authenticated peer `from` told us. `is_asked`: somebody here wants it, so it costs `from` nothing.
-    pub fn accept(&mut self, from: PeerId, record: &Signed, is_asked: bool) -> Option<Refused> {
+    /// A record that the authenticated peer `from` told us.
+    pub fn accept(&mut self, from: PeerId, record: &Signed, wanted: Wanted) -> Option<Refused> {
         let network = (from != self.me).then(|| self.network(from));
-        let teller = Teller { peer: from, network, is_asked };
+        let teller = Teller { peer: from, network, is_asked: wanted != Wanted::No };
         match self.realms.accept(record, teller, self.now.wall) {
             Ok(Heard::Changed(changes)) => {
                 for change in changes {
@@ -45,7 +56,7 @@ impl Namer<'_> {
                             tracing::info!(%name, key = %known.key, rivals, %from, "heard a realm that nobody vouches for");
                         }
                         self.trust_homes(known);
-                        self.pass_on(name, from, known);
+                        self.pass_on(name, from, known, wanted);
                     }
                     self.remember(Some(change));
                 }
@@ -88,10 +99,10 @@ impl Namer<'_> {
     /// LOOKUP-2: a record that is newer than ours: neighbours that are not the home's may not have it either. Realms that nobody
     /// here uses are passed on too, but few of those that one network tells: else whoever makes up a thousand names would make
     /// us spend at our neighbours what we may tell them.
-    fn pass_on(&mut self, name: &str, from: PeerId, known: &Known) {
+    fn pass_on(&mut self, name: &str, from: PeerId, known: &Known, wanted: Wanted) {
         let Some(record) = known.record.clone().filter(|_| from != self.me) else { return };
         let is_vouched = matches!(known.belief, Belief::Own | Belief::Pinned | Belief::Txt);
-        let is_used = is_vouched || known.is_asked() || self.met.is_met(name, self.now);
+        let is_used = is_vouched || wanted == Wanted::Here || self.met.is_met(name, self.now);
         if !is_used && !self.may_tell(self.network(from)) {
             return self.outside.count("realms_not_passed_on");
         }

@@ -18,6 +18,7 @@ use super::{
     outside::Outside,
     rate::{Buckets, Kind},
 };
+pub(super) use belief::Wanted;
 use dots_overlay::{
     core::OverlayCore,
     names::{Belief, Realms, Refused, is_name},
@@ -171,8 +172,21 @@ impl Namer<'_> {
             if !self.rates.take(self.now.mono, from, Kind::Realm) {
                 return self.outside.count("peer_throttled");
             }
-            self.accept(from, record, false);
+            self.accept(from, record, Wanted::No);
         }
+    }
+
+    /// The record of a caller's realm, which came with his request. The call needs it: it costs who tells it none of its names.
+    /// Nobody has vouched for the request yet, so it counts as any other record does (a signature, a write), and is news to
+    /// nobody else.
+    pub fn hear_of_caller(&mut self, from: PeerId, realm: &str, record: &Signed) {
+        if !record.peek::<RealmRecord>().is_ok_and(|read| read.name == realm) {
+            return;
+        }
+        if !self.rates.take(self.now.mono, from, Kind::Realm) {
+            return self.outside.count("peer_throttled");
+        }
+        self.accept(from, record, Wanted::ByCall);
     }
 
     /// What a neighbour's clock said: the median of all is what ours is measured by.
@@ -287,7 +301,7 @@ impl Namer<'_> {
             return Said::NoAnswer;
         }
         // From its home it would count: a hint whom to ask.
-        if self.accept(from, record, true) == Some(Refused::NotFromHome)
+        if self.accept(from, record, Wanted::Here) == Some(Refused::NotFromHome)
             && let Ok(read) = record.peek::<RealmRecord>()
         {
             let network = self.network(from);

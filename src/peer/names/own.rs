@@ -5,7 +5,7 @@ use super::{
         neighbours::Neighbour,
         notes::{self, Note},
     },
-    Namer,
+    Namer, Wanted,
 };
 use dots_clients::types::Changed;
 use dots_overlay::{
@@ -62,7 +62,7 @@ impl Namer<'_> {
                 aor_salt: hmac_sha256(realm_key.to_bytes().as_slice(), b"dots/aor-salt/1"),
                 valid_until: self.now.wall.plus(VALID_MAX),
             };
-            self.accept(self.me, &record.sign(realm_key), true);
+            self.accept(self.me, &record.sign(realm_key), Wanted::Here);
         }
         any
     }

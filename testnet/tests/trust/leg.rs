@@ -1,8 +1,11 @@
 //! LEG-1, LEG-2: the overlay leg. A request counts only with the caller's grant, and in a dialog only with a token.
 
 use super::stage::{A, ALICE, B, BOB, Request, Stage};
-use dots::peer::messages::{ENVELOPE, Envelope};
-use dots_overlay::link::FRAME_MAX;
+use dots::peer::{
+    api::Request as Api,
+    messages::{ENVELOPE, Envelope},
+};
+use dots_overlay::{link::FRAME_MAX, records::RealmRecord};
 use dots_testnet::sim::{
     liar::{Draft, realm_record},
     phone::{Plan, State},
@@ -293,6 +296,53 @@ fn junk_and_oversized_frames_cost_the_liar_its_link_and_nobody_else_anything() {
     stage.with_phone(ALICE, |phone, at| phone.call(at, BOB_AOR, plan));
     stage.wait(8);
     assert!(stage.world.phones[ALICE].calls.iter().all(|c| c.was_up), "and others call as before");
+}
+
+/// A record that comes with a call is believed before anybody has vouched for the call. So one peer makes another check, write down
+/// and tell on no more of them by calls than by any other word, and none that is not the caller's.
+#[test]
+fn records_that_come_with_calls_are_few_and_news_to_nobody() {
+    let mut stage = Stage::new();
+    let known = |stage: &mut Stage, host: usize| {
+        let reply = stage.world.ask(host, Api::Realms, Duration::from_secs(5)).expect("answered");
+        reply.body.as_array().expect("a list").len()
+    };
+    let before = (known(&mut stage, A), known(&mut stage, B));
+    let (own, _) = stage.liar.realm(&stage.world);
+    for n in 0..1_200u32 {
+        let mut bytes = [5; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let key = SecretKey::from_bytes(&bytes).expect("a scalar");
+        let name = dots_trust::names::self_certifying(&key.public());
+        let record = RealmRecord { name: name.clone(), key: key.public(), ..own.clone() }.sign(&key);
+        // Every third says to be another's than the caller's.
+        let caller = if n % 3 == 0 { MALLORY.to_owned() } else { format!("x@{name}") };
+        let sip = stage.request(&Request::new("INVITE", &caller, BOB_AOR, &format!("record-{n}")));
+        let envelope = Envelope {
+            version: ENVELOPE,
+            sip,
+            grant: None,
+            realm: Some(record),
+            nonce: None,
+            on_behalf: Vec::new(),
+        };
+        stage.liar.send(&mut stage.world, B, &envelope);
+        if n % 100 == 99 {
+            stage.liar.wait(&mut stage.world, Duration::from_millis(50));
+        }
+    }
+    stage.wait(2);
+    let (at_a, at_b) = (known(&mut stage, A) - before.0, known(&mut stage, B) - before.1);
+    assert!((400..=600).contains(&at_b), "{at_b} of 800");
+    assert!(at_a <= 110, "{at_a} are told on");
+    let plan = Plan { talk: Some(Duration::from_secs(1)), patience: Duration::from_secs(20) };
+    stage.with_phone(ALICE, |phone, at| phone.call(at, BOB_AOR, plan));
+    stage.wait(8);
+    assert!(stage.world.phones[ALICE].calls.iter().all(|c| c.was_up), "alice gets through");
+    let (grant, before) = (mallory_may_invite_bob(&stage).bytes(), stage.reached(BOB).len());
+    let record = stage.liar.realm(&stage.world).1;
+    stage.attempt(&Request::new("INVITE", MALLORY, BOB_AOR, "after"), Some(grant), Some(record));
+    assert!(stage.reached(BOB).len() > before, "and so does a realm that is known");
 }
 
 #[test]

@@ -68,10 +68,37 @@ fn guesses_at_other_names_flush_no_brake() {
     let mut w = World::new();
     let at_home = |source| via(u32::from(HOME), source);
     let tried = (0..50).filter(|n| w.wrong("alice", &at_home(10 + n))).count();
-    assert_eq!(tried, 10);
+    assert_eq!(tried, 20, "fifty networks");
     let others = (0..10_001).filter(|n| w.wrong(&format!("name{n}"), &at_home(99))).count();
     assert_eq!(others, 60, "one network");
     assert!(!w.wrong("alice", &at_home(70)), "the brake on alice stands");
+}
+
+/// Few networks that guess at one account for hours shut it out of no new place, at home or elsewhere, and a network that has
+/// guessed at it is stopped all the same.
+#[test]
+fn whoever_guesses_at_an_account_shuts_it_out_of_no_new_place() {
+    for (why, networks, every_ms) in
+        [("one, slowly", 1, 5_000), ("one, fast", 1, 100), ("twenty, by turns", 20, 500)]
+    {
+        let mut w = World::new();
+        let (mut judged, mut refused) = (0, 0);
+        for tick in 0..20_000u32 {
+            let n = tick % networks;
+            judged += u32::from(w.wrong("alice", &via(u32::from(HOME), 200 + n as u8)));
+            judged += u32::from(w.wrong("alice", &via(500 + n, 1)));
+            w.pass(Duration::from_millis(every_ms));
+            if tick % 1_000 == 999 {
+                let round = (tick / 1_000) as u8;
+                refused += u32::from(w.right("alice", &via(u32::from(HOME), 100 + round)).is_err());
+                refused += u32::from(w.right("alice", &via(1_000 + u32::from(round), 1)).is_err());
+            }
+        }
+        assert_eq!(refused, 0, "{why}: a new address, and a new peer");
+        let seconds = 20_000 * every_ms / 1_000;
+        let most = 2 * (seconds / 5 + 20 + u64::from(networks) * (2 + seconds / 500));
+        assert!(u64::from(judged) <= most, "{why}: {judged} of {most}");
+    }
 }
 
 /// Attack 22: strangers do what they like; own phones are no strangers, neither is who has been right, and no bucket is

@@ -1,8 +1,8 @@
 //! Is this record believed? Whose a name is stands above; here is what a record must have to count, and what it changes.
 
 use super::{
-    Belief, Change, FUTURE_MAX, Heard, KNOWN_BYTES_MAX, Known, REALMS_MAX, RENEWED_EVERY, RIVALS_MAX, Realms,
-    Refused, Teller, add_rival, is_name, self_certifying,
+    Belief, Change, FUTURE_MAX, Heard, KNOWN_BYTES_MAX, Known, NAMES_OF_KEY_MAX, REALMS_MAX, RENEWED_EVERY,
+    RIVALS_MAX, Realms, Refused, Teller, add_rival, is_name, self_certifying,
 };
 use crate::records::{
     RealmRecord,
@@ -63,6 +63,14 @@ impl Realms {
             Some(known) if known.key == read.key => self.renew(known, read, record, from, now),
             Some(known) => Ok(self.rival(known, read, record, from, now)?),
             None if !proves_itself && !read.is_home(from.peer) => Err(Refused::NotFromHome),
+            // Whoever judges what a key grants looks at each of its names.
+            None if self
+                .by_id
+                .get(&read.key.label())
+                .is_some_and(|names| names.len() >= NAMES_OF_KEY_MAX) =>
+            {
+                Err(Refused::KeyHasMany)
+            }
             None => {
                 let belief = if proves_itself { Belief::SelfCertifying } else { Belief::Unclaimed };
                 // What somebody here wants costs who tells it nothing; what nobody asked for is limited.

@@ -41,6 +41,8 @@ pub(crate) const KNOWN_BYTES_MAX: usize = 20 << 20;
 const ROW_BYTES: usize = 700;
 /// Names that one peer can bring us on nothing but its word.
 pub const UNCLAIMED_PER_PEER: usize = 16;
+/// Names of one realm key that others can make us know: enough for who hosts the domains of many.
+pub const NAMES_OF_KEY_MAX: usize = 64;
 /// Self-certifying names that one peer can bring us.
 pub const CERTIFIED_PER_PEER: usize = 1_000;
 /// A newer record of one name is taken from others this often: each is written down.
@@ -139,11 +141,6 @@ impl Known {
         self.announcer.map(|peer| Teller::from(peer).with(brought))
     }
 
-    /// Did somebody here want it?
-    pub fn is_asked(&self) -> bool {
-        self.brought.is_some_and(|brought| brought.is_asked)
-    }
-
     pub fn read(&self) -> Option<&RealmRecord> {
         self.read.as_ref()
     }
@@ -197,6 +194,8 @@ pub enum Refused {
     TooSoon,
     #[error("that peer has brought as many such names as it may")]
     TooMany,
+    #[error("its key owns as many names as are remembered of one")]
+    KeyHasMany,
     #[error("no more realms can be remembered")]
     Full,
 }

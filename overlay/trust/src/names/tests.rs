@@ -242,6 +242,41 @@ fn a_name_that_is_asked_for_costs_no_budget_and_no_network_keeps_another_out() {
     assert_eq!(again.announced, realms.announced, "as it is after a restart");
 }
 
+/// Whoever judges a grant looks at each name of its realm's key, so a key has not thousands; whether asked for or not, and
+/// whoever tells them. What is known of it stays.
+#[test]
+fn one_key_owns_no_more_names_than_can_be_looked_at() {
+    let mut realms = Realms::default();
+    let realm = key(10);
+    let mut told = 0;
+    for n in 0..200u8 {
+        let home = 1 + n;
+        let record = record(&format!("r{n}.net"), &realm, home, 1);
+        let teller = Teller { peer: key(home).peer_id(), network: Some(home.into()), is_asked: n % 2 == 0 };
+        match realms.accept(&record.sign(&realm), teller, NOW) {
+            Ok(_) => told += 1,
+            Err(why) => assert_eq!(why, Refused::KeyHasMany),
+        }
+    }
+    assert_eq!(
+        (told, realms.by_id(realm.public().label(), NOW).count()),
+        (NAMES_OF_KEY_MAX, NAMES_OF_KEY_MAX)
+    );
+    assert_eq!(
+        tell(&mut realms, &record("r0.net", &realm, 1, 2), &realm, 1),
+        Ok(true),
+        "a newer one of the first"
+    );
+    let other = key(11);
+    assert_eq!(tell(&mut realms, &record("s.net", &other, 1, 1), &other, 1), Ok(true), "another key's");
+    assert!(realms.forget("r3.net").is_some());
+    assert_eq!(
+        tell(&mut realms, &record("new.net", &realm, 99, 1), &realm, 99),
+        Ok(true),
+        "room for another"
+    );
+}
+
 #[test]
 fn a_realm_that_signs_without_end_is_taken_once_a_minute() {
     let mut realms = Realms::default();
