@@ -120,16 +120,22 @@ impl Driver {
         }
     }
 
+    /// What waited for that is sent, or ends too where its peer has gone.
     fn answered(&mut self, id: RequestId, result: Result<Vec<u8>, RequestError>) {
-        match &result {
-            Ok(_) => {}
-            Err(RequestError::Timeout) => self.counters.asks_timeout.add(),
-            Err(RequestError::Refused) => self.counters.asks_refused.add(),
-            Err(RequestError::Unreachable) => self.counters.asks_unreachable.add(),
-        }
-        self.out.say(NetEvent::Response { id, result });
-        if let Some(next) = self.requests.asked.ended(id) {
-            self.send(next);
+        let mut ended = Some((id, result));
+        while let Some((id, result)) = ended.take() {
+            match &result {
+                Ok(_) => {}
+                Err(RequestError::Timeout) => self.counters.asks_timeout.add(),
+                Err(RequestError::Refused) => self.counters.asks_refused.add(),
+                Err(RequestError::Unreachable) => self.counters.asks_unreachable.add(),
+            }
+            self.out.say(NetEvent::Response { id, result });
+            match self.requests.asked.ended(id) {
+                Some(next) if self.swarm.is_connected(&identity::to_libp2p(next.peer)) => self.send(next),
+                Some(next) => ended = Some((next.id, Err(RequestError::Unreachable))),
+                None => {}
+            }
         }
     }
 
