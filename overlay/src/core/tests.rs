@@ -337,8 +337,10 @@ fn what_comes_from_its_author_is_passed_on_after_a_pause() {
     let body = bodies.pop().expect("an entry of its start");
     let verdicts = |net: &mut Net| {
         let out = std::iter::from_fn(|| net.cores[0].poll_output());
-        out.filter(|o| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { accept: true, .. })))
-            .count()
+        out.filter(|o| {
+            matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { verdict: Verdict::Forward, .. }))
+        })
+        .count()
     };
     net.cores[0].handle_net(net.now, NetEvent::Gossip { from: author, id: 1, body: body.clone() });
     assert_eq!(verdicts(&mut net), 0);
