@@ -72,7 +72,7 @@ use dots_wire::{Checked, Now, PeerId, bounded::network_of};
 use leg::Legs;
 use lookup::Finder;
 use met::Met;
-use names::{Asking, Namer, Verdict};
+use names::{Asking, Namer, Searcher, Verdict};
 use neighbours::Neighbours;
 use outside::Outside;
 use rand::SeedableRng;
@@ -256,7 +256,8 @@ impl Peer {
             Sip::Resolve { id, aor, is_again: false } => {
                 // A phone that is registered here rings without anybody being asked.
                 let is_here = !self.sip.bindings().reachable(&aor, now.wall.0).is_empty();
-                if is_here || !self.namer(now).wait_for_realm_of(id, &aor) {
+                let caller = self.auth.asked_for.caller(now, &aor).map(str::to_owned);
+                if is_here || !self.namer(now).wait_for_realm_of(id, &aor, caller.as_deref()) {
                     self.finder(now).on_resolve(id, aor);
                 }
             }
@@ -384,7 +385,7 @@ impl Peer {
             return self.authenticator(now).on_challenge(id, realm, phone);
         }
         // A realm whose record has run out, or that only others have heard of, is not unknown: ask them.
-        let failure = match self.namer(now).ask_for_realm(&realm, network_of(phone)) {
+        let failure = match self.namer(now).ask_for_realm(&realm, Searcher::Phone(network_of(phone))) {
             Verdict::UnderWay | Verdict::NotNow => AuthFailure::Unavailable,
             Verdict::NobodyKnows => AuthFailure::UnknownRealm,
         };

@@ -17,7 +17,7 @@ use dots_overlay::{
     dht,
     link::LinkOutput,
     records::RealmRecord,
-    transport::{InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
+    transport::{self, InboundId, NetCommand, NetEvent, Owner, Protocol, RequestError},
 };
 use dots_trust::{account::Account, judge::StoreDown};
 use dots_wire::{Now, PeerId, bounded::network_of, decode};
@@ -35,6 +35,7 @@ impl Peer {
             }
             NetEvent::Disconnected { peer } => {
                 self.neighbours.disconnected(peer);
+                self.rates.gone(peer);
                 self.links.handle_net(now, &event);
                 self.overlay.handle_net(now, event);
                 self.liveness.on_disconnected(now, peer);
@@ -43,6 +44,10 @@ impl Peer {
             NetEvent::Seen { peer, address, agent, rtt, dialled } => {
                 self.on_live_seen(peer, &address, dialled);
                 self.neighbours.seen(peer, address, agent, rtt, dialled);
+                if let Some(ip) = self.neighbours.get(peer).and_then(Neighbour::ip) {
+                    self.rates.seen(peer, network_of(ip));
+                    self.overlay.seen(peer, network_of(ip));
+                }
             }
             NetEvent::Request { peer, protocol, id, body } => self.on_request(now, peer, protocol, id, body),
             NetEvent::Response { id, result } => self.on_response(now, id, result),
@@ -57,8 +62,11 @@ impl Peer {
                 if self.may_tell(now, &event) {
                     self.overlay.handle_net(now, event);
                 } else {
-                    // No verdict: it is not passed on, and nobody is blamed.
                     self.outside.count("peer_throttled");
+                    if let NetEvent::Gossip { id, .. } = event {
+                        let verdict = transport::Verdict::Ignore;
+                        self.outside.put(Output::Net(NetCommand::GossipVerdict { id, verdict }));
+                    }
                 }
             }
         }
@@ -102,6 +110,11 @@ impl Peer {
     /// `/dots/lookup/2`.
     fn on_lookup_request(&mut self, now: Now, from: PeerId, inbound: InboundId, body: &[u8]) {
         match decode::<LookupRequest>(body) {
+            // LOOKUP-1: a question of a few bytes for all that fits.
+            Ok(LookupRequest::Realms { .. }) if !self.rates.take(now.mono, from, Kind::RealmList) => {
+                self.outside.count("peer_throttled");
+                self.outside.refuse_request(inbound);
+            }
             Ok(LookupRequest::Realms { version: VERSION, records, digest, time_ms }) => {
                 let mut namer = self.namer(now);
                 namer.hear_clock(from, time_ms);

@@ -104,7 +104,9 @@ pub struct OverlayCore {
     /// Verdicts that wait until those who have the message said so.
     verdicts: VecDeque<(Instant, GossipId)>,
     gaps: BTreeMap<PeerId, TokenBucket>,
+    /// Proofs told and written down: of whoever somebody stood for, and of all others.
     proofs: TokenBucket,
+    proofs_of_nobody: TokenBucket,
     written: compacting::Written,
     sweep_at: Instant,
     /// Signatures of DHT records that were checked before.
@@ -151,6 +153,7 @@ impl OverlayCore {
             judging: Judging::default(),
             gaps: BTreeMap::new(),
             proofs: TokenBucket::default(),
+            proofs_of_nobody: TokenBucket::default(),
             written: compacting::Written::default(),
             sweep_at: now.mono + SWEEP,
             checked: Checked::default(),
@@ -275,6 +278,11 @@ impl OverlayCore {
         self.directory.set_dead(peer, dead);
         self.on_absent(peer, dead);
         self.tell_changes();
+    }
+
+    /// `peer` is connected from this network: keys are free, so networks are asked in turn.
+    pub fn seen(&mut self, peer: PeerId, network: u64) {
+        self.sync.seen(peer, network);
     }
 
     /// This life: the highest number of all that this key has had here.

@@ -4,12 +4,12 @@ use super::{OverlayCore, OverlayOutput, asks::Pending, gossip};
 use crate::{
     dht,
     directory::Source,
-    log::{Accepted, FORWARD_MAX, Head, sync},
+    log::{Accepted, FORWARD_MAX, Head, Proof, sync},
     records::{
         Entry, Incarnation, Said,
         entry::{ENTRY_MAX, life_of},
     },
-    transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError},
+    transport::{GossipId, NetCommand, NetEvent, Protocol, RequestError, Verdict},
 };
 use dots_wire::{Allowance, Hash, Now, PeerId, bounded::Standing};
 use std::time::Duration;
@@ -106,9 +106,9 @@ impl OverlayCore {
                 }
                 Accepted::Filled { .. } => is_new = true,
                 Accepted::Known { .. } | Accepted::Older => {}
-                Accepted::Equivocation { author, first, second } => {
+                Accepted::Equivocation { author, mattered, first, second } => {
                     is_new = true;
-                    self.on_proof(now, author, &first, &second)
+                    self.on_proof(now, (author, mattered), &first, &second)
                 }
                 Accepted::RunsTwice => self.out.push_back(OverlayOutput::RunsTwice),
                 // The rest of the chain does not fit either.
@@ -137,33 +137,38 @@ impl OverlayCore {
 
     fn on_gossip(&mut self, now: Now, from: PeerId, id: GossipId, body: &[u8]) {
         let verdict = match gossip::read(&self.network, body) {
-            None => Some(false),
+            None => Verdict::Reject,
             Some(gossip::Said::Proof(first, second)) => match self.chains.check_proof(&first, &second) {
-                Some(author) => {
-                    let news = self.proofs.take(now.mono, PROOFS, 1.0);
+                Proof::Of { author, mattered } => {
+                    let news = self.is_told(now, mattered);
                     self.convicted(author, &first, &second, news);
-                    news.then_some(true)
+                    if news { Verdict::Forward } else { Verdict::Ignore }
                 }
-                // Known already, of somebody unknown, or no proof: either way nobody needs it from us.
-                None => None,
+                Proof::NotNeeded => Verdict::Ignore,
+                Proof::False => {
+                    self.count("log_invalid");
+                    Verdict::Reject
+                }
             },
-            Some(gossip::Said::Entry(bytes)) => self.on_gossiped_entry(now, from, id, &bytes),
+            Some(gossip::Said::Entry(bytes)) => match self.on_gossiped_entry(now, from, id, &bytes) {
+                Some(verdict) => verdict,
+                None => return,
+            },
         };
-        if let Some(accept) = verdict {
-            self.net(NetCommand::GossipVerdict { id, accept });
-        }
+        self.net(NetCommand::GossipVerdict { id, verdict });
     }
 
     pub(super) fn say_verdicts(&mut self, now: Now) {
         while let Some((_, id)) = self.verdicts.front().copied().filter(|(at, _)| *at <= now.mono) {
             self.verdicts.pop_front();
-            self.net(NetCommand::GossipVerdict { id, accept: true });
+            self.net(NetCommand::GossipVerdict { id, verdict: Verdict::Forward });
         }
     }
 
-    /// Whether to pass it on; `None`: not, or not yet, and nobody is to blame.
-    fn on_gossiped_entry(&mut self, now: Now, from: PeerId, id: GossipId, bytes: &[u8]) -> Option<bool> {
-        match self.chains.accept_whole(now, bytes) {
+    /// What becomes of it; `None`: that is said later.
+    fn on_gossiped_entry(&mut self, now: Now, from: PeerId, id: GossipId, bytes: &[u8]) -> Option<Verdict> {
+        let forward_if = |may: bool| if may { Verdict::Forward } else { Verdict::Ignore };
+        Some(match self.chains.accept_whole(now, bytes) {
             Accepted::New { entry, restart } => {
                 self.on_entry(now, from, &entry, restart);
                 // LOG-6: what we take at the edge of our clock another one would not.
@@ -173,39 +178,39 @@ impl OverlayCore {
                     self.verdicts.push_back((now.mono + PASSED_ON_AFTER, id));
                     return None;
                 }
-                may_pass.then_some(true)
+                forward_if(may_pass)
             }
-            Accepted::Known { news } => news.then_some(true),
+            Accepted::Known { news } => forward_if(news),
             Accepted::Gap { author, incarnation, from: seq } => {
                 self.fetch(now, from, author, incarnation, seq);
-                Some(true)
+                Verdict::Forward
             }
             Accepted::GapOfUnknown { author, incarnation } => {
                 self.fetch(now, from, author, incarnation, 0);
-                None
+                Verdict::Ignore
             }
-            Accepted::Equivocation { author, first, second } => {
-                self.on_proof(now, author, &first, &second);
-                None
+            Accepted::Equivocation { author, mattered, first, second } => {
+                self.on_proof(now, (author, mattered), &first, &second);
+                Verdict::Ignore
             }
             Accepted::RunsTwice => {
                 self.out.push_back(OverlayOutput::RunsTwice);
-                Some(true)
+                Verdict::Forward
             }
             Accepted::Throttled => {
                 self.count("log_throttled");
-                None
+                Verdict::Ignore
             }
             Accepted::Early => {
                 self.count("log_early");
-                None
+                Verdict::Ignore
             }
-            Accepted::Older | Accepted::Refused | Accepted::Filled { .. } => None,
+            Accepted::Older | Accepted::Refused | Accepted::Filled { .. } => Verdict::Ignore,
             Accepted::Invalid => {
                 self.count("log_invalid");
-                Some(false)
+                Verdict::Reject
             }
-        }
+        })
     }
 
     /// `neighbour` passed on an entry and must have those before it.
@@ -241,13 +246,20 @@ impl OverlayCore {
     }
 
     /// We caught somebody: tell everybody.
-    fn on_proof(&mut self, now: Now, author: PeerId, first: &[u8], second: &[u8]) {
-        let news = self.proofs.take(now.mono, PROOFS, 1.0);
+    fn on_proof(&mut self, now: Now, (author, mattered): (PeerId, bool), first: &[u8], second: &[u8]) {
+        let news = self.is_told(now, mattered);
         if news {
             let body = gossip::proof(&self.network, first, second);
             self.net(NetCommand::Publish { body });
         }
         self.convicted(author, first, second, news);
+    }
+
+    /// LOG-7: is a conviction told and written down? Those of made-up keys, of which everybody has as many as he likes, spend
+    /// nothing of what is for liars that somebody stood for.
+    fn is_told(&mut self, now: Now, mattered: bool) -> bool {
+        let purse = if mattered { &mut self.proofs } else { &mut self.proofs_of_nobody };
+        purse.take(now.mono, PROOFS, 1.0)
     }
 
     /// `keep`: there is room to write it down. Who had nothing here can be caught again after a restart.

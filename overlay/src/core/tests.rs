@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     directory::State,
     records::{Bind, Header, Revoke, Unbind, entry::VERSION},
-    transport::NetEvent,
+    transport::{NetEvent, Verdict},
     verify::Sign,
 };
 use dots_wire::{Label20, Timestamp, bounded::Cause, encode};
@@ -164,7 +164,9 @@ impl Net {
                 let result = body.ok_or(crate::transport::RequestError::Refused);
                 self.wire.extend(asker.map(|asker| (asker, NetEvent::Response { id, result })));
             }
-            NetCommand::GossipVerdict { accept, .. } => self.verdicts_against += usize::from(!accept),
+            NetCommand::GossipVerdict { verdict, .. } => {
+                self.verdicts_against += usize::from(verdict == Verdict::Reject)
+            }
             NetCommand::DhtPut { key, value, .. } => self.puts.push((key, value)),
             other => panic!("the overlay core does not say {other:?}"),
         }
@@ -335,8 +337,10 @@ fn what_comes_from_its_author_is_passed_on_after_a_pause() {
     let body = bodies.pop().expect("an entry of its start");
     let verdicts = |net: &mut Net| {
         let out = std::iter::from_fn(|| net.cores[0].poll_output());
-        out.filter(|o| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { accept: true, .. })))
-            .count()
+        out.filter(|o| {
+            matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { verdict: Verdict::Forward, .. }))
+        })
+        .count()
     };
     net.cores[0].handle_net(net.now, NetEvent::Gossip { from: author, id: 1, body: body.clone() });
     assert_eq!(verdicts(&mut net), 0);
@@ -546,29 +550,63 @@ fn invented(n: u32, seq: u64, aor: u8) -> (SecretKey, Entry) {
 fn proofs_against_keys_that_nobody_knows_cost_nothing() {
     let proof = |n: u32| gossip::proof("test", &invented(n, 0, 1).1.bytes, &invented(n, 0, 2).1.bytes);
     let (core, out) = hears((0..50).map(proof));
-    assert_eq!(out, [], "not written down, not passed on");
+    let is_ignored = |o: &OverlayOutput| {
+        matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { verdict: Verdict::Ignore, .. }))
+    };
+    assert_eq!(out.len(), 50, "each is let go at once");
+    assert!(out.iter().all(is_ignored), "not written down, not passed on");
     assert!(!core.chains.is_convicted(invented(0, 0, 1).0.peer_id()));
     // The same against keys that did speak: told on, but not without end, and on disk only if they had a binding.
     let spoken = |n: u32| [gossip::entry("test", &invented(n, 0, 1).1.bytes), proof(n), proof(n)];
     let (core, out) = hears((0..200).flat_map(spoken));
     assert!(core.chains.is_convicted(invented(199, 0, 1).0.peer_id()), "their word no longer counts");
-    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { id, .. }) if id % 3 > 0);
+    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { id, verdict: Verdict::Forward }) if id % 3 > 0);
     assert_eq!(out.iter().filter(told).count(), 60);
     assert!(!out.iter().any(|o| matches!(o, OverlayOutput::Append { .. })));
+}
+
+/// LOG-7: what made-up keys say twice leaves room for the proof against somebody whom a home stands for.
+#[test]
+fn a_crowd_of_made_up_liars_hides_no_liar_that_mattered() {
+    let mut net = Net::new(3, 0.0, 5);
+    net.bind(1, 1, 1);
+    net.pass(Duration::from_secs(15));
+    let (liar, from) = (net.keys[1].peer_id(), net.keys[2].peer_id());
+    let head = net.cores[0].head(liar).expect("its log is here");
+    let held = net.cores[0].chains.range(liar, net.cores[1].incarnation(), head, usize::MAX);
+    let first = Entry::read(held.first().expect("its newest entry")).expect("an entry").checked_before();
+    let event = encode(&Event::Unbind(Unbind { aor_id: Hash([1; 32]), instance: Hash([9; 32]) }));
+    let second = Entry::seal(&net.keys[1], first.header.clone(), vec![event]);
+    let spoken = |n: u32| {
+        let entry = |aor| invented(n, 0, aor).1.bytes;
+        [gossip::entry("test", &entry(1)), gossip::proof("test", &entry(1), &entry(2))]
+    };
+    let bodies = (0..200).flat_map(spoken).chain([gossip::proof("test", &first.bytes, &second.bytes)]);
+    let core = &mut net.cores[0];
+    while core.poll_output().is_some() {}
+    for (id, body) in bodies.enumerate() {
+        core.handle_net(net.now, NetEvent::Gossip { from, id: id as u64, body });
+    }
+    assert!(core.chains.is_convicted(liar));
+    let out: Vec<OverlayOutput> = std::iter::from_fn(|| core.poll_output()).collect();
+    let told = OverlayOutput::Net(NetCommand::GossipVerdict { id: 400, verdict: Verdict::Forward });
+    assert!(out.contains(&told), "it is told on");
+    assert_eq!(out.iter().filter(|o| matches!(o, OverlayOutput::Append { .. })).count(), 2, "and kept");
 }
 
 /// LOG-12d.
 #[test]
 fn entries_out_of_order_of_unknown_authors_are_not_passed_on_and_fetched_with_measure() {
     let (_, out) = hears((0..1_100).map(|n| gossip::entry("test", &invented(n, 7, 1).1.bytes)));
-    assert!(!out.iter().any(|o| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { .. }))));
+    let forward = Verdict::Forward;
+    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { verdict, .. }) if *verdict == forward);
+    assert_eq!(out.iter().filter(told).count(), 0);
     let refused = out.iter().filter(|o| **o == OverlayOutput::Count("log_gap_refused"));
     assert_eq!(refused.count(), 100);
     // The same author again and again: its own purse.
     let (_, first) = invented(1, 0, 1);
     let many = (2..1_500).map(|seq| gossip::entry("test", &invented(1, seq, 1).1.bytes));
     let (_, out) = hears(std::iter::once(gossip::entry("test", &first.bytes)).chain(many));
-    let told = |o: &&OverlayOutput| matches!(o, OverlayOutput::Net(NetCommand::GossipVerdict { .. }));
     assert!(out.iter().filter(told).count() <= 1_000);
 }
 

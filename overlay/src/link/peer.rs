@@ -330,12 +330,13 @@ impl Link {
         body: &[u8],
         out: &mut VecDeque<LinkOutput>,
     ) -> Result<(), Violation> {
-        // A stream keeps order, so a gap is not a loss but a lie.
+        // A stream keeps order, so a gap is not a loss but a lie; and so is a number after which there is none.
+        let after = self.expected.checked_add(1).ok_or(Violation)?;
         if seq > self.expected {
             return Err(Violation);
         }
         if seq == self.expected {
-            self.expected += 1;
+            self.expected = after;
             out.push_back(LinkOutput::Deliver { peer: self.peer, body: body.to_vec() });
         }
         self.unacked += 1;

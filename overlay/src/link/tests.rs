@@ -419,6 +419,33 @@ fn a_peer_that_breaks_the_rules_loses_its_stream() {
 
 /// LINK-3: before the other's Hello a number means nothing.
 #[test]
+fn numbers_at_the_end_of_all_numbers_break_a_stream_and_nothing_else() {
+    for (oldest, seq) in [(u64::MAX, u64::MAX), (u64::MAX - 1, u64::MAX - 1), (u64::MAX, 0), (0, u64::MAX)] {
+        let mut links = Links::new(key(1), 1);
+        let (now, peer) = (Now { mono: Instant::now(), wall: Timestamp(0) }, key(2));
+        links.handle_net(now, &NetEvent::StreamOpened { peer, stream: 1, outbound: false });
+        let frames = [
+            Frame::Hello { session: 7, oldest },
+            Frame::Data { seq, ack: 0, body: b"x" },
+            Frame::Data { seq: seq.wrapping_add(1), ack: 0, body: b"y" },
+            Frame::Ack { ack: u64::MAX },
+        ];
+        for frame in &frames {
+            links.handle_net(now, &NetEvent::StreamFrame { stream: 1, frame: frame.encode() });
+        }
+        let out: Vec<LinkOutput> = std::iter::from_fn(|| links.poll_output()).collect();
+        assert!(out.contains(&LinkOutput::Net(NetCommand::StreamClose { stream: 1 })), "{oldest} {seq}");
+        // The next stream of the same peer is as good as any.
+        links.handle_net(now, &NetEvent::StreamOpened { peer, stream: 2, outbound: false });
+        for frame in [Frame::Hello { session: 8, oldest: 0 }, Frame::Data { seq: 0, ack: 0, body: b"z" }] {
+            links.handle_net(now, &NetEvent::StreamFrame { stream: 2, frame: frame.encode() });
+        }
+        let heard = std::iter::from_fn(|| links.poll_output());
+        assert!(heard.into_iter().any(|o| o == LinkOutput::Deliver { peer, body: b"z".to_vec() }));
+    }
+}
+
+#[test]
 fn nothing_counts_before_hello() {
     for early in [
         Frame::Data { seq: 0, ack: 0, body: b"early" }.encode(),

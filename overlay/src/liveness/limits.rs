@@ -33,6 +33,9 @@ pub const PROMISE_MAX: Duration = Duration::from_secs(60);
 /// When a dead peer is probed again; doubles up to [`AGAIN_MAX`].
 pub const AGAIN: Duration = Duration::from_secs(2);
 pub const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Dead peers asked again, all together: each is looked for in the network, and keys that come and go are free. Who is back says
+/// so itself, by a new connection.
+pub const AGAINS: Allowance = Allowance::new(8.0, 64.0);
 /// A dead peer that was not heard of for so long is forgotten.
 pub const FORGET: Duration = Duration::from_secs(600);
 

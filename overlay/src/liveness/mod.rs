@@ -107,6 +107,7 @@ pub struct Detector {
     /// The latest life of each key, in that key's own words; ours too.
     words: BTreeMap<PeerId, Signed>,
     refutations: TokenBucket,
+    agains: TokenBucket,
     unwell_until: Option<Instant>,
     is_credulous: bool,
     out: VecDeque<LivenessOutput>,
@@ -137,6 +138,7 @@ impl Detector {
             news: Bulletin::default(),
             words: BTreeMap::new(),
             refutations: TokenBucket::default(),
+            agains: TokenBucket::default(),
             unwell_until: None,
             is_credulous: false,
             out: VecDeque::new(),

@@ -157,6 +157,9 @@ impl Detector {
     /// Is a dead one back? One question; the next later.
     pub(super) fn ask_again(&mut self, now: Now, peer: PeerId) {
         let Some(member) = self.members.get_mut(&peer) else { return };
+        if !self.agains.take(now.mono, AGAINS, 1.0) {
+            return self.timers.set(Timer::Again(peer), now.mono + AGAIN_MAX);
+        }
         let again = member.again;
         member.again = (again * 2).min(AGAIN_MAX);
         self.ask_whether_it_is_there(now.mono, peer);

@@ -348,3 +348,30 @@ fn helping_strangers_costs_no_probe_of_ours_its_place() {
     assert_eq!(silent, askers * 40 - SHOWS_MAX, "each is answered, but for those that still wait");
     assert!(ours.iter().all(|id| bench.detector.asks.contains_key(id)), "ours stand");
 }
+
+#[test]
+fn keys_that_come_and_go_make_us_look_for_few_of_them() {
+    let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000) };
+    let mut detector = Detector::new(key(ME), "test".into(), life(5, 0).incarnation, 1, now);
+    for n in 0..1_000u32 {
+        let mut bytes = [8; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let peer = SecretKey::from_bytes(&bytes).expect("a scalar").peer_id();
+        detector.on_connected(now, peer);
+        detector.on_disconnected(now, peer);
+    }
+    let (mut at, mut asked) = (now, 0);
+    let end = now.mono + Duration::from_secs(300);
+    while let Some(next) = detector.poll_timeout().filter(|next| *next <= end) {
+        let step = next.saturating_duration_since(at.mono);
+        at = Now { mono: at.mono + step, wall: at.wall.plus(step) };
+        detector.handle_timeout(at);
+        while let Some(output) = detector.poll_output() {
+            if let LivenessOutput::Ask { id, .. } = output {
+                asked += usize::from(at.mono > now.mono + Duration::from_secs(5));
+                detector.on_reply(at, id, Err(true));
+            }
+        }
+    }
+    assert!((1_000..64 + 8 * 300 + 8).contains(&asked), "{asked}: each now and then, eight a second at most");
+}

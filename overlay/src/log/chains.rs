@@ -56,8 +56,8 @@ pub enum Accepted {
     GapOfUnknown { author: PeerId, incarnation: Incarnation },
     /// Its author talks too much; it will be fetched when there is room for it.
     Throttled,
-    /// These two entries cannot both be true: proof against their author.
-    Equivocation { author: PeerId, first: Arc<[u8]>, second: Arc<[u8]> },
+    /// These two entries cannot both be true: proof against their author. `mattered`: somebody stood for him.
+    Equivocation { author: PeerId, mattered: bool, first: Arc<[u8]>, second: Arc<[u8]> },
     /// Our own key, in a newer life than this one.
     RunsTwice,
     /// Its author is convicted, or there are too many authors.

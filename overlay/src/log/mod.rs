@@ -26,6 +26,7 @@ pub use chains::{Accepted, Chains, Head, Later};
 pub use defence::Defence;
 pub use desk::Desk;
 pub use order::FORWARD_MAX;
+pub use proofs::Proof;
 pub use room::AUTHORS_MAX;
 pub use sync::Sync;
 pub use treasury::Treasury;

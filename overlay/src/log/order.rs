@@ -222,8 +222,9 @@ impl Chains {
         }
         let first = held.bytes.clone();
         let Some(second) = self.checked(entry) else { return Accepted::Invalid };
+        let mattered = self.matters(author);
         self.convict(author);
-        Accepted::Equivocation { author, first, second: second.bytes }
+        Accepted::Equivocation { author, mattered, first, second: second.bytes }
     }
 
     fn accept_own(&mut self, entry: Unverified) -> Accepted {

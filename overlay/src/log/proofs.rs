@@ -4,19 +4,35 @@ use super::chains::Chains;
 use crate::records::{Entry, Unverified};
 use dots_wire::PeerId;
 
+/// What two entries are that somebody shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Of a lie of this author. `mattered`: somebody stood for him.
+    Of { author: PeerId, mattered: bool },
+    /// Known already, or of somebody unknown.
+    NotNeeded,
+    /// None: whoever passed it on did not check it.
+    False,
+}
+
 impl Chains {
     /// Somebody shows two entries: is that a proof? Convicts their author if so. A proof against somebody of whom we
     /// hold nothing proves nothing: keys cost nothing to make up.
-    pub fn check_proof(&mut self, first: &[u8], second: &[u8]) -> Option<PeerId> {
-        let author = Entry::read(first)?.header().author;
-        if author != self.me && self.head(author).is_none() {
-            return None;
+    pub fn check_proof(&mut self, first: &[u8], second: &[u8]) -> Proof {
+        let Some(author) = Entry::read(first).map(|entry| entry.header().author) else { return Proof::False };
+        if (author != self.me && self.head(author).is_none()) || self.liars.contains(&author) {
+            return Proof::NotNeeded;
         }
-        let author = self.proved(first, second)?;
-        if author != self.me {
-            self.convict(author);
+        let mattered = self.matters(author);
+        match self.proved(first, second) {
+            None => Proof::False,
+            Some(author) => {
+                if author != self.me {
+                    self.convict(author);
+                }
+                Proof::Of { author, mattered }
+            }
         }
-        Some(author)
     }
 
     /// The same for a proof from our own disk: its author was known when it was written, and mattered.

@@ -189,6 +189,13 @@ impl Sync {
         self.ask_more(now, chains);
     }
 
+    /// Where a neighbour is.
+    pub fn seen(&mut self, peer: PeerId, network: u64) {
+        if self.neighbours.contains(&peer) {
+            self.holders.seen(peer, network);
+        }
+    }
+
     pub fn on_disconnected(&mut self, peer: PeerId) {
         self.neighbours.remove(&peer);
         self.holders.remove(peer);

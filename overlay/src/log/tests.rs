@@ -236,14 +236,30 @@ fn a_proof_convinces_who_has_seen_neither_but_knows_the_author() {
     let b = Pen::new(1, 50).write(&[bind(2)]);
     let other_life = Pen::new(1, 51).write(&[bind(2)]);
     let mut chains = chains();
-    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), None, "of a key that nobody has heard of");
+    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), Proof::NotNeeded, "of a key that nobody has heard of");
     assert!(!chains.is_convicted(key(1).peer_id()));
     let third = Pen::new(1, 50).write(&[bind(3)]);
     assert_eq!(name(&chains.accept(now(), &third.bytes)), "restart");
-    assert_eq!(chains.check_proof(&a.bytes, &a.bytes), None);
-    assert_eq!(chains.check_proof(&a.bytes, &other_life.bytes), None, "a restored backup is no offence");
-    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), Some(key(1).peer_id()));
-    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), None, "known");
+    assert_eq!(chains.check_proof(&a.bytes, &a.bytes), Proof::False);
+    assert_eq!(
+        chains.check_proof(&a.bytes, &other_life.bytes),
+        Proof::False,
+        "a restored backup is no offence"
+    );
+    let mut forged = b.bytes.to_vec();
+    *forged.last_mut().expect("it has bytes") ^= 1;
+    for bad in [&forged[..], b"", b"no entry"] {
+        assert_eq!(chains.check_proof(&a.bytes, bad), Proof::False, "whoever passes it on did not check it");
+        assert_ne!(
+            chains.check_proof(bad, &a.bytes),
+            Proof::Of { author: key(1).peer_id(), mattered: false }
+        );
+    }
+    assert_eq!(
+        chains.check_proof(&a.bytes, &b.bytes),
+        Proof::Of { author: key(1).peer_id(), mattered: false }
+    );
+    assert_eq!(chains.check_proof(&a.bytes, &b.bytes), Proof::NotNeeded, "known");
     assert!(chains.is_convicted(key(1).peer_id()));
 }
 

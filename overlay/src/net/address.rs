@@ -22,16 +22,21 @@ pub fn is_plausible(address: &Multiaddr, seen: &Multiaddr) -> bool {
 
 /// Whence a connection comes, for counting: an IPv4 address, the /64 of an IPv6 address, nothing for this host.
 pub fn origin(address: &Multiaddr) -> Option<IpAddr> {
-    let ip = match address.iter().next()? {
-        Protocol::Ip4(ip) => IpAddr::V4(ip),
-        Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => IpAddr::V4(ip),
-            None => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        },
-        _ => return None,
+    let ip = match host(address)? {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
     };
     let here = ip.is_loopback() || address.iter().next() == Some(Protocol::Ip6(Ipv6Addr::LOCALHOST));
     (!here).then_some(ip)
+}
+
+/// The address itself, this host's too: whose network is charged.
+pub fn host(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
+        _ => None,
+    }
 }
 
 /// `None`: neither an IP address nor a name comes first.

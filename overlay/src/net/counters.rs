@@ -30,6 +30,8 @@ counters! {
     silent,
     /// Connections beyond those that one address may have.
     crowded,
+    /// Connections closed for others: their network had most of all.
+    displaced,
     /// Incoming connections that failed before they were authenticated.
     handshakes_failed,
     /// Dials that failed.
@@ -38,6 +40,15 @@ counters! {
     pings_lost,
     /// Requests from outside beyond the limit.
     requests_refused,
+    /// Requests of ours that waited for their turn at a busy peer.
+    asks_waited,
+    /// Requests of ours that failed: no room for what waits at that peer, no answer in time, refused there, its connection gone.
+    asks_full,
+    asks_timeout,
+    asks_refused,
+    asks_unreachable,
+    /// Requests and streams toward peers that were not reached.
+    unreached,
     /// Streams from outside beyond the limit.
     streams_refused,
     /// Streams closed because their queue was full.

@@ -1,4 +1,7 @@
 //! NET-8: whom to dial, and when: bootstrap addresses for ever, neighbours until there are enough. Pure.
+//!
+//! Anybody can tell of anybody, and keys cost nothing. So what a peer says of itself, and where we reached it, stands before what
+//! others tell of it, who have a few places behind that; and half of all neighbours are peers that we dialled, however many come to us.
 
 use super::limits::*;
 use dots_wire::{PeerId, bounded::network_of};
@@ -26,7 +29,10 @@ pub struct Dialer {
 }
 
 struct Known {
+    /// Where we reached it, and what it says of itself.
     addresses: Vec<Multiaddr>,
+    /// What others tell of it.
+    told: Vec<Multiaddr>,
     /// A bootstrap peer: never forgotten, wanted beyond [`NEIGHBOURS`] too.
     keep: bool,
     /// We have been connected to it, in this life or, by our own list, in one before.
@@ -39,7 +45,12 @@ struct Known {
 
 impl Known {
     fn new(pace: Pace) -> Known {
-        Known { addresses: Vec::new(), keep: false, met: false, chosen: false, connected: false, pace }
+        let (addresses, told) = (Vec::new(), Vec::new());
+        Known { addresses, told, keep: false, met: false, chosen: false, connected: false, pace }
+    }
+
+    fn has(&self, address: &Multiaddr) -> bool {
+        self.addresses.contains(address)
     }
 }
 
@@ -105,44 +116,71 @@ impl Dialer {
         known.addresses.truncate(ADDRESSES_MAX);
     }
 
-    /// Somebody said that `peer` listens at `addresses`. Returns whether we had not known of it.
+    /// Somebody tells that `peer` listens at `addresses`. Returns whether we had not known of it.
     pub fn learn(
         &mut self,
         now: Instant,
         peer: PeerId,
         addresses: impl IntoIterator<Item = Multiaddr>,
     ) -> bool {
-        if peer == self.me || self.is_foreign(now, peer) {
-            return false;
-        }
-        let new = !self.known.contains_key(&peer);
-        if new {
-            if self.known.len() >= KNOWN_MAX && !self.forget_one() {
-                return false;
-            }
-            let pace = Pace::new(now + self.turn(peer), REDIAL_FIRST);
-            self.known.insert(peer, Known::new(pace));
-        }
-        let Some(known) = self.known.get_mut(&peer) else { return false };
+        let is_new = !self.known.contains_key(&peer);
+        let Some(known) = self.known(now, peer) else { return false };
         for address in addresses {
-            if !known.addresses.contains(&address) {
+            if !known.has(&address) && !known.told.contains(&address) {
+                known.told.insert(0, address);
+            }
+        }
+        known.told.truncate(TOLD_MAX);
+        is_new
+    }
+
+    /// `peer` says itself that it listens at `addresses`, or we reached it there.
+    pub fn shown(&mut self, now: Instant, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
+        let Some(known) = self.known(now, peer) else { return };
+        for address in addresses {
+            if !known.has(&address) {
                 let at = usize::from(known.keep).min(known.addresses.len());
                 known.addresses.insert(at, address);
             }
         }
         known.addresses.truncate(ADDRESSES_MAX);
-        new
+        let addresses = &known.addresses;
+        known.told.retain(|address| !addresses.contains(address));
     }
 
-    /// Makes room: of those that are not there, the one dialled in vain most often goes.
+    /// `None`: it is none of ours, or there is no room for it.
+    fn known(&mut self, now: Instant, peer: PeerId) -> Option<&mut Known> {
+        if peer == self.me || self.is_foreign(now, peer) {
+            return None;
+        }
+        if !self.known.contains_key(&peer) {
+            if self.known.len() >= KNOWN_MAX && !self.forget_one() {
+                return None;
+            }
+            let pace = Pace::new(now + self.turn(peer), REDIAL_FIRST);
+            self.known.insert(peer, Known::new(pace));
+        }
+        self.known.get_mut(&peer)
+    }
+
+    /// Makes room: of those that are not there, one that we never met goes first, then the one dialled in vain most often.
     fn forget_one(&mut self) -> bool {
         let absent = self.known.iter().filter(|(_, k)| !k.keep && !k.connected);
-        let worst = absent.max_by_key(|(_, k)| k.pace.dials).map(|(peer, _)| *peer);
+        let worst = absent.max_by_key(|(_, k)| (!k.met, k.pace.dials)).map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.known.remove(&peer).is_some())
     }
 
+    /// Where to look for it, best first.
     pub fn addresses(&self, peer: PeerId) -> Vec<Multiaddr> {
-        self.known.get(&peer).map(|k| k.addresses.clone()).unwrap_or_default()
+        let known = self.known.get(&peer).into_iter();
+        known.flat_map(|k| k.addresses.iter().chain(&k.told)).cloned().collect()
+    }
+
+    /// How many more neighbours we want, of `connected` that there are: who came to us fills half of the places at most.
+    pub fn wanted(&self, connected: usize) -> usize {
+        let chosen = self.known.values().filter(|k| k.connected && k.chosen).count();
+        let came = connected.saturating_sub(chosen).min(NEIGHBOURS / 2);
+        NEIGHBOURS.saturating_sub(chosen + came)
     }
 
     /// `peer` is connected and of our network.
@@ -172,7 +210,7 @@ impl Dialer {
 
     /// From the list of an earlier life: dialled at once.
     pub fn recall(&mut self, now: Instant, peer: PeerId, addresses: Vec<Multiaddr>) {
-        self.learn(now, peer, addresses);
+        self.shown(now, peer, addresses);
         if let Some(known) = self.known.get_mut(&peer) {
             (known.met, known.chosen) = (true, true);
             known.pace = Pace::new(now, REDIAL_FIRST);
@@ -222,7 +260,7 @@ impl Dialer {
                 due.push(Dial::Bootstrap(index, entry.address.clone()));
             }
         }
-        let mut room = NEIGHBOURS.saturating_sub(connected);
+        let mut room = self.wanted(connected);
         let after = self.after;
         let mut order: Vec<PeerId> = self.known.keys().copied().collect();
         let first = order.partition_point(|p| after.is_some_and(|a| *p <= a));
@@ -287,8 +325,12 @@ mod tests {
         for n in 2..60 {
             dialer.connected(now, peer(n));
         }
+        assert_eq!(dialer.remembered(), [], "met, but nobody said where it is who must know");
+        for n in 2..60 {
+            dialer.shown(now, peer(n), [at(1, n)]);
+        }
         assert_eq!(dialer.remembered().len(), REMEMBERED_PER_NETWORK);
-        dialer.learn(now, peer(100), [at(2, 1)]);
+        dialer.shown(now, peer(100), [at(2, 1)]);
         dialer.connected(now, peer(100));
         dialer.chose(peer(100));
         assert_eq!(
@@ -336,9 +378,19 @@ mod tests {
         let (start, mut dialer) = (Instant::now(), Dialer::new(peer(1)));
         dialer.learn(start, peer(2), [address(2)]);
         let later = start + REDIAL_SECOND;
-        assert_eq!(dialer.due(later, NEIGHBOURS), []);
-        assert_eq!(dialer.due(later, NEIGHBOURS - 1), [Dial::Peer(peer(2))]);
-        for n in 1..REDIALS {
+        let all = |dialer: &mut Dialer| {
+            for n in 100..100 + NEIGHBOURS as u8 / 2 {
+                dialer.shown(start, peer(n), [address(n.into())]);
+                dialer.chose(peer(n));
+                dialer.connected(start, peer(n));
+            }
+        };
+        let mut sated = Dialer::new(peer(1));
+        sated.learn(start, peer(2), [address(2)]);
+        all(&mut sated);
+        assert_eq!(sated.due(later, NEIGHBOURS), []);
+        assert_eq!(sated.due(later, NEIGHBOURS - 1), [Dial::Peer(peer(2))]);
+        for n in 0..REDIALS {
             assert_eq!(dialer.due(later + REDIAL_MAX * n, 0), [Dial::Peer(peer(2))]);
         }
         assert_eq!(dialer.due(later + REDIAL_MAX * REDIALS, 0), []);
@@ -349,7 +401,9 @@ mod tests {
     fn strangers_fill_no_table_and_other_networks_are_not_dialled_again() {
         let (start, mut dialer) = (Instant::now(), Dialer::new(peer(1)));
         dialer.learn(start, peer(2), (0..100).map(address));
-        assert_eq!(dialer.addresses(peer(2)).len(), ADDRESSES_MAX);
+        assert_eq!(dialer.addresses(peer(2)).len(), TOLD_MAX);
+        dialer.shown(start, peer(2), (0..100).map(address));
+        assert_eq!(dialer.addresses(peer(2)).len(), ADDRESSES_MAX, "what was told is among them");
         dialer.foreign(start, peer(2));
         dialer.learn(start, peer(2), [address(2)]);
         assert_eq!(dialer.due(start + REDIAL_MAX, 0), []);
@@ -370,5 +424,57 @@ mod tests {
             dialer.connected(start, other);
             assert_eq!(dialer.due(start + REDIAL_SECOND, 0), []);
         }
+    }
+
+    #[test]
+    fn what_others_tell_of_a_peer_hides_no_address_at_which_it_was_reached_and_is_not_written_down() {
+        let (now, mut dialer) = (Instant::now(), Dialer::new(peer(1)));
+        dialer.shown(now, peer(2), [address(2)]);
+        dialer.connected(now, peer(2));
+        for n in 10..200 {
+            dialer.learn(now, peer(2), [address(n)]);
+        }
+        assert_eq!(dialer.addresses(peer(2)).first(), Some(&address(2)));
+        assert_eq!(dialer.addresses(peer(2)).len(), 1 + TOLD_MAX);
+        assert_eq!(dialer.remembered(), [(peer(2), vec![address(2)])]);
+        // A crowd that others tell of pushes nobody out whom we have met.
+        dialer.disconnected(now, peer(2));
+        for _ in 0..REDIALS - 1 {
+            dialer.due(now + REDIAL_MAX, 0);
+        }
+        for n in 0..3 * KNOWN_MAX as u32 {
+            dialer.learn(now, crowd(n), [address(3)]);
+        }
+        assert_eq!(dialer.known.len(), KNOWN_MAX);
+        assert_eq!(dialer.addresses(peer(2)).first(), Some(&address(2)));
+    }
+
+    #[test]
+    fn however_many_come_to_us_half_of_our_neighbours_are_peers_that_we_dialled() {
+        let (now, mut dialer) = (Instant::now(), Dialer::new(peer(1)));
+        for n in 0..NEIGHBOURS as u32 {
+            dialer.shown(now, crowd(n), [address(3)]);
+            dialer.connected(now, crowd(n));
+        }
+        for n in 0..40 {
+            dialer.recall(now, peer(2 + n), vec![address((2 + n).into())]);
+        }
+        let mut chosen = 0;
+        for tick in 0..20 {
+            for dial in dialer.due(now + TICK * tick, NEIGHBOURS + chosen) {
+                let Dial::Peer(peer) = dial else { panic!("{dial:?}") };
+                dialer.chose(peer);
+                dialer.connected(now, peer);
+                chosen += 1;
+            }
+        }
+        assert_eq!(chosen, NEIGHBOURS / 2, "and no more than that");
+        assert_eq!(dialer.wanted(NEIGHBOURS + chosen), 0);
+    }
+
+    fn crowd(n: u32) -> PeerId {
+        let mut bytes = [9; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
     }
 }

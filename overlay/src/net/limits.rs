@@ -29,6 +29,9 @@ pub const CONNECTIONS_PER_PEER: u32 = 4;
 pub const CONNECTIONS_MAX: u32 = 1_024;
 /// The rest is for peers that we choose: strangers cannot fill the table.
 pub const CONNECTIONS_IN_MAX: u32 = 768;
+/// Of these so many may stay; with more the network that has most of them loses its oldest, so that whoever comes gets in.
+pub const INCOMING_MAX: usize = 704;
+pub const INCOMING: Limits = Limits::new(256 * 1024, INCOMING_MAX);
 /// Handshakes under way.
 pub const HANDSHAKES_MAX: u32 = 256;
 /// Incoming, from one IP address (one /64 of IPv6): a stranger with one host does not fill the table either. An office
@@ -63,8 +66,9 @@ pub const QUIC_CONNECTION_WINDOW: u32 = 8 << 20;
 pub const NEIGHBOURS: usize = 64;
 /// Peers whose addresses we remember besides Kademlia's table.
 pub const KNOWN_MAX: usize = 1_024;
-/// Addresses of one peer.
+/// Addresses of one peer, and beside them those that others tell of it.
 pub const ADDRESSES_MAX: usize = 16;
+pub const TOLD_MAX: usize = 4;
 /// Of two peers that lost each other the one with the smaller id dials first, so that they do not both.
 pub const REDIAL_FIRST: Duration = Duration::from_millis(250);
 pub const REDIAL_SECOND: Duration = Duration::from_millis(750);
@@ -94,13 +98,18 @@ pub const REQUEST_MAX: usize = 64 * 1024;
 pub const RESPONSE_MAX: usize = 1 << 20;
 /// From request to answer, or to an open stream.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of one protocol on one connection, both directions.
-pub const REQUESTS_PER_CONNECTION: usize = 64;
-/// To outside, not answered yet.
+/// Requests toward one peer under way at once; what is more waits for its turn.
+pub const UNDER_WAY_PER_PEER: usize = 64;
+/// Of one protocol on one connection, both directions, and what we ask of our own accord.
+pub const REQUESTS_PER_CONNECTION: usize = 2 * UNDER_WAY_PER_PEER + 32;
+/// To outside, under way or waiting.
 pub const ASKED_MAX: usize = 8_192;
-/// From outside, not answered yet.
+/// A third is for what we ask of our own accord, a fifth for calls; of the rest no peer that is slow to answer takes more than it leaves.
+pub const ASKED: Limits = Limits::new(16 * 1024 * 1024, ASKED_MAX).reserving([350, 0, 200, 0]);
+/// From outside, not answered yet: shared by network and peer, so that questions which take their time take the room of nobody
+/// else's. Peers that we dialled have some that others cannot enter.
 pub const INBOUND_MAX: usize = 2_048;
-pub const INBOUND_PER_PEER: usize = 256;
+pub const INBOUND: Limits = Limits::new(256 * 1024, INBOUND_MAX).reserving([0, 0, 300, 0]);
 /// Peers that are being looked for, and what waits for each.
 pub const REACHING_MAX: usize = 256;
 /// A fifth is for what we do ourselves, three tenths for calls.
@@ -129,6 +138,7 @@ pub const STREAM_WRITE: usize = 64 * 1024;
 pub const GOSSIP_MAX: usize = 128 * 1024;
 /// Messages without a verdict yet. gossipsub forgets them after five heartbeats anyway.
 pub const VERDICTS_MAX: usize = 4_096;
+pub const VERDICTS: Limits = Limits::new(2 * 1024 * 1024, VERDICTS_MAX);
 pub const VERDICT_MAX: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Heartbeats for which a message is kept, and for which it is told of to those outside the mesh. libp2p has 5 and 3: a
@@ -174,6 +184,7 @@ pub const WALK_MAX: Duration = BOOTSTRAP_EVERY;
 pub const RECORD_TTL_MAX: Duration = Duration::from_secs(2 * 3600);
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
+const _: () = assert!(INCOMING_MAX < CONNECTIONS_IN_MAX as usize);
 const _: () = assert!(RESPONSE_MAX >= crate::log::sync::ANSWER_BYTES_MAX);
 const _: () = assert!(GOSSIP_MAX > 2 * crate::records::entry::ENTRY_MAX + 1024);
 const _: () =

@@ -31,6 +31,17 @@ pub enum RequestError {
     Refused,
 }
 
+/// What becomes of a gossiped message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is good and news: others get it.
+    Forward,
+    /// Nobody needs it from us, and nobody is to blame.
+    Ignore,
+    /// It is invalid, which counts against whoever passed it on.
+    Reject,
+}
+
 /// What happened on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetEvent {
@@ -55,7 +66,7 @@ pub enum NetEvent {
     StreamFrame { stream: StreamId, frame: Vec<u8> },
     /// The stream is gone (either side, or its connection).
     StreamClosed { stream: StreamId },
-    /// A gossiped message; answer with [`NetCommand::GossipVerdict`] within 5 s or it is not forwarded.
+    /// A gossiped message; answer each with [`NetCommand::GossipVerdict`]: it has a place until then, for 5 s at most.
     Gossip { from: PeerId, id: GossipId, body: Vec<u8> },
     /// One value found by [`NetCommand::DhtGet`] `id`; unchecked. More may follow.
     DhtValue { id: RequestId, value: Vec<u8> },
@@ -83,8 +94,8 @@ pub enum NetCommand {
     StreamClose { stream: StreamId },
     /// Publish on the log topic.
     Publish { body: Vec<u8> },
-    /// `accept`: forward it. `!accept`: the message was invalid and counts against its forwarder.
-    GossipVerdict { id: GossipId, accept: bool },
+    /// What becomes of [`NetEvent::Gossip`] `id`.
+    GossipVerdict { id: GossipId, verdict: Verdict },
     /// Start a Kademlia get.
     DhtGet { id: RequestId, key: Vec<u8> },
     /// Put at the closest peers (and here), expiring after `ttl_secs`.

@@ -50,6 +50,12 @@ impl AskedFor {
         self.0.insert(cause, target, caller);
     }
 
+    /// Who called `target` last.
+    pub fn caller(&self, now: Now, target: &str) -> Option<&str> {
+        let caller = self.0.get(target)?;
+        (now.mono.saturating_duration_since(caller.at) <= CALLER_LIFE).then_some(caller.aor.as_str())
+    }
+
     /// A grant for a request to `target` of a phone of ours, to show to the target's home, and the caller.
     pub fn grant(
         &self,

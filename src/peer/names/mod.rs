@@ -30,7 +30,7 @@ use dots_sip::ids::AskId;
 use dots_trust::homes::Homes;
 use dots_wire::{
     Allowance, Hash, Now, PeerId, Signed, TokenBucket,
-    bounded::{Cache, Cause, Limits, Standing, network_of},
+    bounded::{Cache, Cause, Limits, Standing, Weight, network_of},
     decode, encode, sha256,
 };
 use rand::Rng;
@@ -42,12 +42,12 @@ use std::time::{Duration, Instant};
 pub const RECORDS_MAX: usize = 64;
 /// Names that one question may hold.
 const NAMES_ASKED_MAX: usize = 8;
-/// Searches for realms that one network of phones makes us begin, and all who call; networks remembered.
+/// Searches for realms that one network of phones makes us begin, one account that calls, and all accounts of its realm; those that
+/// did lately.
 const SEARCHES: Allowance = Allowance::new(1.0, 30.0);
-const SEARCHES_OF_CALLERS: Allowance = Allowance::new(10.0, 100.0);
+const SEARCHES_OF_CALLER: Allowance = Allowance::new(0.5, 10.0);
+const SEARCHES_OF_REALM: Allowance = Allowance::new(5.0, 50.0);
 pub(crate) const SEARCHING: Limits = Limits::new(512 * 1024, 4_096);
-/// Callers, who have proved an account.
-const CALLERS: u64 = 0;
 /// Neighbours asked about a realm that we know nothing of.
 const NEIGHBOURS_ASKED: usize = 8;
 /// Homes asked that a neighbour's record names.
@@ -62,12 +62,70 @@ const ASK_AGAIN_MAX: u32 = 6;
 /// Questions about realms that were asked, and what we know in short.
 pub(super) struct Asking {
     pub searches: Searches,
-    searching: Cache<u64, TokenBucket>,
+    searching: Cache<Purse, TokenBucket>,
     /// Realms that nobody here uses and that are passed on all the same, by the network that told them.
     news: Cache<u64, TokenBucket>,
     digest: Option<(Instant, Hash)>,
     /// Names that DNS was asked about, and when.
     dns_asked: Cache<String, Instant>,
+}
+
+/// Who makes us search.
+#[derive(Clone, Copy)]
+pub(super) enum Searcher<'a> {
+    /// A phone of this network, which has proved nothing.
+    Phone(u64),
+    /// An account, which has; none: nobody knows any more which.
+    Caller(Option<&'a str>),
+}
+
+/// A bucket of searches, by what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Purse {
+    Network(u64),
+    Realm(u64),
+    Account(u64),
+}
+
+impl Weight for Purse {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Purse {
+    fn allowance(self) -> Allowance {
+        match self {
+            Purse::Network(_) => SEARCHES,
+            Purse::Realm(_) => SEARCHES_OF_REALM,
+            Purse::Account(_) => SEARCHES_OF_CALLER,
+        }
+    }
+
+    fn cause(self) -> Cause {
+        let stranger = Cause::new(Standing::Other);
+        match self {
+            Purse::Network(network) => Cause { network, ..stranger },
+            Purse::Realm(realm) => Cause { realm, ..stranger },
+            Purse::Account(who) => Cause { who, ..stranger },
+        }
+    }
+}
+
+impl Searcher<'_> {
+    /// Every bucket must have something left: a realm is as free as a key, and an account in it too.
+    fn purses(self) -> Vec<Purse> {
+        match self {
+            Searcher::Phone(network) => vec![Purse::Network(network)],
+            Searcher::Caller(aor) => {
+                let aor = aor.unwrap_or_default();
+                vec![
+                    Purse::Account(Cause::name(aor.as_bytes())),
+                    Purse::Realm(Cause::name(realm_of(aor).as_bytes())),
+                ]
+            }
+        }
+    }
 }
 
 impl Default for Asking {
@@ -78,6 +136,28 @@ impl Default for Asking {
             news: Cache::new(belief::NEWS_TOLD),
             digest: None,
             dns_asked: Cache::new(belief::DNS_NAMES),
+        }
+    }
+}
+
+impl Asking {
+    fn may_search(&self, now: Instant, searcher: Searcher<'_>) -> bool {
+        let has = |purse: &Purse| {
+            let bucket = self.searching.get(purse);
+            bucket.is_none_or(|bucket| bucket.has(now, purse.allowance(), 1.0))
+        };
+        searcher.purses().iter().all(has)
+    }
+
+    fn search_begun(&mut self, now: Instant, searcher: Searcher<'_>) {
+        for purse in searcher.purses() {
+            if let Some(bucket) = self.searching.get_mut(&purse) {
+                bucket.charge(now, purse.allowance(), 1.0);
+                continue;
+            }
+            let mut bucket = TokenBucket::default();
+            bucket.charge(now, purse.allowance(), 1.0);
+            self.searching.insert(purse.cause(), purse, bucket);
         }
     }
 }
@@ -197,13 +277,12 @@ impl Namer<'_> {
 
     /// LOOKUP-4: nobody is home of this realm, as far as we know: its former homes may have a newer record, or neighbours one. One
     /// realm by its name, so that whoever makes us ask makes us send little.
-    /// `network`: of the phone that wants it.
-    pub fn ask_for_realm(&mut self, realm: &str, network: u64) -> Verdict {
+    pub fn ask_for_realm(&mut self, realm: &str, searcher: Searcher<'_>) -> Verdict {
         if !is_name(realm) || self.config.is_home(realm) || self.is_alone() {
             return Verdict::NobodyKnows;
         }
-        if self.may_search(network) && self.asking.searches.begin(self.now, realm) {
-            self.searches_begun(network);
+        if self.asking.may_search(self.now.mono, searcher) && self.asking.searches.begin(self.now, realm) {
+            self.asking.search_begun(self.now.mono, searcher);
             let is_connected = |home| self.neighbours.contains(home);
             let homes = Homes::of(self.realms, realm, self.me, self.now.wall, is_connected);
             let mut peers = homes.to_ask_for_record().to_vec();
@@ -226,10 +305,10 @@ impl Namer<'_> {
     }
 
     /// A call to `aor`, whose realm nobody here has heard of, waits until it is found or nobody knows it. `false`: it need not.
-    pub fn wait_for_realm_of(&mut self, id: AskId, aor: &str) -> bool {
+    pub fn wait_for_realm_of(&mut self, id: AskId, aor: &str, caller: Option<&str>) -> bool {
         let realm = realm_of(aor);
         let waits = self.realms.lookup(realm, self.now.wall).is_none()
-            && self.ask_for_realm(realm, CALLERS) == Verdict::UnderWay;
+            && self.ask_for_realm(realm, Searcher::Caller(caller)) == Verdict::UnderWay;
         if waits {
             self.asking.searches.wait(self.now, id, aor.to_owned(), realm);
         }
@@ -242,21 +321,6 @@ impl Namer<'_> {
             let asked = Pending::Names { of: peer, wanted: Some(realm.to_owned()) };
             self.outside.request(asked, peer, Protocol::Lookup, body);
         }
-    }
-
-    fn may_search(&self, network: u64) -> bool {
-        let bucket = self.asking.searching.get(&network);
-        bucket.is_none_or(|bucket| bucket.has(self.now.mono, searches_of(network), 1.0))
-    }
-
-    fn searches_begun(&mut self, network: u64) {
-        let (now, allowance) = (self.now.mono, searches_of(network));
-        if let Some(bucket) = self.asking.searching.get_mut(&network) {
-            return bucket.charge(now, allowance, 1.0);
-        }
-        let mut bucket = TokenBucket::default();
-        bucket.charge(now, allowance, 1.0);
-        self.asking.searching.insert(Cause { network, ..Cause::new(Standing::Other) }, network, bucket);
     }
 
     /// `wanted`: the realm that it was asked for by name.
@@ -337,6 +401,37 @@ impl Namer<'_> {
     }
 }
 
-fn searches_of(network: u64) -> Allowance {
-    if network == CALLERS { SEARCHES_OF_CALLERS } else { SEARCHES }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches that this one makes us begin at once.
+    fn begun(asking: &mut Asking, now: Instant, searcher: Searcher<'_>, wanted: usize) -> usize {
+        let mut begun = 0;
+        while begun < wanted && asking.may_search(now, searcher) {
+            asking.search_begun(now, searcher);
+            begun += 1;
+        }
+        begun
+    }
+
+    #[test]
+    fn who_calls_made_up_realms_without_end_stops_nobody_elses_search() {
+        let (mut asking, now) = (Asking::default(), Instant::now());
+        fn caller(aor: &str) -> Searcher<'_> {
+            Searcher::Caller(Some(aor))
+        }
+        assert_eq!(begun(&mut asking, now, caller("eve@free.test"), 1_000), 10, "one account");
+        // Her thousand accounts of one free realm.
+        let mut all = 0;
+        for n in 0..1_000 {
+            let aor = format!("eve{n}@free.test");
+            all += begun(&mut asking, now, caller(&aor), 10);
+        }
+        assert_eq!(all, 40, "and all accounts of her realm");
+        assert_eq!(begun(&mut asking, now, caller("alice@a.test"), 5), 5, "somebody else");
+        assert_eq!(begun(&mut asking, now, Searcher::Phone(7), 100), 30);
+        assert_eq!(begun(&mut asking, now, Searcher::Phone(8), 5), 5);
+        assert_eq!(begun(&mut asking, now + Duration::from_secs(20), caller("eve@free.test"), 100), 10);
+    }
 }

@@ -7,7 +7,7 @@
 
 use super::{Event, World};
 use dots::peer::Input;
-use dots_overlay::transport::{NetCommand, NetEvent, Protocol, RequestError};
+use dots_overlay::transport::{NetCommand, NetEvent, Protocol, RequestError, Verdict};
 use dots_wire::{Hash, sha256};
 use rand::Rng;
 use std::{collections::BTreeMap, time::Duration};
@@ -238,8 +238,9 @@ impl World {
                 self.net.seen.insert((me, sha256(&body)), self.at);
                 self.flood(me, None, &body);
             }
-            NetCommand::GossipVerdict { id, accept } => {
-                if let Some((from, body)) = self.net.gossip.remove(&(me, id)).filter(|_| accept) {
+            NetCommand::GossipVerdict { id, verdict } => {
+                let known = self.net.gossip.remove(&(me, id));
+                if let Some((from, body)) = known.filter(|_| verdict == Verdict::Forward) {
                     self.flood(me, Some(from), &body);
                 }
             }

@@ -1,6 +1,7 @@
 //! What each neighbour told of, and whose turn it is to be asked.
 //!
-//! A neighbour is one line. Its turn is one question: its heads and the entries it told of alternate. Who does not answer within
+//! Networks take turns, and in each its neighbours: keys are free, so a machine that has many of them, all of which tell and deliver
+//! without end, has the turns of one. A neighbour is one line. Its turn is one question: its heads and the entries it told of alternate. Who does not answer within
 //! a second gives its place back and is asked nothing more until it does; who does not deliver what it told of has one place
 //! only, later and later, and then what it told of is forgotten. So a crowd of mute keys costs everybody else a second each,
 //! and less each time, whatever it tells.
@@ -83,8 +84,11 @@ impl Loads {
 #[derive(Default)]
 pub struct Holders {
     by_peer: BTreeMap<PeerId, Holder>,
-    /// Who was asked last: the next one is asked next.
-    turn: Option<PeerId>,
+    /// Where each is, as far as that is known; all others are in one place.
+    networks: BTreeMap<PeerId, u64>,
+    /// Which network was asked last, and in each which peer: the next one is asked next.
+    turn: Option<u64>,
+    turns: BTreeMap<u64, PeerId>,
     work: TokenBucket,
     is_disarmed: bool,
 }
@@ -97,6 +101,34 @@ impl Holders {
 
     pub fn remove(&mut self, peer: PeerId) {
         self.by_peer.remove(&peer);
+        self.turns.retain(|_, last| *last != peer);
+        self.networks.remove(&peer);
+    }
+
+    pub fn seen(&mut self, peer: PeerId, network: u64) {
+        self.networks.insert(peer, network);
+    }
+
+    fn network(&self, peer: PeerId) -> u64 {
+        self.networks.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// Whom to ask next, first choice first.
+    fn in_turn(&self) -> Vec<PeerId> {
+        let mut networks: BTreeMap<u64, Vec<PeerId>> = BTreeMap::new();
+        for peer in self.by_peer.keys() {
+            networks.entry(self.network(*peer)).or_default().push(*peer);
+        }
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let until = self.turn.map_or(Bound::Excluded(0), Bound::Included);
+        let later = networks.range((after, Bound::Unbounded));
+        let all = later.chain(networks.range((Bound::Unbounded, until)));
+        let turned = all.flat_map(|(network, peers)| {
+            let last = self.turns.get(network);
+            let first = peers.partition_point(|peer| last.is_some_and(|last| peer <= last));
+            peers[first..].iter().chain(&peers[..first])
+        });
+        turned.copied().collect()
     }
 
     pub fn greet(&mut self, peer: PeerId, after: Option<Place>) {
@@ -118,13 +150,7 @@ impl Holders {
             return range.or_else(|| peers.iter().find_map(|peer| self.next_heads(*peer)));
         }
         let may_range = self.work.has(now.mono, WORK_OF_ALL, 1.0);
-        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.by_peer.range((after, Bound::Unbounded));
-        let earlier =
-            self.by_peer.range((Bound::Unbounded, self.turn.map_or(Bound::Unbounded, Bound::Included)));
-        let earlier = earlier.take_while(|_| self.turn.is_some());
-        let peers: Vec<PeerId> = later.chain(earlier).map(|(peer, _)| *peer).collect();
-        let asked = peers.into_iter().find_map(|peer| {
+        let asked = self.in_turn().into_iter().find_map(|peer| {
             let holder = self.by_peer.get(&peer)?;
             let load = loads.by_peer.get(&peer).copied().unwrap_or_default();
             let is_over = |at: Option<Instant>| at.is_none_or(|at| at <= now.mono);
@@ -144,7 +170,8 @@ impl Holders {
             };
             ask(first_range).or_else(|| ask(!first_range))
         })?;
-        self.turn = Some(asked.peer());
+        let network = self.network(asked.peer());
+        (self.turn, _) = (Some(network), self.turns.insert(network, asked.peer()));
         Some(asked)
     }
 
@@ -220,4 +247,43 @@ impl Holders {
 fn pause(now: Now, times: u32) -> Option<Instant> {
     let doubled = times.checked_sub(2)?.min(PAUSES_MAX);
     Some(now.mono + Duration::max(ASK_AGAIN, ASK_AGAIN * (1 << doubled)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Incarnation;
+    use dots_wire::{SecretKey, Timestamp};
+
+    fn peer(n: u32) -> PeerId {
+        let mut bytes = [8; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+    }
+
+    /// Of 300 questions, how many go to the neighbour that is alone in its network?
+    fn share(network_of: impl Fn(u32) -> Option<u64>) -> usize {
+        let incarnation = Incarnation { started: Timestamp(1), random: 1 };
+        let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000) };
+        let (mut holders, chains) = (Holders::default(), Chains::new(peer(0), incarnation));
+        let honest = peer(1_000);
+        let authors: Vec<PeerId> = (2_000..2_300).map(peer).collect();
+        for at in (0..64).map(|n| (peer(n + 1), network_of(n))).chain([(honest, Some(9))]) {
+            let (peer, network) = at;
+            network.into_iter().for_each(|network| holders.seen(peer, network));
+            for author in &authors {
+                holders.want(peer, Wanted { author: *author, incarnation, from: 0, place: None });
+            }
+        }
+        let asked = |holders: &mut Holders| holders.next(now, &Loads::default(), 8, &chains);
+        (0..300).filter(|_| asked(&mut holders).is_some_and(|asked| asked.peer() == honest)).count()
+    }
+
+    /// LOG-12c.
+    #[test]
+    fn many_keys_of_one_network_have_the_turns_of_one() {
+        assert_eq!(share(|_| Some(7)), 150, "two networks");
+        assert_eq!(share(|n| Some(100 + u64::from(n % 4))), 60, "five networks");
+        assert_eq!(share(|_| None), 150, "who hides where it is gains nothing by that");
+    }
 }

@@ -1,6 +1,6 @@
 //! Kademlia: values for the core, addresses for us.
 
-use super::{Driver, peers::without_peer};
+use super::Driver;
 use crate::{
     net::{identity, limits::*},
     transport::{NetEvent, RequestId},
@@ -148,7 +148,7 @@ impl Driver {
 
     /// Looks around: who is closest to a random key? Kademlia's own table remembers twenty of the far half of a network.
     pub(super) fn walk(&mut self, now: Instant) {
-        let wanted = (1..NEIGHBOURS).contains(&self.neighbours());
+        let wanted = self.neighbours() > 0 && self.dialer.wanted(self.neighbours()) > 0;
         if wanted && self.dht.walk.is_none() && self.dht.walk_at <= now {
             let key: [u8; 32] = rand::random();
             self.dht.walk = Some(self.swarm.behaviour_mut().kad.get_closest_peers(key.to_vec()));
@@ -160,7 +160,7 @@ impl Driver {
         let mut new = false;
         for found in peers {
             if let Some(peer) = identity::from_libp2p(&found.peer_id) {
-                let addresses = found.addrs.iter().take(ADDRESSES_MAX).map(without_peer);
+                let addresses = self.plausible(found.addrs);
                 new |= self.dialer.learn(now, peer, addresses);
             }
         }
@@ -212,7 +212,8 @@ impl Driver {
                 let libp2p = identity::to_libp2p(peer);
                 let found = peers.into_iter().find(|p| p.peer_id == libp2p);
                 let addresses: Vec<_> = found.map(|p| p.addrs).unwrap_or_default();
-                self.looked_up(peer, addresses.into_iter().take(ADDRESSES_MAX).collect());
+                let addresses = self.plausible(addresses);
+                self.looked_up(peer, addresses);
             }
             _ => {}
         }

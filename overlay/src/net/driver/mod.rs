@@ -1,5 +1,6 @@
 //! The one task that owns the swarm: waits, passes one thing on, writes out what came of it.
 
+mod asked;
 mod dht;
 mod gossip;
 mod out;
@@ -8,6 +9,7 @@ mod reach;
 mod requests;
 mod streams;
 mod swarm;
+mod table;
 
 use super::{
     NetConfig, behaviour::Behaviour, counters::Counters, dialer::Dialer, identity, known, limits::*,
@@ -142,7 +144,7 @@ impl Driver {
                 debug_assert!(false, "what is about an open stream goes to its own task");
             }
             NetCommand::Publish { body } => self.on_publish(body),
-            NetCommand::GossipVerdict { id, accept } => self.on_verdict(id, accept),
+            NetCommand::GossipVerdict { id, verdict } => self.on_verdict(id, verdict),
             NetCommand::DhtGet { id, key } => self.on_dht_get(id, key),
             NetCommand::DhtPut { key, value, ttl_secs } => self.on_dht_put(key, value, ttl_secs),
             NetCommand::DhtStore { from, granted, key, value, ttl_secs } => {
@@ -160,7 +162,7 @@ impl Driver {
         self.walk(now);
         self.expire_silent(now);
         self.expire_reaching(now);
-        self.expire_requests();
+        self.expire_requests(now);
         self.expire_verdicts(now);
         self.sweep_records(now);
         if self.remember_at <= now {

@@ -6,7 +6,7 @@
 use super::Driver;
 use crate::{
     net::{
-        address::{is_plausible, origin},
+        address::{host, is_plausible, origin},
         dialer::Dial,
         identity,
         limits::*,
@@ -15,7 +15,7 @@ use crate::{
 };
 use dots_wire::{
     PeerId,
-    bounded::{Cause, Standing},
+    bounded::{Cache, Cause, Standing, Weight},
 };
 use libp2p::{
     Multiaddr,
@@ -33,11 +33,47 @@ use std::{
 pub struct Peers {
     connected: HashMap<libp2p::PeerId, Connected>,
     announced: usize,
+    /// Incoming connections by network, address and peer.
+    places: Incoming,
     /// Whence each incoming connection comes, and how many come from there.
     incoming: HashMap<ConnectionId, IpAddr>,
     origins: HashMap<IpAddr, usize>,
     /// Dials of bootstrap addresses without a peer id.
     bootstrap: HashMap<ConnectionId, usize>,
+}
+
+/// NET-10: addresses cost more than keys, networks more than addresses: where there are too many connections from outside, the
+/// network with most of them loses one, there the address with most, its oldest.
+struct Incoming(Cache<Id, ()>);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Id(ConnectionId);
+
+impl Weight for Id {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Default for Incoming {
+    fn default() -> Incoming {
+        Incoming(Cache::new(INCOMING))
+    }
+}
+
+impl Incoming {
+    /// Gives back those that lose their place to it.
+    fn put(&mut self, connection: ConnectionId, peer: PeerId, ip: Option<IpAddr>) -> Vec<ConnectionId> {
+        let cause = Cause::new(Standing::Other).by(&peer.to_bytes());
+        let cause = ip.map_or(cause, |ip| cause.from(ip).of_realm(ip.to_string().as_bytes()));
+        let placed = self.0.insert(cause, Id(connection), ());
+        debug_assert!(placed.is_stored, "every network has room for one");
+        placed.evicted.into_iter().map(|(Id(connection), ())| connection).collect()
+    }
+
+    fn remove(&mut self, connection: ConnectionId) {
+        self.0.remove(&Id(connection));
+    }
 }
 
 struct Connected {
@@ -91,18 +127,25 @@ impl Driver {
         let address = endpoint.get_remote_address().clone();
         let dialled = endpoint.is_dialer();
         entry.connections.insert(connection, Connection { address, dialled, heard: Instant::now() });
+        if endpoint.is_listener() {
+            for gone in self.peers.places.put(connection, ours, host(endpoint.get_remote_address())) {
+                self.counters.displaced.add();
+                self.swarm.close_connection(gone);
+            }
+        }
         if let Some(origin) = origin(endpoint.get_remote_address()).filter(|_| endpoint.is_listener()) {
             *self.peers.origins.entry(origin).or_insert(0) += 1;
             self.peers.incoming.insert(connection, origin);
         }
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
-            self.dialer.learn(Instant::now(), ours, [without_peer(address)]);
+            self.dialer.shown(Instant::now(), ours, [without_peer(address)]);
             self.dialer.chose(ours);
         }
         self.reached(ours);
     }
 
     pub(super) fn on_closed(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
+        self.peers.places.remove(connection);
         if let Some(origin) = self.peers.incoming.remove(&connection)
             && let Entry::Occupied(mut count) = self.peers.origins.entry(origin)
         {
@@ -176,7 +219,7 @@ impl Driver {
         for address in &addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
         }
-        self.dialer.learn(Instant::now(), ours, addresses);
+        self.dialer.shown(Instant::now(), ours, addresses);
         self.announce(&peer_id);
         // It may have been announced before we knew an address of it.
         self.dialer.connected(Instant::now(), ours);
@@ -231,11 +274,32 @@ impl Driver {
         }
         let connected = self.peers.connected.get(&identity::to_libp2p(peer));
         let mut addresses = connected.into_iter().flat_map(|c| c.connections.values());
-        addresses.find_map(|c| origin(&c.address)).map_or(cause, |ip| cause.from(ip))
+        addresses.find_map(|c| host(&c.address)).map_or(cause, |ip| cause.from(ip))
+    }
+
+    /// Who is charged for a question of `peer`: those that we dialled have chosen nobody's company but ours.
+    pub(super) fn asker(&self, peer: PeerId) -> Cause {
+        let connected = self.peers.connected.get(&identity::to_libp2p(peer));
+        let is_chosen = connected.is_some_and(|c| c.connections.values().any(|c| c.dialled));
+        let standing = if is_chosen { Standing::Met } else { Standing::Other };
+        Cause { standing, ..self.payer(peer, false) }
     }
 
     pub(super) fn neighbours(&self) -> usize {
         self.peers.announced
+    }
+
+    /// NET-9: of what others tell of a peer that counts which is at least as public as the least public of those that we see:
+    /// across the internet nobody makes us dial this host or what is behind our router.
+    pub(super) fn plausible(&self, told: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
+        let connections = || self.peers.connected.values().flat_map(|peer| peer.connections.values());
+        let told = told.into_iter().map(|address| without_peer(&address));
+        // Where a name leads we do not know.
+        let fits =
+            |address: &Multiaddr, seen: &Multiaddr| host(seen).is_none() || is_plausible(address, seen);
+        told.filter(|address| connections().any(|seen| fits(address, &seen.address)))
+            .take(ADDRESSES_MAX)
+            .collect()
     }
 
     fn seen(&mut self, peer: &libp2p::PeerId, connection: ConnectionId) {
@@ -304,4 +368,44 @@ impl Driver {
 
 pub fn without_peer(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dots_wire::SecretKey;
+
+    fn peer(n: usize) -> PeerId {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        SecretKey::from_bytes(&bytes).expect("a scalar").peer_id()
+    }
+
+    /// Connections of an adversary, from the addresses that it has, as many as it likes.
+    fn held(crowd: impl Fn(usize) -> IpAddr) {
+        let mut places = Incoming::default();
+        let id = ConnectionId::new_unchecked;
+        let honest = |n: usize| IpAddr::from([198, 51, n as u8, 1]);
+        for n in 0..40 {
+            assert!(places.put(id(n), peer(n), Some(honest(n))).is_empty());
+        }
+        for n in 100..2_100 {
+            places.put(id(n), peer(n), Some(crowd(n)));
+            assert!(places.0.len() <= INCOMING_MAX);
+        }
+        assert!((0..40).all(|n| places.0.contains(&Id(id(n)))), "nobody else loses his");
+        assert!(!places.put(id(50), peer(50), Some(honest(50))).contains(&id(50)));
+        assert!(places.0.contains(&Id(id(50))), "and whoever comes gets in");
+        places.remove(id(50));
+        assert!(!places.0.contains(&Id(id(50))));
+    }
+
+    #[test]
+    fn connections_of_one_network_keep_nobody_else_out() {
+        held(|_| [203, 0, 113, 7].into());
+        held(|n| [203, 0, 113, n as u8].into());
+        // One machine with a /48 of IPv6, and another with twelve addresses in as many networks.
+        held(|n| IpAddr::from([0x2001, 0xdb8, 1, n as u16, 0, 0, 0, 1]));
+        held(|n| [203, (n % 12) as u8, 113, 7].into());
+    }
 }

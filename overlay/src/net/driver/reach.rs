@@ -8,7 +8,7 @@
 //! is there is reached within the time that it takes. A peer that was not reached is not tried again for a moment: its work is
 //! refused at once, and takes no place.
 
-use super::Driver;
+use super::{Driver, asked::ToSend};
 use crate::{
     net::{identity, limits::*},
     transport::{NetEvent, Protocol, RequestError, RequestId},
@@ -58,23 +58,36 @@ impl Places {
         if self.unreached.get(&peer).is_some_and(lately) {
             return Placed { refused: vec![(peer, vec![work])], ..nobody };
         }
-        match self.reaching.get_mut(&peer) {
-            Some(entry) if entry.work.len() >= REACHING_WORK_MAX => {
-                Placed { refused: vec![(peer, vec![work])], ..nobody }
-            }
-            Some(entry) => {
-                entry.work.push(work);
-                nobody
-            }
-            None => {
-                let cause = Cause::new(work.standing());
-                let entry = Reaching { since: now, looked_up: false, work: vec![work] };
-                let placed = self.reaching.insert(cause, peer, entry);
-                let refused = placed.evicted.into_iter().map(|(peer, entry)| (peer, entry.work)).collect();
-                debug_assert!(placed.is_stored, "every standing has room for one");
-                Placed { is_new: placed.is_stored, refused }
+        let Some(entry) = self.reaching.get_mut(&peer) else {
+            let standing = work.standing();
+            let entry = Reaching { since: now, looked_up: false, standing, work: vec![work] };
+            return Placed { is_new: true, refused: self.place(peer, entry) };
+        };
+        let mut refused = Vec::new();
+        if entry.work.len() >= REACHING_WORK_MAX {
+            let worst = entry.work.iter().enumerate().max_by_key(|(at, w)| (w.standing(), *at));
+            match worst.filter(|(_, worst)| worst.standing() > work.standing()).map(|(at, _)| at) {
+                Some(at) => refused.push((peer, vec![entry.work.remove(at)])),
+                None => return Placed { refused: vec![(peer, vec![work])], ..nobody },
             }
         }
+        let standing = work.standing();
+        entry.work.push(work);
+        // Whoever waits for it with the best standing pays for its place.
+        if standing < entry.standing
+            && let Some(mut entry) = self.reaching.remove(&peer)
+        {
+            entry.standing = standing;
+            refused.extend(self.place(peer, entry));
+        }
+        Placed { refused, ..nobody }
+    }
+
+    /// Gives back what lost its place to it.
+    fn place(&mut self, peer: PeerId, entry: Reaching) -> Vec<(PeerId, Vec<Work>)> {
+        let placed = self.reaching.insert(Cause::new(entry.standing), peer, entry);
+        debug_assert!(placed.is_stored, "every standing has room for one");
+        placed.evicted.into_iter().map(|(peer, entry)| (peer, entry.work)).collect()
     }
 
     /// Nobody is there.
@@ -101,10 +114,12 @@ pub enum Work {
 }
 
 impl Work {
-    /// Who wants it: ourselves, a call, or anybody's phone.
+    /// Who wants it: ourselves, a call, or anybody's phone; a receipt waits for whoever wants to sign it, and nobody for that.
     fn standing(&self) -> Standing {
         match self {
-            Work::Request { protocol: Protocol::Auth | Protocol::Lookup, .. } => Standing::Other,
+            Work::Request { protocol: Protocol::Auth | Protocol::Lookup | Protocol::Receipt, .. } => {
+                Standing::Other
+            }
             Work::Request { .. } => Standing::Own,
             Work::Stream => Standing::Met,
         }
@@ -113,6 +128,8 @@ impl Work {
 
 struct Reaching {
     since: Instant,
+    /// The best of all work.
+    standing: Standing,
     looked_up: bool,
     work: Vec<Work>,
 }
@@ -184,21 +201,16 @@ impl Driver {
     }
 
     fn perform(&mut self, peer: PeerId, work: Work) {
-        let libp2p = identity::to_libp2p(peer);
+        let cause = Cause { standing: work.standing(), ..self.payer(peer, false) };
         match work {
-            Work::Request { id, .. } if self.requests.asked.len() >= ASKED_MAX => {
-                self.out.say(NetEvent::Response { id, result: Err(RequestError::Timeout) });
-            }
-            Work::Request { id, protocol, body } => {
-                let sent = self.swarm.behaviour_mut().requests.of(protocol).send_request(&libp2p, body);
-                self.requests.asked.insert((protocol, sent), id);
-            }
-            Work::Stream => self.swarm.behaviour_mut().streams.open(libp2p),
+            Work::Request { id, protocol, body } => self.ask(cause, ToSend { id, peer, protocol, body }),
+            Work::Stream => self.swarm.behaviour_mut().streams.open(identity::to_libp2p(peer)),
         }
     }
 
     fn give_up(&mut self, peer: PeerId, work: Vec<Work>) {
         for work in work {
+            self.counters.unreached.add();
             self.out.say(match work {
                 Work::Request { id, .. } => NetEvent::Response { id, result: Err(RequestError::Unreachable) },
                 Work::Stream => NetEvent::StreamRefused { peer },
@@ -261,6 +273,29 @@ mod tests {
             (0..20).all(|n| places.reaching.contains(&peer(n)) && places.reaching.contains(&peer(100 + n)))
         );
         assert!(places.reaching.len() <= REACHING_MAX);
+    }
+
+    #[test]
+    fn questions_for_strangers_refuse_no_call_toward_the_same_peer() {
+        let (mut places, t0) = (Places::default(), Instant::now());
+        assert!(places.put(t0, peer(1), ask(0, Protocol::Auth)).is_new);
+        for n in 1..200 {
+            let refused = places.put(t0, peer(1), ask(n, Protocol::Lookup)).refused.len();
+            assert_eq!(refused, usize::from(n >= REACHING_WORK_MAX as u32), "{n}");
+        }
+        let call = places.put(t0, peer(1), Work::Stream);
+        assert!(!call.is_new);
+        let gone = &call.refused[..];
+        assert!(
+            matches!(gone, [(at, work)] if *at == peer(1) && matches!(work[..], [Work::Request { id: 31, .. }]))
+        );
+        // The place is a call's now: a flood of dead homes does not take it.
+        for n in 0..2_000 {
+            places.put(t0, peer(1_000 + n), ask(n, Protocol::Auth));
+        }
+        let work = places.reached(peer(1));
+        assert_eq!(work.len(), REACHING_WORK_MAX);
+        assert!(work.iter().any(|work| matches!(work, Work::Stream)));
     }
 
     #[test]

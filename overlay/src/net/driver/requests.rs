@@ -1,26 +1,38 @@
 //! Requests and answers.
+//!
+//! What peers ask is shared by network and peer: a question that takes its time is charged to whoever asked it, so that many keys of
+//! one machine keep nobody else from asking. What we ask waits in lines ([`super::asked`]).
 
-use super::{Driver, reach::Work};
+use super::{
+    Driver,
+    asked::{Asked, Placed, ToSend},
+    reach::Work,
+    table::Table,
+};
 use crate::{
-    net::limits::*,
+    net::{identity, limits::*},
     transport::{InboundId, NetEvent, Protocol, RequestError, RequestId},
 };
-use dots_wire::PeerId;
+use dots_wire::{PeerId, bounded::Cause};
 use libp2p::request_response::{Event, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::{collections::HashMap, io, time::Instant};
 
-#[derive(Default)]
 pub struct Requests {
-    pub(super) asked: HashMap<(Protocol, OutboundRequestId), RequestId>,
-    inbound: BTreeMap<InboundId, Inbound>,
+    asked: Asked,
+    /// Of those that were sent.
+    sent: HashMap<(Protocol, OutboundRequestId), RequestId>,
+    inbound: Table<InboundId, Inbound>,
     next: InboundId,
 }
 
+impl Default for Requests {
+    fn default() -> Requests {
+        let (asked, inbound) = (Asked::default(), Table::new(INBOUND));
+        Requests { asked, sent: HashMap::new(), inbound, next: 0 }
+    }
+}
+
 struct Inbound {
-    peer: PeerId,
     protocol: Protocol,
     channel: ResponseChannel<Vec<u8>>,
 }
@@ -60,23 +72,41 @@ impl Driver {
     ) {
         // To speak this protocol is to be of this network.
         let Some(peer) = self.announce(peer) else { return };
-        let inbound = &self.requests.inbound;
-        let of_peer = inbound.values().filter(|i| i.peer == peer).count();
-        if inbound.len() >= INBOUND_MAX || of_peer >= INBOUND_PER_PEER {
+        let cause = self.asker(peer);
+        if !self.requests.inbound.admits(cause, 0) {
             return self.counters.requests_refused.add();
         }
         self.requests.next += 1;
         let id = self.requests.next;
-        self.requests.inbound.insert(id, Inbound { peer, protocol, channel });
+        self.requests.inbound.insert(cause, id, 0, Inbound { protocol, channel });
         self.out.say(NetEvent::Request { peer, protocol, id, body });
     }
 
     pub(super) fn on_respond(&mut self, id: InboundId, body: Option<Vec<u8>>) {
-        let Some(Inbound { protocol, channel, .. }) = self.requests.inbound.remove(&id) else { return };
+        let Some(Inbound { protocol, channel }) = self.requests.inbound.remove(&id) else { return };
         // A channel that is dropped ends the stream without an answer.
         if let Some(body) = body.filter(|b| b.len() <= RESPONSE_MAX) {
             let _ = self.swarm.behaviour_mut().requests.of(protocol).send_response(channel, body);
         }
+    }
+
+    /// Asks a peer that is connected, at once or when it is its turn.
+    pub(super) fn ask(&mut self, cause: Cause, ask: ToSend) {
+        let id = ask.id;
+        match self.requests.asked.put(Instant::now(), cause, ask) {
+            Placed::Send(ask) => self.send(ask),
+            Placed::Waits => self.counters.asks_waited.add(),
+            Placed::Full => {
+                self.counters.asks_full.add();
+                self.out.say(NetEvent::Response { id, result: Err(RequestError::Timeout) });
+            }
+        }
+    }
+
+    fn send(&mut self, ToSend { id, peer, protocol, body }: ToSend) {
+        let to = identity::to_libp2p(peer);
+        let sent = self.swarm.behaviour_mut().requests.of(protocol).send_request(&to, body);
+        self.requests.sent.insert((protocol, sent), id);
     }
 
     fn on_answer(
@@ -85,14 +115,38 @@ impl Driver {
         sent: OutboundRequestId,
         result: Result<Vec<u8>, RequestError>,
     ) {
-        if let Some(id) = self.requests.asked.remove(&(protocol, sent)) {
-            self.out.say(NetEvent::Response { id, result });
+        if let Some(id) = self.requests.sent.remove(&(protocol, sent)) {
+            self.answered(id, result);
         }
     }
 
-    /// Requests whose asker has gone or has waited too long.
-    pub(super) fn expire_requests(&mut self) {
-        self.requests.inbound.retain(|_, inbound| inbound.channel.is_open());
+    /// What waited for that is sent, or ends too where its peer has gone.
+    fn answered(&mut self, id: RequestId, result: Result<Vec<u8>, RequestError>) {
+        let mut ended = Some((id, result));
+        while let Some((id, result)) = ended.take() {
+            match &result {
+                Ok(_) => {}
+                Err(RequestError::Timeout) => self.counters.asks_timeout.add(),
+                Err(RequestError::Refused) => self.counters.asks_refused.add(),
+                Err(RequestError::Unreachable) => self.counters.asks_unreachable.add(),
+            }
+            self.out.say(NetEvent::Response { id, result });
+            match self.requests.asked.ended(id) {
+                Some(next) if self.swarm.is_connected(&identity::to_libp2p(next.peer)) => self.send(next),
+                Some(next) => ended = Some((next.id, Err(RequestError::Unreachable))),
+                None => {}
+            }
+        }
+    }
+
+    /// Requests whose asker has gone or has waited too long, and what has waited too long for its turn.
+    pub(super) fn expire_requests(&mut self, now: Instant) {
+        for id in self.requests.inbound.over(|inbound| !inbound.channel.is_open()) {
+            self.requests.inbound.remove(&id);
+        }
+        for id in self.requests.asked.late(now) {
+            self.answered(id, Err(RequestError::Timeout));
+        }
     }
 }
 
@@ -105,5 +159,49 @@ fn meaning(error: &OutboundFailure) -> RequestError {
         OutboundFailure::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => RequestError::Refused,
         OutboundFailure::Io(e) if e.kind() == io::ErrorKind::InvalidData => RequestError::Refused,
         OutboundFailure::Io(_) => RequestError::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dots_wire::bounded::{Standing, network_of};
+    use std::net::Ipv4Addr;
+
+    fn cause(standing: Standing, network: u8, who: u64) -> Cause {
+        let network = network_of(Ipv4Addr::new(192, 0, network, 1).into());
+        Cause { network, ..Cause::new(standing) }.by(&who.to_be_bytes())
+    }
+
+    /// Takes places until none is left for it; how many.
+    fn fill(table: &mut Table<u64, ()>, next: &mut u64, cause: impl Fn(u64) -> Cause) -> usize {
+        let mut taken = 0;
+        for n in 0..100_000 {
+            if table.admits(cause(n), 0) {
+                *next += 1;
+                table.insert(cause(n), *next, 0, ());
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn questions_that_are_never_answered_take_no_place_from_who_asks_elsewhere() {
+        let (mut table, mut next) = (Table::new(INBOUND), 0);
+        // Sixty-four keys of one machine, then four networks more.
+        let one = fill(&mut table, &mut next, |n| cause(Standing::Other, 1, n % 64));
+        assert!((1_000..INBOUND_MAX).contains(&one), "{one}");
+        let neighbour = cause(Standing::Other, 2, 1_000);
+        assert!((0..20).all(|_| table.admits(neighbour, 0)), "somebody of another network");
+        fill(&mut table, &mut next, |n| cause(Standing::Other, 100 + (n % 4) as u8, n));
+        assert!(table.admits(neighbour, 0), "who holds nothing is heard");
+        let chosen = fill(&mut table, &mut next, |n| cause(Standing::Met, 3, 2_000 + n % 4));
+        assert!(chosen > 400, "{chosen}: peers that we dialled have room of their own");
+        // What ends gives its place back.
+        for key in table.over(|()| true) {
+            table.remove(&key);
+        }
+        assert_eq!(table.len(), 0);
     }
 }

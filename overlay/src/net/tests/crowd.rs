@@ -1,6 +1,7 @@
 //! Many peers: finding each other, gossip, restarts.
 
 use super::*;
+use crate::transport::Verdict;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -30,7 +31,7 @@ async fn gossiper(mut peer: Peer, n: u8, peers: usize, done: mpsc::Sender<u8>, p
                 panic!("{n} lost {other} of {}: {:?}", connected.len(), peer.net.counters())
             }
             NetEvent::Gossip { id, body, .. } => {
-                peer.say(NetCommand::GossipVerdict { id, accept: true });
+                peer.say(NetCommand::GossipVerdict { id, verdict: Verdict::Forward });
                 assert!(heard.insert(body), "one message twice");
                 if heard.len() == peers - 1 {
                     done.send(n).await.expect("the test waits");
@@ -207,10 +208,10 @@ async fn who_passes_on_invalid_messages_is_no_longer_heard() {
         match heard {
             Ok((from, id, _)) => {
                 assert_eq!(from, a.id);
-                b.say(NetCommand::GossipVerdict { id, accept: false });
+                b.say(NetCommand::GossipVerdict { id, verdict: Verdict::Reject });
             }
             Err(_) => {
-                c.say(NetCommand::GossipVerdict { id: of_c, accept: true });
+                c.say(NetCommand::GossipVerdict { id: of_c, verdict: Verdict::Forward });
                 assert_eq!(b.take("a message", gossip).await.0, c.id);
                 // Nine are enough; what it counts fades by a hundredth a second, so that a slow run may hear one more.
                 return assert!((9..=10).contains(&n), "{n} invalid messages were heard");
