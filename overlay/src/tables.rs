@@ -188,7 +188,7 @@ fn neighbours() -> Vec<Limit> {
 #[cfg(feature = "net")]
 fn net() -> Vec<Limit> {
     use crate::net::limits;
-    use Full::{HeaviestGives, Otherwise};
+    use Full::{HeaviestGives, Otherwise, Refused};
     vec![
         Limit::table(
             "net/driver/dht Dht.held",
@@ -218,26 +218,33 @@ fn net() -> Vec<Limit> {
             "the peer",
             Otherwise("one that was never met goes"),
         ),
-        Limit::made(
+        Limit::table(
             "net/driver/requests Requests.inbound",
             "questions of peers that wait for our answer",
-            (limits::INBOUND_MAX, limits::INBOUND_MAX * 512),
-            "the peer",
-            Otherwise("it is not answered"),
+            limits::INBOUND,
+            "the peer, behind its network; 30 % is for realms that we met",
+            Refused("it is not answered"),
         ),
-        Limit::made(
+        Limit::table(
             "net/driver/requests Requests.asked",
-            "our questions to peers",
-            (limits::ASKED_MAX, limits::ASKED_MAX * 128),
-            "who asks; see the peer's own table of questions",
-            Otherwise("it has failed"),
+            "our questions to peers, sent or waiting in line",
+            limits::ASKED,
+            "who asks, and whom; 35 % is for ourselves, 20 % for callers",
+            Refused("it has failed at once, and is counted"),
         ),
-        Limit::made(
-            "net/driver/gossip Gossip.pending",
+        Limit::table(
+            "net/driver/gossip Pending.0",
             "gossip that waits for a verdict",
-            (limits::VERDICTS_MAX, limits::VERDICTS_MAX * 256),
-            "the neighbour",
-            Otherwise("it is not passed on"),
+            limits::VERDICTS,
+            "the neighbour, behind its network",
+            HeaviestGives,
+        ),
+        Limit::table(
+            "net/driver/peers Incoming.0",
+            "connections from outside",
+            limits::INCOMING,
+            "the address, behind its network",
+            HeaviestGives,
         ),
     ]
 }

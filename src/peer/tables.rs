@@ -72,6 +72,13 @@ fn calls_and_questions() -> Vec<Limit> {
             HeaviestGives,
         ),
         Limit::table(
+            "rate Buckets.shared",
+            "what all peers of a network may ask",
+            rate::NETWORKS,
+            "the network",
+            HeaviestGives,
+        ),
+        Limit::table(
             "rate Buckets.of_networks",
             "what networks may ask",
             rate::NETWORKS,

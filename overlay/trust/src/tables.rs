@@ -104,5 +104,12 @@ pub fn limits() -> Vec<Limit> {
             "the phone's network",
             HeaviestGives,
         ),
+        Limit::table(
+            "visitors Visitors.asked",
+            "how often phones of a network have us ask their homes",
+            visitors::ASKING,
+            "the phone's network",
+            HeaviestGives,
+        ),
     ]
 }

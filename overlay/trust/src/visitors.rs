@@ -23,7 +23,7 @@ pub(crate) const RIGHT: Limits = Limits::new(8 << 20, 50_000);
 const RIGHT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Questions that one network of phones makes us ask of homes: half of what one home answers.
 const ASKED: Allowance = Allowance::new(1_000.0, 2_000.0);
-const ASKING: Limits = Limits::new(1 << 20, 8_192);
+pub(crate) const ASKING: Limits = Limits::new(1 << 20, 8_192);
 
 pub struct Visitors {
     /// By network and realm.
