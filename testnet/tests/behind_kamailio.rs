@@ -17,7 +17,7 @@ fn phone(user: &str, realm: &str, outbound: &str, tone: f64) -> Baresip {
     let more = format!(";outbound=\"sip:{outbound}\"");
     let account = Account {
         user,
-        password: "secret behind a proxy",
+        password: "behind-a-proxy",
         server: realm,
         transport: "udp",
         more: &more,
@@ -47,8 +47,8 @@ fn calls_cross_the_overlay_through_a_kamailio_both_ways() {
     let mut a = Peer::start("a.net", &[]).unwrap();
     let mut b = Peer::join(&a, "b.net", &[]).unwrap();
     a.meets(&b).unwrap();
-    a.account("alice@a.net", "secret behind a proxy").unwrap();
-    b.account("dave@b.net", "secret behind a proxy").unwrap();
+    a.account("alice@a.net", "behind-a-proxy").unwrap();
+    b.account("dave@b.net", "behind-a-proxy").unwrap();
     let edge = Kamailio::before(b.sip().unwrap()).unwrap();
     let mut alice = phone("alice", "a.net", a.sip().unwrap(), 440.0);
     let mut dave = phone("dave", "b.net", &edge.server, 1000.0);
