@@ -256,8 +256,9 @@ impl Peer {
             Sip::Resolve { id, aor, is_again: false } => {
                 // A phone that is registered here rings without anybody being asked.
                 let is_here = !self.sip.bindings().reachable(&aor, now.wall.0).is_empty();
-                let caller = self.auth.asked_for.caller(now, &aor).map(str::to_owned);
-                if is_here || !self.namer(now).wait_for_realm_of(id, &aor, caller.as_deref()) {
+                let caller =
+                    self.auth.asked_for.caller(now, &aor).map(|(aor, network)| (aor.to_owned(), network));
+                if is_here || !self.namer(now).wait_for_realm_of(id, &aor, caller) {
                     self.finder(now).on_resolve(id, aor);
                 }
             }

@@ -94,7 +94,9 @@ impl Session {
 
     pub fn is_answered(&self) -> bool {
         match &self.stage {
-            Stage::Forwarding(forwarding) => forwarding.context.is_answered(),
+            Stage::Forwarding(forwarding) => {
+                forwarding.context.is_answered() && !forwarding.is_searching_again()
+            }
             _ => false,
         }
     }

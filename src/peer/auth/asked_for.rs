@@ -7,9 +7,10 @@ use dots_overlay::names::Realms;
 use dots_trust::answer::Answer;
 use dots_wire::{
     Hash, Now,
-    bounded::{Cache, Cause, Limits, Standing, Weight},
+    bounded::{Cache, Cause, Limits, Standing, Weight, network_of},
 };
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +22,8 @@ pub struct AskedFor(Cache<String, Caller>);
 struct Caller {
     at: Instant,
     aor: String,
+    /// Of his phone.
+    network: u64,
     method: String,
     /// Of a foreign home; we make our own.
     grant: Option<Arc<[u8]>>,
@@ -43,17 +46,19 @@ impl Default for AskedFor {
 }
 
 impl AskedFor {
-    pub(super) fn note(&mut self, now: Now, answer: &Answer, grant: Option<Arc<[u8]>>) {
+    pub(super) fn note(&mut self, now: Now, answer: &Answer, phone: IpAddr, grant: Option<Arc<[u8]>>) {
         let Some(target) = answer.target.clone() else { return };
         let cause = Cause::new(Standing::Other).by(answer.aor.as_bytes());
-        let caller = Caller { at: now.mono, aor: answer.aor.clone(), method: answer.method.clone(), grant };
+        let (aor, method) = (answer.aor.clone(), answer.method.clone());
+        let caller = Caller { at: now.mono, aor, network: network_of(phone), method, grant };
         self.0.insert(cause, target, caller);
     }
 
-    /// Who called `target` last.
-    pub fn caller(&self, now: Now, target: &str) -> Option<&str> {
+    /// Who called `target` last, and from which network.
+    pub fn caller(&self, now: Now, target: &str) -> Option<(&str, u64)> {
         let caller = self.0.get(target)?;
-        (now.mono.saturating_duration_since(caller.at) <= CALLER_LIFE).then_some(caller.aor.as_str())
+        let is_new = now.mono.saturating_duration_since(caller.at) <= CALLER_LIFE;
+        is_new.then_some((caller.aor.as_str(), caller.network))
     }
 
     /// A grant for a request to `target` of a phone of ours, to show to the target's home, and the caller.

@@ -92,7 +92,7 @@ impl Authenticator<'_> {
             // Nothing is signed here: a home needs no grant to bind phones of its own realm, and the grant of a
             // call is made when the call leaves for another peer.
             Ok(()) => {
-                self.auth.asked_for.note(self.now, &admitted.answer, None);
+                self.auth.asked_for.note(self.now, &admitted.answer, phone, None);
                 let not_after_ms = self.now.wall.plus(BIND_LIFE_MAX).0;
                 self.verified(ask, Ok(Vouch { aor, grant: [].into(), not_after_ms }));
             }

@@ -87,7 +87,7 @@ impl Authenticator<'_> {
                 let result = self.check_grant(&answer.aor, permit, &grant);
                 if let Ok(vouch) = &result {
                     self.auth.visitors.was_right(self.now.mono, &answer.aor, phone);
-                    self.auth.asked_for.note(self.now, answer, Some(vouch.grant.clone()));
+                    self.auth.asked_for.note(self.now, answer, phone, Some(vouch.grant.clone()));
                 }
                 return self.verified(ask, result);
             }

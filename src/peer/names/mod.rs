@@ -42,11 +42,12 @@ use std::time::{Duration, Instant};
 pub const RECORDS_MAX: usize = 64;
 /// Names that one question may hold.
 const NAMES_ASKED_MAX: usize = 8;
-/// Searches for realms that one network of phones makes us begin, one account that calls, and all accounts of its realm; those that
-/// did lately.
+/// Searches for realms that one network of phones makes us begin, one account that calls, all accounts of its realm, and all that call
+/// from its network; those that did lately.
 const SEARCHES: Allowance = Allowance::new(1.0, 30.0);
 const SEARCHES_OF_CALLER: Allowance = Allowance::new(0.5, 10.0);
 const SEARCHES_OF_REALM: Allowance = Allowance::new(5.0, 50.0);
+const SEARCHES_OF_PLACE: Allowance = Allowance::new(5.0, 50.0);
 pub(crate) const SEARCHING: Limits = Limits::new(512 * 1024, 4_096);
 /// Neighbours asked about a realm that we know nothing of.
 const NEIGHBOURS_ASKED: usize = 8;
@@ -75,14 +76,15 @@ pub(super) struct Asking {
 pub(super) enum Searcher<'a> {
     /// A phone of this network, which has proved nothing.
     Phone(u64),
-    /// An account, which has; none: nobody knows any more which.
-    Caller(Option<&'a str>),
+    /// An account, which has, and its network; none: nobody knows any more which.
+    Caller(Option<(&'a str, u64)>),
 }
 
 /// A bucket of searches, by what it is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Purse {
     Network(u64),
+    Place(u64),
     Realm(u64),
     Account(u64),
 }
@@ -97,6 +99,7 @@ impl Purse {
     fn allowance(self) -> Allowance {
         match self {
             Purse::Network(_) => SEARCHES,
+            Purse::Place(_) => SEARCHES_OF_PLACE,
             Purse::Realm(_) => SEARCHES_OF_REALM,
             Purse::Account(_) => SEARCHES_OF_CALLER,
         }
@@ -105,7 +108,7 @@ impl Purse {
     fn cause(self) -> Cause {
         let stranger = Cause::new(Standing::Other);
         match self {
-            Purse::Network(network) => Cause { network, ..stranger },
+            Purse::Network(network) | Purse::Place(network) => Cause { network, ..stranger },
             Purse::Realm(realm) => Cause { realm, ..stranger },
             Purse::Account(who) => Cause { who, ..stranger },
         }
@@ -113,15 +116,16 @@ impl Purse {
 }
 
 impl Searcher<'_> {
-    /// Every bucket must have something left: a realm is as free as a key, and an account in it too.
+    /// Every bucket must have something left: accounts are free, and so are realms, each as free as a key.
     fn purses(self) -> Vec<Purse> {
         match self {
             Searcher::Phone(network) => vec![Purse::Network(network)],
-            Searcher::Caller(aor) => {
-                let aor = aor.unwrap_or_default();
+            Searcher::Caller(caller) => {
+                let (aor, network) = caller.unwrap_or_default();
                 vec![
                     Purse::Account(Cause::name(aor.as_bytes())),
                     Purse::Realm(Cause::name(realm_of(aor).as_bytes())),
+                    Purse::Place(network),
                 ]
             }
         }
@@ -305,8 +309,9 @@ impl Namer<'_> {
     }
 
     /// A call to `aor`, whose realm nobody here has heard of, waits until it is found or nobody knows it. `false`: it need not.
-    pub fn wait_for_realm_of(&mut self, id: AskId, aor: &str, caller: Option<&str>) -> bool {
+    pub fn wait_for_realm_of(&mut self, id: AskId, aor: &str, caller: Option<(String, u64)>) -> bool {
         let realm = realm_of(aor);
+        let caller = caller.as_ref().map(|(aor, network)| (aor.as_str(), *network));
         let waits = self.realms.lookup(realm, self.now.wall).is_none()
             && self.ask_for_realm(realm, Searcher::Caller(caller)) == Verdict::UnderWay;
         if waits {
@@ -418,20 +423,27 @@ mod tests {
     #[test]
     fn who_calls_made_up_realms_without_end_stops_nobody_elses_search() {
         let (mut asking, now) = (Asking::default(), Instant::now());
-        fn caller(aor: &str) -> Searcher<'_> {
-            Searcher::Caller(Some(aor))
+        fn caller(aor: &str, network: u64) -> Searcher<'_> {
+            Searcher::Caller(Some((aor, network)))
         }
-        assert_eq!(begun(&mut asking, now, caller("eve@free.test"), 1_000), 10, "one account");
+        assert_eq!(begun(&mut asking, now, caller("eve@free.test", 1), 1_000), 10, "one account");
         // Her thousand accounts of one free realm.
         let mut all = 0;
         for n in 0..1_000 {
             let aor = format!("eve{n}@free.test");
-            all += begun(&mut asking, now, caller(&aor), 10);
+            all += begun(&mut asking, now, caller(&aor, 100 + n), 10);
         }
         assert_eq!(all, 40, "and all accounts of her realm");
-        assert_eq!(begun(&mut asking, now, caller("alice@a.test"), 5), 5, "somebody else");
+        // And her thousand realms.
+        all = 0;
+        for n in 0..1_000 {
+            let aor = format!("eve@free{n}.test");
+            all += begun(&mut asking, now, caller(&aor, 2), 10);
+        }
+        assert_eq!(all, 50, "all who call from her network");
+        assert_eq!(begun(&mut asking, now, caller("alice@a.test", 3), 5), 5, "somebody else");
         assert_eq!(begun(&mut asking, now, Searcher::Phone(7), 100), 30);
         assert_eq!(begun(&mut asking, now, Searcher::Phone(8), 5), 5);
-        assert_eq!(begun(&mut asking, now + Duration::from_secs(20), caller("eve@free.test"), 100), 10);
+        assert_eq!(begun(&mut asking, now + Duration::from_secs(20), caller("eve@free.test", 1), 100), 10);
     }
 }
