@@ -37,6 +37,8 @@ struct Doubt {
     /// Others were told that it is silent.
     is_said: bool,
     said_at: Option<Instant>,
+    /// Of the last call that it let run out: two at once are one silence, for one packet that was too long is no absence.
+    unanswered_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,12 @@ impl Watch {
 
     /// A call to it ran out without a word, or its connection closed: it is looked at at once.
     pub fn on_unanswered(&mut self, now: Now, row: Row) -> Option<Life> {
+        let doubt = self.doubt(row);
+        let lately = |at: Instant| now.mono.saturating_duration_since(at) < SOON;
+        if doubt.unanswered_at.is_some_and(lately) {
+            return None;
+        }
+        doubt.unanswered_at = Some(now.mono);
         self.on_silence(now, row, Duration::ZERO)
     }
 
@@ -123,8 +131,13 @@ impl Watch {
         self.doubted.is_empty()
     }
 
+    fn doubt(&mut self, row: Row) -> &mut Doubt {
+        let fresh = Doubt { silences: 0, is_said: false, said_at: None, unanswered_at: None };
+        self.doubted.entry(row).or_insert(fresh)
+    }
+
     fn on_silence(&mut self, now: Now, row: Row, again: Duration) -> Option<Life> {
-        let doubt = self.doubted.entry(row).or_insert(Doubt { silences: 0, is_said: false, said_at: None });
+        let doubt = self.doubt(row);
         doubt.silences = doubt.silences.saturating_add(1);
         let is_first = doubt.silences < SILENCES;
         let may_say = doubt.said_at.is_none_or(|at| now.mono.saturating_duration_since(at) >= SAY_AGAIN);
@@ -202,7 +215,12 @@ mod tests {
             ("a third is no news", &[silent, silent, silent], None),
             ("not in a row", &[silent, alive, silent], None),
             ("a call without an answer counts", &[silent, Unanswered], Some(Life::Silent)),
-            ("two calls, and it never answered a ping", &[Unanswered, Unanswered], Some(Life::Silent)),
+            ("two calls at once", &[Unanswered, Unanswered], None),
+            (
+                "two calls, and it never answered a ping",
+                &[Unanswered, Wait(5), Unanswered],
+                Some(Life::Silent),
+            ),
             ("pings that it never answered", &[Ping(Life::Unpingable); 5], None),
             ("its connection is gone", &[Unreachable], Some(Life::Silent)),
             ("it is back", &[silent, silent, alive], Some(Life::Alive)),
