@@ -25,7 +25,7 @@ pub const BATCH_LATER: Duration = Duration::from_secs(10);
 const BATCH_BYTES: usize = 40 * 1024;
 const BATCH_EVENTS: usize = entry::EVENTS_MAX;
 /// Events that wait for a slow disk.
-pub(crate) const PENDING_BYTES_MAX: usize = 12 * 1024 * 1024;
+pub(crate) const PENDING_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Entries handed to the disk and not yet durable.
 pub(crate) const UNWRITTEN_MAX: usize = 256;
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(3600);

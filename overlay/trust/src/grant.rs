@@ -277,7 +277,7 @@ pub struct Shown {
 }
 
 /// Call grants of the last minute: 1,000 a second.
-pub(crate) const SHOWN: Limits = Limits::new(8 << 20, 65_536).reserving([0, 300, 150, 0]);
+pub(crate) const SHOWN: Limits = Limits::new(6 << 20, 65_536).reserving([0, 300, 150, 0]);
 
 impl Default for Shown {
     fn default() -> Shown {

@@ -8,7 +8,7 @@ use dots_wire::{
 use std::time::Duration;
 
 /// Roaming phones whose grants we remember, each charged to its account: one that registers everywhere loses its own.
-pub(crate) const ROAMING: Limits = Limits::new(16 << 20, 65_536);
+pub(crate) const ROAMING: Limits = Limits::new(12 << 20, 65_536);
 /// A serving peer whose log reaches us, and that has not said in it by then what we granted, has bound nothing: our answer
 /// was lost, or the phone took leave.
 const ROAMING_UNHEARD: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use dots_wire::{
 use std::{collections::VecDeque, time::Duration};
 
 /// Records by other keys, kept until DNS has answered. Whoever makes up keys by the thousand takes from what his network brought.
-pub(crate) const CLAIMED: Limits = Limits::new(4 << 20, 4_096);
+pub(crate) const CLAIMED: Limits = Limits::new(2 << 20, 4_096);
 /// An answer of DNS counts for this long; and so many keys of one name in it.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(crate) const HEARD: Limits = Limits::new(2 << 20, 8_192);

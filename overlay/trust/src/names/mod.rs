@@ -36,7 +36,7 @@ const NAME_CHARS: usize = 20;
 /// Realms whose records we keep (few in tests, which fill it). At the limit what has expired goes, then a name of whoever has brought most.
 pub(crate) const REALMS_MAX: usize = if cfg!(test) { 2_500 } else { 50_000 };
 /// What these take with their records, which may have 4 KiB each.
-pub(crate) const KNOWN_BYTES_MAX: usize = 20 << 20;
+pub(crate) const KNOWN_BYTES_MAX: usize = 16 << 20;
 /// A realm beside its texts: its row, and its places in three indexes.
 const ROW_BYTES: usize = 700;
 /// Names that one peer can bring us on nothing but its word.
