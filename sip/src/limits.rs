@@ -14,8 +14,8 @@ pub const AOR_BYTES_MAX: usize = 255;
 /// One of a branch, a tag or a Call-ID: they name things in our tables.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// All server and client transactions together, bytes: the answers of 30 s at 8,500 requests a second.
-pub const TRANSACTION_BYTES_MAX: usize = 220 << 20;
+/// All server and client transactions together, bytes: the answers of 30 s at 8,000 requests a second.
+pub const TRANSACTION_BYTES_MAX: usize = 212 << 20;
 /// What only hops that have proved themselves may use of it: phones that are registered here, and connected peers.
 pub const TRANSACTION_BYTES_RESERVED: usize = TRANSACTION_BYTES_MAX / 4;
 /// Requests that wait for a nonce to be challenged with; a home answers within a round trip.

@@ -175,7 +175,7 @@ fn a_flood_for_a_home_that_is_slow_keeps_nobody_from_being_challenged() {
         asked.iter().any(|out| matches!(out, Output::Challenge { .. }))
     };
     let waiting = (0..20_000).filter(|n| from(&mut desk, "192.0.2.1", *n)).count();
-    assert!((4_000..12_000).contains(&waiting), "{waiting}");
+    assert!((2_000..6_000).contains(&waiting), "{waiting}");
     for n in 0..50 {
         assert!(from(&mut desk, "198.51.100.7", 50_000 + n), "another network");
     }

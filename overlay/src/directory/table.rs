@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What homes granted: a million bindings. Own and pinned realms, and those that our phones talk to, have room that others
 /// cannot take, and so have strangers, who share theirs.
-pub const KEPT: Limits = Limits::new(112 * 1024 * 1024, 220_000).reserving([250, 200, 150, 150]);
+pub const KEPT: Limits = Limits::new(108 * 1024 * 1024, 212_000).reserving([250, 200, 150, 150]);
 /// What nobody has judged.
-pub const WAITING: Limits = Limits::new(12 * 1024 * 1024, 18_750);
+pub const WAITING: Limits = Limits::new(32 * 1024 * 1024, 50_000);
 /// It is not asked to be said again.
 pub const NEVER: Timestamp = Timestamp(u64::MAX);
 

@@ -20,7 +20,7 @@ const CHAIN_BYTES_PER_BINDING: usize = 4 * 1024;
 const UNPAID_BYTES_MAX: usize = 64 * 1024;
 const UNJUDGED_BYTES_MAX: usize = 512 * 1024;
 /// Entries kept in all; above, unpaid authors go, then the longest chains lose their oldest entries.
-pub(crate) const TOTAL_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub(crate) const TOTAL_BYTES_MAX: usize = 120 * 1024 * 1024;
 /// Peers that the operator named.
 const TRUSTED_MAX: usize = 1_000;
 

@@ -2,6 +2,7 @@
 
 use crate::{
     Flow, Output, Transport,
+    address::realm_of,
     cx::Cx,
     hop::Hop,
     ids::PingId,
@@ -55,7 +56,9 @@ pub(crate) fn options(cx: &mut Cx<'_>, binding: &Binding, flow: Flow) -> Option<
     let ids = PingIds { sent_by: &sent_by, branch: &text, from_tag: &from_tag, call_id: &call_id, cseq: 1 };
     let request = Message::parse(build_options(binding, flow.transport, &ids)).ok()?;
     let hop = Hop::Phone(flow);
-    Some(Outgoing { hop, branch, request, grant: None, about: About::Other, first_word_within: None })
+    let is_proved = flow == binding.flow && !cx.config().contacts_any.contains(realm_of(&binding.aor));
+    let (about, first_word_within) = (About::Other, None);
+    Some(Outgoing { hop, branch, request, grant: None, about, first_word_within, is_proved })
 }
 
 /// Whatever comes back is life.

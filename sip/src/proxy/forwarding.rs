@@ -14,6 +14,7 @@ use super::{
     target::Target,
 };
 use crate::{
+    address::realm_of,
     border::{Crossing, parties::Parties},
     cx::Cx,
     hop::Hop,
@@ -304,7 +305,15 @@ impl Forwarding {
         };
         // Before it leaves: whoever carries it adds to what is known of the call.
         self.tell(hands.cx, new, (&target.side(), None), CallProgress::Started, new.request.body());
-        let outgoing = Outgoing { hop: target.hop(), branch, request, grant, about, first_word_within };
+        let is_proved = match target {
+            Target::Phone(place) => {
+                let anywhere = hands.cx.config().contacts_any.contains(realm_of(&place.aor));
+                place.reached_at() == place.flow && !anywhere
+            }
+            Target::Flow(_) | Target::Peer(_) => true,
+        };
+        let hop = target.hop();
+        let outgoing = Outgoing { hop, branch, request, grant, about, first_word_within, is_proved };
         hands.tx.request(hands.cx, outgoing, User::Proxy(self.id))
     }
 

@@ -97,7 +97,6 @@ impl Session {
         match result {
             Ok(vouch) => {
                 cx.proved(&self.flow);
-                tx.proved(&self.flow);
                 self.write(cx, tx, bindings, &vouch);
             }
             // The same nonce again: phones see from it that asking anew will not help (a new one sends some into a

@@ -21,6 +21,8 @@ pub(super) struct ClientRow {
     /// A CANCEL waits for a provisional response; with its Reason (RFC 3326).
     pending_cancel: Option<Option<String>>,
     is_quick: bool,
+    /// Whoever registered from there has proved that it is his.
+    pub is_proved: bool,
     pub charged: usize,
     pub deadline: Option<Instant>,
 }
@@ -41,7 +43,7 @@ impl ClientRow {
     /// A row for `request`, which has been sent to `hop`.
     pub fn new(
         now: Instant,
-        (hop, user): (Hop, User),
+        (hop, user, is_proved): (Hop, User, bool),
         (request, method): (Message, Method),
         first_word_within: Option<Duration>,
         charged: usize,
@@ -60,6 +62,7 @@ impl ClientRow {
             ack: None,
             pending_cancel: None,
             is_quick: first_word_within.is_some(),
+            is_proved,
             charged,
             deadline: None,
         }
@@ -138,7 +141,7 @@ impl ClientRow {
         };
         match (verdict, &self.request) {
             (Client::Resend, Some(request)) => {
-                match sockets.may_send(cx.now.mono, &self.hop, request.raw().len()) {
+                match self.is_proved || sockets.may_send(cx.now.mono, &self.hop, request.raw().len()) {
                     true => cx.send(&self.hop, request.clone()),
                     false => cx.count("sip_unheard_unsent"),
                 }

@@ -69,7 +69,7 @@ impl Clients {
         outgoing: Outgoing,
         user: User,
     ) -> Option<ClientKey> {
-        let Outgoing { hop, branch, request, grant, about, first_word_within } = outgoing;
+        let Outgoing { hop, branch, request, grant, about, first_word_within, is_proved } = outgoing;
         let charged = Clients::ROW_BYTES + request.held_bytes();
         if !shares.has_room(&hop.network(), charged, Standing::Known) {
             cx.count("sip_overload");
@@ -77,14 +77,20 @@ impl Clients {
         }
         let method = Method::of(&request);
         let key = ClientKey { branch, is_cancel: method == Method::Cancel };
-        if self.sockets.may_send(cx.now.mono, &hop, request.raw().len()) {
+        if is_proved || self.sockets.may_send(cx.now.mono, &hop, request.raw().len()) {
             cx.send_with(&hop, request.clone(), grant, about);
         } else {
             cx.count("sip_unheard_unsent");
         }
         shares.charge(&hop.network(), charged);
         self.by_hop.insert((hop.clone(), key));
-        let row = ClientRow::new(cx.now.mono, (hop, user), (request, method), first_word_within, charged);
+        let row = ClientRow::new(
+            cx.now.mono,
+            (hop, user, is_proved),
+            (request, method),
+            first_word_within,
+            charged,
+        );
         let before = self.rows.insert(key, Box::new(row));
         assert!(before.is_none(), "a branch is used once");
         self.reschedule(key);
@@ -96,10 +102,11 @@ impl Clients {
     pub fn cancel(&mut self, cx: &mut Cx<'_>, shares: &mut Shares, key: ClientKey, reason: Option<&str>) {
         let Some(row) = self.rows.get_mut(&key) else { return };
         let Some(request) = row.cancel(cx.now.mono, reason) else { return };
-        let hop = row.hop.clone();
+        let (hop, is_proved) = (row.hop.clone(), row.is_proved);
         self.reschedule(key);
         let (branch, about) = (key.branch, About::Other);
-        let outgoing = Outgoing { hop, branch, request, grant: None, about, first_word_within: None };
+        let outgoing =
+            Outgoing { hop, branch, request, grant: None, about, first_word_within: None, is_proved };
         self.request(cx, shares, outgoing, User::Nobody);
     }
 
@@ -125,7 +132,9 @@ impl Clients {
             cx.count("stray_response");
             return None;
         }
-        self.sockets.heard(&row.hop);
+        if !row.is_proved {
+            self.sockets.heard(&row.hop);
+        }
         let status = response.status().unwrap_or_default();
         let is_news = row.on_response(cx, status, &response);
         let user = row.user;
@@ -156,11 +165,6 @@ impl Clients {
         };
         self.drop(shares, key);
         (user != User::Nobody).then_some(event)
-    }
-
-    /// A phone has proved its account from there.
-    pub fn heard(&mut self, hop: &Hop) {
-        self.sockets.heard(hop);
     }
 
     /// A connection or link broke: what waits for it is lost, one event after the other.

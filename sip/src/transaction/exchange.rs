@@ -91,4 +91,6 @@ pub(crate) struct Outgoing {
     pub about: About,
     /// For how long the hop may be silent; `None`: as long as the RFC says.
     pub first_word_within: Option<Duration>,
+    /// It goes where a phone registered from: its nonce has reached it there. Else little is sent before an answer has come.
+    pub is_proved: bool,
 }

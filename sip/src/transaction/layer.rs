@@ -17,7 +17,6 @@ use super::{
     Event, NewRequest, Outgoing, Received, Standing, User, clients::Clients, servers::Servers, shares::Shares,
 };
 use crate::{
-    Flow,
     cx::Cx,
     hop::Hop,
     ids::{ClientKey, Method, ServerKey},
@@ -41,11 +40,6 @@ impl Transactions {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.servers.next_deadline(), self.clients.next_deadline()].into_iter().flatten().min()
-    }
-
-    /// A phone has proved its account on this flow: its nonce has reached it there.
-    pub fn proved(&mut self, flow: &Flow) {
-        self.clients.heard(&Hop::Phone(*flow));
     }
 
     /// A request came from `hop`; its answers go to `answered`.

@@ -131,7 +131,7 @@ pub(super) struct Servers {
 }
 
 /// There is room for the answers of 30 s at 15,000 requests a second, of 350 bytes each.
-const _: () = assert!(30 * 8_500 * (Servers::ROW_BYTES + weight::block(350)) <= TRANSACTION_BYTES_MAX);
+const _: () = assert!(30 * 8_000 * (Servers::ROW_BYTES + weight::block(350)) <= TRANSACTION_BYTES_MAX);
 
 impl Servers {
     /// What a row takes beyond its messages.

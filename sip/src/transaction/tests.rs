@@ -93,6 +93,7 @@ impl World {
                 grant: None,
                 about: About::Other,
                 first_word_within: quick.then_some(TRYING_WITHIN),
+                is_proved: true,
             };
             (layer.request(cx, outgoing, USER()).expect("there is room"), request)
         });

@@ -1,9 +1,9 @@
 //! How much is sent by UDP to an address from which nothing has come.
 //!
 //! Whoever has an account may name a socket in a Contact that is not his, and what we ask there is repeated up to eleven times:
-//! so a peer would be a way to send a lot to somebody who never wanted any of it. Until an answer has come from an address, or
-//! a phone has proved its account from there (its nonce reached it), all that is sent to it is one small budget, whatever the
-//! number of requests, branches and Contacts that lead there. A host has many ports, so what goes to all of them that have not
+//! so a peer would be a way to send a lot to somebody who never wanted any of it. Where a phone registered from, its nonce has reached
+//! it; anywhere else all that is sent is one small budget until an answer has come from there, whatever the number of requests,
+//! branches and Contacts that lead there. A host has many ports, so what goes to all of them that have not
 //! answered is a budget too, until one has. Over it nothing is sent, first time or again; the transaction takes its course, as if
 //! the datagrams had been lost.
 
