@@ -39,6 +39,7 @@ pub mod output;
 mod outside;
 mod patience;
 mod pings;
+mod questions;
 pub(crate) mod rate;
 mod receipts;
 mod routes;

@@ -11,16 +11,12 @@
 //!     └───────────────────────────────┘
 //! ```
 
-use super::{
-    Peer,
-    asks::{AuthQuestion, LookupQuestion, Pending, Search, Silence, Waiting},
-};
-use dots_overlay::{records::Permit, transport::RequestError};
-use dots_wire::{Now, PeerId};
+use super::asks::Silence;
+use dots_overlay::records::Permit;
 use std::time::{Duration, Instant};
 
 /// A home of which nothing has come for so long is probed.
-const DOUBT: Duration = Duration::from_millis(350);
+pub(super) const DOUBT: Duration = Duration::from_millis(350);
 /// LIVE-11: and one of which nothing has come for so long is not waited for.
 pub(super) const SILENT: Duration = Duration::from_millis(700);
 /// All homes of one search that say nothing.
@@ -48,74 +44,6 @@ pub(super) fn next_look(now: Instant, since: Instant, end: Instant) -> Instant {
     if now < doubt { doubt.min(end) } else { end }
 }
 
-impl Peer {
-    /// Questions that have waited until they were to be looked at.
-    pub(super) fn look_at_questions(&mut self, now: Now) {
-        while let Some(id) = self.outside.asks.due(now.mono) {
-            match self.outside.asks.get(id) {
-                Some(Pending::Lookup(LookupQuestion::Home { who: Waiting::Call(_), left, home, .. })) => {
-                    let (home, is_last) = (*home, left.is_empty());
-                    self.on_home_silent(now, id, home, is_last);
-                }
-                Some(Pending::Lookup(LookupQuestion::Dht { .. })) => {
-                    self.outside.count("dht_searches_cut");
-                    self.finder(now).on_dht_done(id);
-                }
-                Some(Pending::Auth(AuthQuestion::Home { home, since, .. })) => {
-                    let (home, since) = (*home, *since);
-                    self.on_judge_silent(now, id, home, since);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn on_home_silent(&mut self, now: Now, id: u64, silence: Silence, is_last: bool) {
-        let Silence { home, since, search } = silence;
-        if self.was_heard(home, since) {
-            // It is there: the same from now on.
-            let search = Search { began: now.mono, ..search };
-            let silence = Silence { since: now.mono, search, ..silence };
-            if let Some(Pending::Lookup(LookupQuestion::Home { home, .. })) = self.outside.asks.get_mut(id) {
-                *home = silence;
-            }
-            let end = end_of(&silence, true, is_last);
-            return self.outside.asks.look_at(id, next_look(now.mono, now.mono, end));
-        }
-        let end = end_of(&silence, self.neighbours.contains(home), is_last);
-        if now.mono < end {
-            self.liveness.suspect(now, home, since);
-            return self.outside.asks.look_at(id, end);
-        }
-        self.outside.count("homes_not_waited_for");
-        if let Some(Pending::Lookup(asked)) = self.outside.asks.answered(id) {
-            self.finder(now).on_lookup_reply(asked, Err(RequestError::Timeout));
-        }
-    }
-
-    /// The home that is to judge a caller's answer: where nothing comes of it, the call goes on without it or fails now.
-    fn on_judge_silent(&mut self, now: Now, id: u64, home: PeerId, since: Instant) {
-        if self.was_heard(home, since) {
-            if let Some(Pending::Auth(AuthQuestion::Home { since, .. })) = self.outside.asks.get_mut(id) {
-                *since = now.mono;
-            }
-            return self.outside.asks.look_at(id, now.mono + DOUBT);
-        }
-        if now.mono < since + SILENT {
-            self.liveness.suspect(now, home, since);
-            return self.outside.asks.look_at(id, since + SILENT);
-        }
-        self.outside.count("homes_not_waited_for");
-        if let Some(Pending::Auth(asked)) = self.outside.asks.answered(id) {
-            self.authenticator(now).on_reply(asked, Err(RequestError::Timeout));
-        }
-    }
-
-    fn was_heard(&self, peer: PeerId, since: Instant) -> bool {
-        self.liveness.heard_at(peer).is_some_and(|at| at > since)
-    }
-}
-
 /// Is this a call's question, which nobody may be kept waiting for? A registration waits for as long as its home lives.
 pub(super) fn is_hurried(permit: &Permit) -> bool {
     matches!(permit, Permit::Call { .. })
@@ -128,7 +56,7 @@ pub(super) fn first_look(now: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::asks::Search, *};
     use dots_wire::SecretKey;
 
     /// LIVE-11: (why, ms from the search's begin to the question, connected, the last home, ms to its end)

@@ -281,7 +281,10 @@ impl Pinger {
             (Sign::Unreachable, _) | (Sign::Silence, true) => Life::Silent,
             (Sign::Silence, false) => Life::Unpingable,
         };
-        self.lately.insert(Cause::OWN, short(running.phone), Outcome { at: now, life });
+        // Verifiers seldom ask just after we looked ourselves.
+        if running.began != Asker::Watch || !running.waiting.is_empty() {
+            self.lately.insert(Cause::OWN, short(running.phone), Outcome { at: now, life });
+        }
         for (verifier, inbound, challenge) in running.waiting {
             let word = self.word(now, running.phone, verifier, challenge, life);
             self.replies.push_back((inbound, Some(word)));

@@ -23,6 +23,8 @@ use std::{
 
 /// LOG-25: a phone is looked at so often: a little less than a minute apart, so that no two keep in step.
 const EVERY: Duration = Duration::from_secs(60);
+/// One that never answered: its silence says nothing.
+const SELDOM: Duration = Duration::from_secs(600);
 /// After a silence.
 const SOON: Duration = Duration::from_secs(5);
 /// Silences that make a phone a silent one.
@@ -100,7 +102,11 @@ impl Watch {
             }
             Life::Silent => self.on_silence(now, row, SOON),
             // It never answered; calls will tell.
-            Life::Unpingable | Life::Gone => None,
+            Life::Unpingable => {
+                self.schedule(now, row, SELDOM);
+                None
+            }
+            Life::Gone => None,
         }
     }
 

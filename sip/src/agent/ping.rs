@@ -8,7 +8,7 @@ use crate::{
     ids::PingId,
     message::Message,
     output::{About, Sign},
-    ping::{PingIds, Pings, build_options},
+    ping::{PING_TIMEOUT, PingIds, Pings, build_options},
     registrar::{Binding, Bindings, Bound},
     transaction::{Outgoing, Transactions, User},
 };
@@ -39,6 +39,8 @@ pub(crate) fn on_ping(
     for flow in there.into_iter().chain(bound.is_open.then_some(bound.flow)) {
         // A Contact that makes no readable Request-URI is answered by silence: dead.
         if let Some(outgoing) = options(cx, &binding, flow) {
+            // Its transaction ends with the patience of who waits, and gives back its room.
+            let outgoing = Outgoing { first_word_within: Some(PING_TIMEOUT), ..outgoing };
             is_refused |= tx.request(cx, outgoing, User::Ping(id)).is_none();
         }
     }
