@@ -137,9 +137,12 @@ impl Holders {
 
     pub fn want(&mut self, peer: PeerId, wanted: Wanted) {
         let queue = &mut self.by_peer.entry(peer).or_default().wanted;
-        // What it told of before is of another place: heads that come while a chain is on its way must not end that.
-        if queue.len() < WANTED_PER_PEER || queue.contains_key(&wanted.author) {
-            queue.insert(wanted.author, wanted);
+        // What was wanted where we do not stand any more was brought: heads that come while a chain is on its way must not end that.
+        let is_as_new = |held: &Wanted| held.place == wanted.place;
+        match queue.get(&wanted.author) {
+            Some(held) if is_as_new(held) => {}
+            None if queue.len() >= WANTED_PER_PEER => {}
+            _ => drop(queue.insert(wanted.author, wanted)),
         }
     }
 
@@ -291,6 +294,11 @@ mod tests {
         holders.want(peer(1), want(20, None));
         let next = holders.next(now, &Loads::default(), 8, &chains);
         assert!(matches!(next, Some(Asked::Range { wanted: Wanted { from: 20, .. }, .. })));
+        // Of one place the first wish counts: it may be for an entry that contradicts ours, which lies before what is next.
+        holders.want(peer(1), want(4, None));
+        holders.want(peer(1), want(5, None));
+        let next = holders.next(now, &Loads::default(), 8, &chains);
+        assert!(matches!(next, Some(Asked::Range { wanted: Wanted { from: 4, .. }, .. })));
     }
 
     /// LOG-12c.
