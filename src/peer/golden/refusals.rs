@@ -40,8 +40,8 @@ impl Victim {
 
     fn outputs(&mut self) -> Vec<Output> {
         // So much later that no limit on strangers is in the way.
-        self.now.mono += Duration::from_secs(1);
-        self.now.wall = self.now.wall.plus(Duration::from_secs(1));
+        self.now.mono += Duration::from_secs(2);
+        self.now.wall = self.now.wall.plus(Duration::from_secs(2));
         std::iter::from_fn(|| self.peer.poll_output()).collect()
     }
 

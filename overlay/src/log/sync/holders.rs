@@ -137,8 +137,12 @@ impl Holders {
 
     pub fn want(&mut self, peer: PeerId, wanted: Wanted) {
         let queue = &mut self.by_peer.entry(peer).or_default().wanted;
-        if queue.len() < WANTED_PER_PEER {
-            queue.entry(wanted.author).or_insert(wanted);
+        // What was wanted where we do not stand any more was brought: heads that come while a chain is on its way must not end that.
+        let is_as_new = |held: &Wanted| held.place == wanted.place;
+        match queue.get(&wanted.author) {
+            Some(held) if is_as_new(held) => {}
+            None if queue.len() >= WANTED_PER_PEER => {}
+            _ => drop(queue.insert(wanted.author, wanted)),
         }
     }
 
@@ -277,6 +281,24 @@ mod tests {
         }
         let asked = |holders: &mut Holders| holders.next(now, &Loads::default(), 8, &chains);
         (0..300).filter(|_| asked(&mut holders).is_some_and(|asked| asked.peer() == honest)).count()
+    }
+
+    #[test]
+    fn heads_that_come_while_a_chain_is_on_its_way_do_not_end_it() {
+        let incarnation = Incarnation { started: Timestamp(1), random: 1 };
+        let now = Now { mono: Instant::now(), wall: Timestamp(1_000_000) };
+        let (mut holders, chains) = (Holders::default(), Chains::new(peer(0), incarnation));
+        let want = |from, place| Wanted { author: peer(2), incarnation, from, place };
+        // Told of while we stood elsewhere; then a part came, and there is more.
+        holders.want(peer(1), want(10, Some((incarnation, 10))));
+        holders.want(peer(1), want(20, None));
+        let next = holders.next(now, &Loads::default(), 8, &chains);
+        assert!(matches!(next, Some(Asked::Range { wanted: Wanted { from: 20, .. }, .. })));
+        // Of one place the first wish counts: it may be for an entry that contradicts ours, which lies before what is next.
+        holders.want(peer(1), want(4, None));
+        holders.want(peer(1), want(5, None));
+        let next = holders.next(now, &Loads::default(), 8, &chains);
+        assert!(matches!(next, Some(Asked::Range { wanted: Wanted { from: 4, .. }, .. })));
     }
 
     /// LOG-12c.
