@@ -15,14 +15,8 @@ const TALK: [f64; 2] = [3.0, 6.0];
 
 fn phone(user: &str, realm: &str, outbound: &str, tone: f64) -> Baresip {
     let more = format!(";outbound=\"sip:{outbound}\"");
-    let account = Account {
-        user,
-        password: "behind-a-proxy",
-        server: realm,
-        transport: "udp",
-        more: &more,
-        tone,
-    };
+    let account =
+        Account { user, password: "behind-a-proxy", server: realm, transport: "udp", more: &more, tone };
     let mut phone = Baresip::start(&account).unwrap();
     phone.wait_for(&["REGISTER_OK"], SOON).unwrap();
     phone
