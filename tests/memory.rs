@@ -1,5 +1,5 @@
-//! What a registered phone costs its peer: every byte that all tables of the composition together hold of it a minute after it has
-//! registered, with the disk and the account store outside.
+//! What a registered phone costs its peer: every byte that all tables of the composition together hold of it somewhat more than a minute
+//! after it has registered, with the disk and the account store outside.
 
 #[path = "../overlay/wire/tests/held/mod.rs"]
 mod held;
@@ -18,7 +18,7 @@ const PHONES: usize = 4_000;
 const FIRST: usize = 500;
 /// All tables together; 250 of it are the phone's own words: its Contact, its instance (twice), its Call-ID, its name;
 /// 90 are for the minute's ping.
-const BYTES_MAX: usize = 1_250;
+const BYTES_MAX: usize = 1_350;
 
 fn config() -> Config {
     let key = |n: u8| SecretKey::from_bytes(&[n; 32]).expect("a scalar");
@@ -136,7 +136,8 @@ impl World {
                 self.pass(Duration::from_millis(20));
             }
         }
-        self.pass(Duration::from_secs(61));
+        // Each has been pinged, and its silence is over.
+        self.pass(Duration::from_secs(75));
     }
 }
 

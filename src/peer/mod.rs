@@ -62,7 +62,9 @@ use auth::{Auth, Authenticator};
 use bindings::{LogAccess, Published};
 use calls::Calls;
 use dots_ledger::core::ReceiptCore;
-use dots_overlay::{core::OverlayCore, grant::Shown, link::Links, liveness::Detector, names::Realms};
+use dots_overlay::{
+    core::OverlayCore, grant::Shown, link::Links, liveness::Detector, names::Realms, transport::RequestError,
+};
 use dots_sip::{
     Flow,
     address::realm_of,
@@ -76,6 +78,7 @@ use met::Met;
 use names::{Asking, Namer, Searcher, Verdict};
 use neighbours::Neighbours;
 use outside::Outside;
+use questions::Overdue;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rate::Buckets;
@@ -180,7 +183,14 @@ impl Peer {
         self.receipts.handle_timeout(now);
         self.authenticator(now).on_timeout();
         self.namer(now).on_timeout();
-        self.look_at_questions(now);
+        while let Some(overdue) = self.next_overdue(now) {
+            let late = Err(RequestError::Timeout);
+            match overdue {
+                Overdue::Lookup(asked) => self.finder(now).on_lookup_reply(asked, late),
+                Overdue::Auth(asked) => self.authenticator(now).on_reply(asked, late),
+                Overdue::Dht(id) => self.finder(now).on_dht_done(id),
+            }
+        }
         if now.mono >= self.housekeeping_at {
             self.housekeeping_at = now.mono + HOUSEKEEPING;
             self.recorder(now).expire_calls();

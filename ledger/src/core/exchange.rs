@@ -43,7 +43,23 @@ impl ReceiptCore {
         }
     }
 
-    pub(super) fn hear_all(&mut self, now: Now) {
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.hear_all(now);
+        while let Some(key) = self.timers.expired(now.mono) {
+            let Some(entry) = self.calls.get_mut(&key) else { continue };
+            if entry.lapse <= now.mono {
+                self.close(now, &key, Close::Lapsed);
+            } else if entry.asked.is_some_and(|(_, until)| until <= now.mono) {
+                self.stop_asking(&key);
+                self.back_off(now, &key);
+            } else {
+                self.pump(now, &key);
+            }
+        }
+        self.flush(now);
+    }
+
+    fn hear_all(&mut self, now: Now) {
         self.said_at = None;
         for said in std::mem::take(&mut self.said) {
             match said {

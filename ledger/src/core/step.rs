@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     limits::{DEAF_FIRST, DEAF_MAX, DURATION_MAX, RETRY_FIRST, RETRY_FOR, RETRY_MAX, TURN},
-    receipt::{Close, Stored},
+    receipt::Stored,
 };
 use dots_wire::{Hash, Now, bounded::Cause};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Entry {
     /// It is not asked about before this moment.
     pub next: Instant,
     /// It is given up at this moment.
-    lapse: Instant,
+    pub(super) lapse: Instant,
     pub listed: Option<u64>,
     pub is_announced: bool,
     pub is_counted: bool,
@@ -102,22 +102,6 @@ fn pause(key: &Hash, attempts: u32) -> Duration {
 }
 
 impl ReceiptCore {
-    pub fn handle_timeout(&mut self, now: Now) {
-        self.hear_all(now);
-        while let Some(key) = self.timers.expired(now.mono) {
-            let Some(entry) = self.calls.get_mut(&key) else { continue };
-            if entry.lapse <= now.mono {
-                self.close(now, &key, Close::Lapsed);
-            } else if entry.asked.is_some_and(|(_, until)| until <= now.mono) {
-                self.stop_asking(&key);
-                self.back_off(now, &key);
-            } else {
-                self.pump(now, &key);
-            }
-        }
-        self.flush(now);
-    }
-
     /// Asks, if it is time and nothing is in the way.
     pub(super) fn pump(&mut self, now: Now, key: &Hash) {
         if let Some(entry) = self.calls.get_mut(key) {

@@ -25,7 +25,7 @@ use crate::{
     directory::{Claim, Directory, Found, Short, Source, is_over},
     log::{AuthorLog, BATCH, BATCH_LATER, Chains, Defence, Desk, Sync, Treasury},
     records::{Entry, Event, Incarnation, entry},
-    transport::{GossipId, NetCommand, Protocol},
+    transport::{GossipId, NetCommand, Protocol, Verdict},
     verify::{Asker, Pinger, Verifier, Watch},
 };
 use asks::{Asks, Pending};
@@ -383,6 +383,14 @@ impl OverlayCore {
             self.written.add(record.len());
             let token = self.asks.append(Pending::Entry(write.token));
             self.out.push_back(OverlayOutput::Append { token, record });
+        }
+    }
+
+    /// LOG-10a: what came from its author is passed on now.
+    fn say_verdicts(&mut self, now: Now) {
+        while let Some((_, id)) = self.verdicts.front().copied().filter(|(at, _)| *at <= now.mono) {
+            self.verdicts.pop_front();
+            self.net(NetCommand::GossipVerdict { id, verdict: Verdict::Forward });
         }
     }
 

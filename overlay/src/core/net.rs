@@ -158,13 +158,6 @@ impl OverlayCore {
         self.net(NetCommand::GossipVerdict { id, verdict });
     }
 
-    pub(super) fn say_verdicts(&mut self, now: Now) {
-        while let Some((_, id)) = self.verdicts.front().copied().filter(|(at, _)| *at <= now.mono) {
-            self.verdicts.pop_front();
-            self.net(NetCommand::GossipVerdict { id, verdict: Verdict::Forward });
-        }
-    }
-
     /// What becomes of it; `None`: that is said later.
     fn on_gossiped_entry(&mut self, now: Now, from: PeerId, id: GossipId, bytes: &[u8]) -> Option<Verdict> {
         let forward_if = |may: bool| if may { Verdict::Forward } else { Verdict::Ignore };

@@ -1,6 +1,7 @@
 //! The one task that owns the swarm: waits, passes one thing on, writes out what came of it.
 
 mod asked;
+mod asking;
 mod dht;
 mod gossip;
 mod out;

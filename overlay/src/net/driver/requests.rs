@@ -1,26 +1,21 @@
 //! Requests and answers.
 //!
 //! What peers ask is shared by network and peer: a question that takes its time is charged to whoever asked it, so that many keys of
-//! one machine keep nobody else from asking. What we ask waits in lines ([`super::asked`]).
+//! one machine keep nobody else from asking. What we ask goes out in [`super::asking`].
 
-use super::{
-    Driver,
-    asked::{Asked, Placed, ToSend},
-    reach::Work,
-    table::Table,
-};
+use super::{Driver, asked::Asked, reach::Work, table::Table};
 use crate::{
-    net::{identity, limits::*},
+    net::limits::*,
     transport::{InboundId, NetEvent, Protocol, RequestError, RequestId},
 };
-use dots_wire::{PeerId, bounded::Cause};
+use dots_wire::PeerId;
 use libp2p::request_response::{Event, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use std::{collections::HashMap, io, time::Instant};
 
 pub struct Requests {
-    asked: Asked,
+    pub(super) asked: Asked,
     /// Of those that were sent.
-    sent: HashMap<(Protocol, OutboundRequestId), RequestId>,
+    pub(super) sent: HashMap<(Protocol, OutboundRequestId), RequestId>,
     inbound: Table<InboundId, Inbound>,
     next: InboundId,
 }
@@ -90,55 +85,6 @@ impl Driver {
         }
     }
 
-    /// Asks a peer that is connected, at once or when it is its turn.
-    pub(super) fn ask(&mut self, cause: Cause, ask: ToSend) {
-        let id = ask.id;
-        match self.requests.asked.put(Instant::now(), cause, ask) {
-            Placed::Send(ask) => self.send(ask),
-            Placed::Waits => self.counters.asks_waited.add(),
-            Placed::Full => {
-                self.counters.asks_full.add();
-                self.out.say(NetEvent::Response { id, result: Err(RequestError::Timeout) });
-            }
-        }
-    }
-
-    fn send(&mut self, ToSend { id, peer, protocol, body }: ToSend) {
-        let to = identity::to_libp2p(peer);
-        let sent = self.swarm.behaviour_mut().requests.of(protocol).send_request(&to, body);
-        self.requests.sent.insert((protocol, sent), id);
-    }
-
-    fn on_answer(
-        &mut self,
-        protocol: Protocol,
-        sent: OutboundRequestId,
-        result: Result<Vec<u8>, RequestError>,
-    ) {
-        if let Some(id) = self.requests.sent.remove(&(protocol, sent)) {
-            self.answered(id, result);
-        }
-    }
-
-    /// What waited for that is sent, or ends too where its peer has gone.
-    fn answered(&mut self, id: RequestId, result: Result<Vec<u8>, RequestError>) {
-        let mut ended = Some((id, result));
-        while let Some((id, result)) = ended.take() {
-            match &result {
-                Ok(_) => {}
-                Err(RequestError::Timeout) => self.counters.asks_timeout.add(),
-                Err(RequestError::Refused) => self.counters.asks_refused.add(),
-                Err(RequestError::Unreachable) => self.counters.asks_unreachable.add(),
-            }
-            self.out.say(NetEvent::Response { id, result });
-            match self.requests.asked.ended(id) {
-                Some(next) if self.swarm.is_connected(&identity::to_libp2p(next.peer)) => self.send(next),
-                Some(next) => ended = Some((next.id, Err(RequestError::Unreachable))),
-                None => {}
-            }
-        }
-    }
-
     /// Requests whose asker has gone or has waited too long, and what has waited too long for its turn.
     pub(super) fn expire_requests(&mut self, now: Instant) {
         for id in self.requests.inbound.over(|inbound| !inbound.channel.is_open()) {
@@ -165,7 +111,7 @@ fn meaning(error: &OutboundFailure) -> RequestError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dots_wire::bounded::{Standing, network_of};
+    use dots_wire::bounded::{Cause, Standing, network_of};
     use std::net::Ipv4Addr;
 
     fn cause(standing: Standing, network: u8, who: u64) -> Cause {
