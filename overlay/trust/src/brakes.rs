@@ -175,11 +175,15 @@ impl Brakes {
         let charged = self.payers(now, name, via);
         for payer in charged.payers.into_iter().flatten() {
             if !self.has(now.mono, payer) {
-                use Payer::{Faultless, NetworkAtHome, Peer, PeerNetwork, Source};
-                let is_place =
-                    matches!(payer, Source(_) | Peer(_) | Faultless(_) | PeerNetwork(_) | NetworkAtHome(_));
-                let is_account = !is_place;
-                return Err(if is_account { Braked::Account } else { Braked::Strangers });
+                use Payer::{Faultless, NetworkAtHome, Peer, PeerNetwork, Source, Tries};
+                // Who guesses at an account that has nothing left has emptied it himself.
+                let is_spared = charged.payers.iter().flatten().any(|payer| matches!(payer, Tries(..)));
+                let is_place = match payer {
+                    Source(_) => !is_spared,
+                    Peer(_) | Faultless(_) | PeerNetwork(_) | NetworkAtHome(_) => true,
+                    _ => false,
+                };
+                return Err(if is_place { Braked::Strangers } else { Braked::Account });
             }
         }
         self.charge(now.mono, charged, via, 1.0);
