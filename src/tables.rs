@@ -161,11 +161,4 @@ mod tests {
             ("1.5".into(), "1,234,567".into(), "7".into())
         );
     }
-
-    #[test]
-    fn the_page_says_what_the_code_does() {
-        let page = page();
-        let kept = include_str!("../docs/limits.md");
-        assert!(page == kept, "docs/limits.md is of another day: dots-testnet limits > docs/limits.md");
-    }
 }

@@ -153,3 +153,12 @@ fn a_line_of_the_list_is_true() {
         assert!(faults.len() == 1 && faults[0].contains(fault), "{listed}: {faults:?}");
     }
 }
+
+#[test]
+fn the_page_of_limits_says_what_the_code_does() {
+    let kept = include_str!("../../docs/limits.md");
+    assert!(
+        dots::tables::page() == kept,
+        "docs/limits.md is of another day: dots-testnet limits > docs/limits.md"
+    );
+}
