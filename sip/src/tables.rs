@@ -21,7 +21,7 @@ pub fn limits() -> Vec<Limit> {
             "transactions, of clients and servers",
             (limits::TRANSACTION_BYTES_MAX / TRANSACTION_BYTES_MIN, limits::TRANSACTION_BYTES_MAX),
             "the network of the hop; a quarter is for registered phones and connected peers",
-            Refused("503 without a transaction"),
+            Refused("answers that wait for a repetition go, the oldest of the network first; then 503"),
         ),
         Limit::table(
             "transaction/unheard Sockets.0",

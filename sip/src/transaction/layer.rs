@@ -89,12 +89,15 @@ impl Transactions {
     pub fn accept(&mut self, cx: &mut Cx<'_>, new: &NewRequest, user: User, standing: Standing) -> bool {
         let network = new.answered.network();
         let charged = Servers::ROW_BYTES + new.request.held_bytes();
-        if !self.shares.has_room(&network, charged, standing) {
+        let Some(gone) = self.servers.make_room(&mut self.shares, &network, charged, standing) else {
             cx.count("sip_overload");
             let retry = [("Retry-After", RETRY_AFTER_FULL_S.to_owned())];
             let answer = cx.answer(&new.request, status::SERVICE_UNAVAILABLE, &retry);
             cx.send(&new.answered, answer);
             return false;
+        };
+        if gone > 0 {
+            cx.count("sip_answers_forgotten");
         }
         self.shares.charge(&network, charged);
         self.servers.open(cx.now.mono, new, user, charged);

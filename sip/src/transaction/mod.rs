@@ -5,6 +5,7 @@
 mod client_row;
 mod clients;
 mod exchange;
+mod finished;
 mod invite_client;
 mod invite_server;
 mod kept;

@@ -2,12 +2,15 @@
 //! its repetitions. Of a finished one the key and the answer are left, and nothing where no repetition may be answered.
 
 use super::{
-    InviteServer, NewRequest, NonInviteServer, Server, TRYING_AFTER, TRYING_AFTER_TO_PEER, User, kept::Kept,
-    shares::Shares, weight,
+    InviteServer, NewRequest, NonInviteServer, Server, TRYING_AFTER, TRYING_AFTER_TO_PEER, User,
+    finished::Finished,
+    kept::Kept,
+    shares::{Shares, Standing},
+    weight,
 };
 use crate::{
     cx::Cx,
-    hop::Hop,
+    hop::{Hop, Network},
     ids::{Method, ServerKey},
     limits::TRANSACTION_BYTES_MAX,
     message::Message,
@@ -128,19 +131,22 @@ pub(super) struct Servers {
     /// In boxes: a node of the tree has room for eleven, and half of them may be empty.
     rows: BTreeMap<ServerKey, Box<Row>>,
     timers: Timers<ServerKey>,
+    /// Those that only wait for repetitions.
+    finished: Finished,
 }
 
-/// There is room for the answers of 30 s at 15,000 requests a second, of 350 bytes each.
+/// There is room for the answers of 30 s at 8,000 requests a second, of 350 bytes each; beyond that they are kept less long.
 const _: () = assert!(30 * 8_000 * (Servers::ROW_BYTES + weight::block(350)) <= TRANSACTION_BYTES_MAX);
 
 impl Servers {
     /// What a row takes beyond its messages.
     pub const ROW_BYTES: usize = weight::block(size_of::<Row>())
         + weight::entry::<(ServerKey, Box<Row>)>()
-        + weight::entry::<(Instant, ServerKey)>();
+        + weight::entry::<(Instant, ServerKey)>()
+        + size_of::<ServerKey>();
 
     pub fn new() -> Servers {
-        Servers { rows: BTreeMap::new(), timers: Timers::new() }
+        Servers { rows: BTreeMap::new(), timers: Timers::new(), finished: Finished::default() }
     }
 
     pub fn contains(&self, key: ServerKey) -> bool {
@@ -149,11 +155,29 @@ impl Servers {
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.finished.is_empty()
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// Room for `bytes` of `network`: where its share is full, its oldest finished rows go. `None`: there are none left to go; else how
+    /// many went.
+    pub fn make_room(
+        &mut self,
+        shares: &mut Shares,
+        network: &Network,
+        bytes: usize,
+        standing: Standing,
+    ) -> Option<usize> {
+        let mut gone = 0;
+        while !shares.has_room(network, bytes, standing) {
+            let oldest = self.finished.take_oldest(network)?;
+            self.drop(shares, oldest);
+            gone += 1;
+        }
+        Some(gone)
     }
 
     /// A row for `new`, whose memory is charged already.
@@ -234,7 +258,11 @@ impl Servers {
         // From the final answer on nobody needs the request any more.
         let request = if status < 200 { row.charged } else { 0 };
         let charge = request.max(Servers::ROW_BYTES + row.answer.bytes());
-        shares.recharge(&row.hop.network(), &mut row.charged, charge);
+        let network = row.hop.network();
+        shares.recharge(&network, &mut row.charged, charge);
+        if matches!(&row.machine, Machine::Other(machine) if machine.is_completed()) {
+            self.finished.note(network, key);
+        }
         self.reschedule(key);
     }
 
@@ -254,7 +282,10 @@ impl Servers {
     pub fn drop(&mut self, shares: &mut Shares, key: ServerKey) {
         let Some(mut row) = self.rows.remove(&key) else { return };
         self.timers.set(key, &mut row.deadline, None);
-        shares.refund(&row.hop.network(), row.charged);
+        let network = row.hop.network();
+        shares.refund(&network, row.charged);
+        let rows = &self.rows;
+        self.finished.forget_ended(&network, |key| rows.contains_key(key));
     }
 
     fn reschedule(&mut self, key: ServerKey) {

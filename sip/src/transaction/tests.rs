@@ -384,3 +384,45 @@ fn a_finished_transaction_is_small() {
     assert!(before > 50_000 && (320..=400).contains(&row), "{row} bytes beside the answer");
     assert_eq!(Branch::read("z9hG4bKm"), None);
 }
+
+/// More requests than a network's share has answers for: its oldest answers go, its INVITEs stay, and nobody else's do.
+#[test]
+fn answers_that_only_wait_for_repetitions_make_room_for_requests_of_their_network() {
+    let mut world = World::new();
+    let elsewhere = Hop::Phone(Flow {
+        transport: Transport::Udp,
+        connection: 0,
+        local: ([192, 0, 2, 1], 5060).into(),
+        remote: ([198, 51, 100, 1], 5060).into(),
+    });
+    let other = message("OPTIONS", "z9hG4bKother", "");
+    let theirs = world.open(elsewhere.clone(), &other);
+    world.respond(&theirs, status::OK);
+    let invite = message("INVITE", "z9hG4bKinvite", "");
+    let ringing = world.open(udp(5060), &invite);
+    let request = |n: usize| message("OPTIONS", &format!("z9hG4bK{n}"), "");
+    // A stranger's network has a quarter of three quarters; each takes more than 400 bytes of that.
+    let many = TRANSACTION_BYTES_MAX / 4 / 400;
+    for n in 0..many {
+        let new = world.open(udp(5060), &request(n));
+        world.respond(&new, status::OK);
+        world.sent();
+    }
+    assert!(matches!(world.receive(udp(5060), &request(0)), Received::New(_)), "the first is forgotten");
+    assert!(
+        matches!(world.receive(udp(5060), &request(many - 1)), Received::Nothing),
+        "the last is repeated"
+    );
+    assert!(matches!(world.receive(elsewhere, &other), Received::Nothing), "as is that of another network");
+    assert!(matches!(world.receive(udp(5060), &invite), Received::Nothing), "the call is there");
+    world.respond(&ringing, status::OK);
+    // What is not answered does not go: then there is no room.
+    let refused = (many..2 * many).find(|n| {
+        let Received::New(new) = world.receive(udp(5060), &request(*n)) else { panic!("a new request") };
+        !world.with(|layer, cx| layer.accept(cx, &new, USER(), Standing::Stranger))
+    });
+    assert!(refused.is_some());
+    world.wait(Duration::from_secs(40));
+    let other = world.receive(theirs.hop.clone(), &other);
+    assert!(matches!(other, Received::New(_)), "and has its end, as all have");
+}
