@@ -148,7 +148,7 @@ impl Calls {
                 self.touch(now, event, |call| call.set_session(session_s));
             }
             CallProgress::Answered { session_s } => {
-                self.on_answered(now, event, (warning, fresh), session_s);
+                return self.on_answered(now, event, (warning, fresh), session_s);
             }
             CallProgress::Acknowledged => return self.on_acknowledged(event),
             CallProgress::Failed { status } => self.on_failed(now, event, cause, status),
@@ -194,20 +194,25 @@ impl Calls {
         event: &CallEvent,
         (warning, fresh): (Option<String>, Hash),
         session_s: Option<u32>,
-    ) {
-        let Some(name) = name_of(event) else { return };
-        let Some(setup) = event.attempt.and_then(|attempt| self.setups.get_mut(&attempt)) else { return };
+    ) -> Step {
+        let Some(name) = name_of(event) else { return Step::Nothing };
+        let Some(setup) = event.attempt.and_then(|attempt| self.setups.get_mut(&attempt)) else {
+            return Step::Nothing;
+        };
         (setup.call.state, setup.call.since) = (State::Forked, now.mono);
         // RCPT-13: repeated, also when its call has ended, it begins no other.
         if setup.answers.len() >= ANSWERS_MAX || !setup.answers.insert(answer_of(&name)) {
-            return;
+            return Step::Nothing;
         }
         // A callee may answer one INVITE with as many tags as he likes; the caller pays for what is listed.
         let place = match setup.for_answer.take() {
             Some(place) => Ok(place),
             None => self.room.take(setup.cause),
         };
-        let Ok(place) = place else { return self.over_share += 1 };
+        let Ok(place) = place else {
+            self.over_share += 1;
+            return Step::Nothing;
+        };
         let mut call = setup.call.clone();
         call.peer.clone_from(&event.peer);
         match call.side {
@@ -218,9 +223,9 @@ impl Calls {
         call.set_session(session_s);
         (call.answered, call.state) = (Some((now.mono, now.wall)), State::Up);
         // One of these names may be up from an attempt before: its caller's peer died, and who calls again repeats them.
-        if let Some(Listed { place, .. }) = self.up.insert(name, Listed { call, place }) {
-            self.room.give_back(place);
-        }
+        let former = self.end((now, now.mono), &name, State::Lost, true);
+        self.up.insert(name, Listed { call, place });
+        former
     }
 
     /// RCPT-13: the caller has taken this answer.

@@ -82,6 +82,28 @@ fn one_call_id_for_two_callees_is_two_calls_at_both_peers() {
     }
 }
 
+/// A caller whose peer died begins anew under the names of the call that it lost: that one is over, and its receipt is asked for.
+#[test]
+fn a_call_that_is_begun_again_under_its_names_ends_the_one_before() {
+    for side in [CallSide::Caller, CallSide::Callee] {
+        let (mut calls, mut now) = (Calls::default(), start());
+        on(&mut calls, now, event(1, side, None, CallProgress::Started));
+        calls.nonce(AskId::new(0, 1), Hash([41; 32]));
+        let Step::Answered { nonces: first, .. } = taken(&mut calls, now, 1, side, "bob") else {
+            panic!("bob answers");
+        };
+        let later = at(&mut now, 10);
+        on(&mut calls, later, event(2, side, None, CallProgress::Started));
+        calls.nonce(AskId::new(0, 2), Hash([42; 32]));
+        let Step::Ended { nonces, lost, .. } = on(&mut calls, later, event(2, side, Some("bob"), UP)) else {
+            panic!("{side:?}: the one before ends");
+        };
+        assert_eq!((nonces, lost, calls.up()), (first, true, 1), "{side:?}");
+        let again = on(&mut calls, later, event(2, side, Some("bob"), CallProgress::Acknowledged));
+        assert!(matches!(again, Step::Answered { nonces, .. } if nonces != first), "{side:?}");
+    }
+}
+
 #[test]
 fn a_fork_that_two_phones_answered_is_two_calls() {
     let (mut calls, now) = (Calls::default(), start());
